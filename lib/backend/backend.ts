@@ -1,0 +1,169 @@
+/**
+ * The seam: the only interface between the public classes and what does the work.
+ *
+ * It is the C++ class `llm_datadist::LlmDataDist` one to one, plus the memory functions of the Ascend runtime. One
+ * `Backend` object stands for one C++ object: whoever constructs it gives it its cluster id and role.
+ *
+ * What a caller may rely on, and an implementation may expect:
+ * - Arguments have the right JavaScript type and fit the C++ type; whether they make sense is for the backend to say.
+ * - They are the backend's own: nobody changes a list or an object after the call, and the backend must not either.
+ * - A status other than success is a rejection with an `LLMException`. Nothing else is ever rejected with.
+ * - Calls may overlap. `finalize` is called only when no other call of this object is in flight.
+ */
+export interface Backend {
+  /** `native`, `mock`, or a name of its own. */
+  readonly name: string;
+
+  /** C++ `Initialize`. Keys and values are what the C++ library reads; unknown keys are ignored. */
+  initialize(options: BackendOptions): Promise<void>;
+  /** C++ `Finalize`. Never fails; does nothing when not initialised. The object can be initialised again. */
+  finalize(): Promise<void>;
+  /** C++ `SetRole`. `role` is any int32. */
+  setRole(role: number, options: BackendOptions): Promise<void>;
+
+  /**
+   * C++ `LinkLlmClusters`. `timeoutMs` is an int32.
+   * @returns one status per cluster, in input order, all of them success. Otherwise the rejection's `results` has them.
+   */
+  linkLlmClusters(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<readonly number[]>;
+  /** C++ `UnlinkLlmClusters`; results as in {@link linkLlmClusters}. */
+  unlinkLlmClusters(clusters: readonly ClusterInfo[], timeoutMs: number, force: boolean): Promise<readonly number[]>;
+
+  /** C++ `AllocateCache`: today's library answers `LLM_FEATURE_NOT_ENABLED`. */
+  allocateCache(desc: BackendCacheDesc): Promise<Cache>;
+  /** C++ `DeallocateCache`: as {@link allocateCache}. */
+  deallocateCache(cacheId: bigint): Promise<void>;
+  /** C++ `CopyKvCache`: as {@link allocateCache}. `offset` and `size` in bytes, `size` -1 for the rest of the row. */
+  copyKvCache(
+    src: Cache,
+    dst: Cache,
+    srcBatchIndex: number,
+    dstBatchIndex: number,
+    offset: bigint,
+    size: bigint,
+  ): Promise<void>;
+  /** C++ `CopyKvBlocks`: as {@link allocateCache}. Source block `i` goes to every block of list `i`. */
+  copyKvBlocks(
+    src: Cache,
+    dst: Cache,
+    srcBlocks: BigUint64Array,
+    dstBlocksList: readonly BigUint64Array[],
+  ): Promise<void>;
+
+  /** C++ `RegisterKvCache`. @returns the cache id. */
+  registerKvCache(desc: BackendCacheDesc, addrs: BigUint64Array): Promise<bigint>;
+  /** C++ `UnregisterKvCache`. An unknown id succeeds. */
+  unregisterKvCache(cacheId: bigint): Promise<void>;
+
+  /** C++ `PullKvCache`. `size` in bytes, -1 for a whole row. Of `dst` the library reads the id only. */
+  pullKvCache(src: CacheIndex, dst: Cache, batchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void>;
+  /** C++ `PullKvBlocks`. */
+  pullKvBlocks(
+    src: CacheIndex,
+    dst: Cache,
+    srcBlocks: BigUint64Array,
+    dstBlocks: BigUint64Array,
+    ext: KvCacheExtParam,
+  ): Promise<void>;
+  /** C++ `PushKvCache`. Of `src` the library reads id, placement and number of tensors. */
+  pushKvCache(src: Cache, dst: CacheIndex, srcBatchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void>;
+  /** C++ `PushKvBlocks`. */
+  pushKvBlocks(
+    src: Cache,
+    dst: CacheIndex,
+    srcBlocks: BigUint64Array,
+    dstBlocks: BigUint64Array,
+    ext: KvCacheExtParam,
+  ): Promise<void>;
+
+  /** `aclrtMalloc` (device) or `aclrtMallocHost` (host). @returns the address, never 0. */
+  malloc(byteLength: bigint, placement: number): Promise<bigint>;
+  /** `aclrtFree` or `aclrtFreeHost`. */
+  free(address: bigint): Promise<void>;
+  /** `aclrtMemcpy` from the host. The address may lie in the middle of an allocation. `data` is read before the promise settles, not after. */
+  write(address: bigint, data: Uint8Array): Promise<void>;
+  /** `aclrtMemcpy` to the host. @returns bytes of the caller's own. */
+  read(address: bigint, byteLength: number): Promise<Uint8Array>;
+  /** `aclrtMemcpy` within the backend's memory. Without it the package copies through `read` and `write`. */
+  copy?(dst: bigint, src: bigint, byteLength: number): Promise<void>;
+}
+
+/** Makes the backend of one instance, as the C++ constructor makes the object. */
+export type BackendFactory = (clusterId: bigint, role: number) => Backend;
+
+/** C++ `std::map<AscendString, AscendString>`. */
+export type BackendOptions = Readonly<Record<string, string>>;
+
+/** C++ `IpInfo`. */
+export interface IpInfo {
+  readonly ip: string;
+  /** 0 to 65535. */
+  readonly port: number;
+}
+
+/** C++ `ClusterInfo`. */
+export interface ClusterInfo {
+  readonly remoteClusterId: bigint;
+  readonly remoteRoleType: number;
+  readonly localIpInfos: readonly IpInfo[];
+  readonly remoteIpInfos: readonly IpInfo[];
+}
+
+/** C++ `CacheDesc`. */
+export interface BackendCacheDesc {
+  /** uint32 */
+  readonly numTensors: number;
+  /** int32, a `DataType` or not */
+  readonly dataType: number;
+  /** int64 each */
+  readonly shape: readonly bigint[];
+  /** uint32, a `Placement` or not: the library takes anything but 1 for host */
+  readonly placement: number;
+}
+
+/** C++ `Cache`: a cache of this side. */
+export interface Cache {
+  /** int64 */
+  readonly cacheId: bigint;
+  readonly tensorAddrs: BigUint64Array;
+  readonly desc: BackendCacheDesc;
+}
+
+/** C++ `CacheIndex`: a cache of the other side. */
+export interface CacheIndex {
+  /** uint64 */
+  readonly clusterId: bigint;
+  /** int64 */
+  readonly cacheId: bigint;
+  /** uint32 */
+  readonly batchIndex: number;
+}
+
+/** Inclusive first and last layer; `[-1, -1]` is the default range. */
+export type LayerRange = readonly [first: number, last: number];
+
+/** C++ `KvCacheExtParam`. */
+export interface KvCacheExtParam {
+  /** int32 each */
+  readonly srcLayerRange: LayerRange;
+  readonly dstLayerRange: LayerRange;
+  /** uint8 */
+  readonly tensorNumPerLayer: number;
+}
+
+export const DEFAULT_LAYER_RANGE: LayerRange = Object.freeze([-1, -1] as const);
+
+/** What a default-constructed `KvCacheExtParam` holds. */
+export const DEFAULT_EXT_PARAM: KvCacheExtParam = Object.freeze({
+  srcLayerRange: DEFAULT_LAYER_RANGE,
+  dstLayerRange: DEFAULT_LAYER_RANGE,
+  tensorNumPerLayer: 2,
+});
+
+/** What a default-constructed `CacheDesc` holds; its data type is `DT_UNDEFINED`. */
+export const DEFAULT_CACHE_DESC: BackendCacheDesc = Object.freeze({
+  numTensors: 0,
+  dataType: 28,
+  shape: Object.freeze([]),
+  placement: 1,
+});

@@ -1,0 +1,119 @@
+import { LLMStatusCode } from '../../status';
+import { failed, invalid, Refusal } from './refusal';
+
+/** As the driver: every allocation starts on a page of its own, and never where another one ends. */
+const PAGE = 2n * 1024n * 1024n;
+
+/** Where the Ascend driver places memory; only the look of it matters. */
+let nextAddress = 0x12c0_4000_0000n;
+
+/** One allocation. */
+export class Region {
+  freed = false;
+  #bytes: Uint8Array;
+
+  constructor(
+    readonly address: bigint,
+    readonly placement: number,
+    buffer: ArrayBuffer,
+  ) {
+    this.#bytes = new Uint8Array(buffer);
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** Lets go of the bytes: what still points here must fail, not read what was. */
+  release(): void {
+    this.freed = true;
+    this.#bytes = new Uint8Array(0);
+  }
+}
+
+/** A place inside an allocation. */
+export interface Place {
+  readonly region: Region;
+  readonly offset: number;
+}
+
+/**
+ * The memory of one instance: fake 64-bit addresses over ArrayBuffers. No two instances share an address, so that one
+ * which is used with the wrong instance is noticed.
+ */
+export class AddressSpace {
+  /** Ascending by address, because addresses only grow. */
+  readonly #regions: Region[] = [];
+
+  allocate(byteLength: bigint, placement: number): bigint {
+    if (byteLength === 0n) throw invalid('cannot allocate 0 bytes');
+    let buffer: ArrayBuffer;
+    try {
+      buffer = new ArrayBuffer(Number(byteLength));
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new Refusal(
+        placement === 1 ? LLMStatusCode.LLM_DEVICE_OUT_OF_MEMORY : LLMStatusCode.LLM_OUT_OF_MEMORY,
+        `${byteLength} bytes cannot be had from this machine: ${error.message}`,
+      );
+    }
+    const address = nextAddress;
+    nextAddress += (byteLength / PAGE + 2n) * PAGE;
+    this.#regions.push(new Region(address, placement, buffer));
+    return address;
+  }
+
+  free(address: bigint): void {
+    const index = this.#indexOf(address);
+    const region = this.#regions[index];
+    if (region?.address !== address) throw invalid(`${hex(address)} is not the start of a live allocation`);
+    this.#regions.splice(index, 1);
+    region.release();
+  }
+
+  /** The place of `byteLength` bytes at `address`, or `undefined` where they are not all one live allocation's. */
+  find(address: bigint, byteLength: number): Place | undefined {
+    const region = this.#regions[this.#indexOf(address)];
+    if (region === undefined) return undefined;
+    const offset = Number(address - region.address);
+    return offset + byteLength <= region.bytes.length ? { region, offset } : undefined;
+  }
+
+  write(address: bigint, data: Uint8Array): void {
+    const { region, offset } = this.#locate(address, data.length);
+    region.bytes.set(data, offset);
+  }
+
+  read(address: bigint, byteLength: number): Uint8Array {
+    const { region, offset } = this.#locate(address, byteLength);
+    return region.bytes.slice(offset, offset + byteLength);
+  }
+
+  copy(dst: bigint, src: bigint, byteLength: number): void {
+    const from = this.#locate(src, byteLength);
+    const to = this.#locate(dst, byteLength);
+    to.region.bytes.set(from.region.bytes.subarray(from.offset, from.offset + byteLength), to.offset);
+  }
+
+  #locate(address: bigint, byteLength: number): Place {
+    const place = this.find(address, byteLength);
+    if (place === undefined) throw failed(`${byteLength} bytes at ${hex(address)} are not memory of this instance`);
+    return place;
+  }
+
+  /** Index of the last region that starts at or before `address`; -1 when there is none. */
+  #indexOf(address: bigint): number {
+    let low = 0;
+    let high = this.#regions.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#regions[middle]?.address ?? address) <= address) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+}
+
+export function hex(address: bigint): string {
+  return `0x${address.toString(16)}`;
+}

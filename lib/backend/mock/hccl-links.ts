@@ -1,0 +1,192 @@
+import { LLMStatusCode } from '../../status';
+import type { ClusterInfo, IpInfo } from '../backend';
+import type { CommResource } from './comm-resource';
+import { checkCommResources, generateCommResource } from './comm-resource';
+import { Link } from './link';
+import type { ListenAddress } from './listen-address';
+import { failed, invalid, Refusal } from './refusal';
+import type { LinkManager, Session } from './session';
+import { settle } from './settle';
+
+/**
+ * Links of the default backend. One link serves both directions; it is stored on both sides, each time under the id
+ * that the other side declares, whatever id the caller gave.
+ */
+export class HcclLinks implements LinkManager {
+  readonly #session: Session;
+  readonly #links = new Map<bigint, Link>();
+  /** What describes this side to a peer; SetRole never makes it, a link attempt with one local ip does. */
+  #resource: CommResource | undefined;
+  /** The host address that the resource was generated from; a given resource has none. */
+  #generatedFrom: string | undefined;
+  /** As the library compares it: the number in the option, before it is cut to 16 bits. */
+  #listenPort: number | undefined;
+
+  constructor(session: Session, listen: ListenAddress | undefined, localCommRes: string | undefined) {
+    this.#session = session;
+    if (localCommRes !== undefined) this.#resource = { text: localCommRes, deviceId: session.deviceId };
+    else if (listen !== undefined) this.#generateResource(listen.ip);
+    if (listen !== undefined) this.#startListening(listen);
+  }
+
+  find(clusterId: bigint): Link | undefined {
+    return this.#links.get(clusterId);
+  }
+
+  async link(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<(Refusal | undefined)[]> {
+    // The clusters of one call are linked at the same time: none sees what another one makes.
+    const forced = clusters.map((cluster) => !this.#links.has(cluster.remoteClusterId));
+    return Promise.all(
+      clusters.map((cluster, i) => settle(() => this.#linkOne(cluster, timeoutMs, forced[i] ?? true))),
+    );
+  }
+
+  async unlink(clusters: readonly ClusterInfo[], timeoutMs: number, force: boolean): Promise<(Refusal | undefined)[]> {
+    return Promise.all(clusters.map((cluster) => settle(() => this.#unlinkOne(cluster, timeoutMs, force))));
+  }
+
+  setListen(listen: ListenAddress | undefined): void {
+    if (this.#links.size > 0) {
+      throw new Refusal(
+        LLMStatusCode.LLM_EXIST_LINK,
+        `links to ${[...this.#links.keys()]
+          .slice(0, 16)
+          .map((id) => `cluster ${id}`)
+          .join(', ')} exist`,
+      );
+    }
+    if (listen !== undefined && listen.port === this.#listenPort) return;
+    // As in the library, the old listener is gone even when the new one cannot be started.
+    this.#session.stopListening();
+    this.#listenPort = undefined;
+    if (listen !== undefined) this.#startListening(listen);
+  }
+
+  checkUnregister(): void {
+    // HCCL lets go of memory at any time; links that were made with it fail afterwards.
+  }
+
+  clear(): void {
+    for (const link of this.#links.values()) link.closed = true;
+    this.#links.clear();
+  }
+
+  #startListening(listen: ListenAddress): void {
+    this.#session.listen(listen);
+    this.#listenPort = listen.port;
+  }
+
+  #generateResource(serverIp: string): void {
+    this.#resource = generateCommResource(serverIp, this.#session.deviceId);
+    this.#generatedFrom = serverIp;
+  }
+
+  async #linkOne(cluster: ClusterInfo, timeoutMs: number, forced: boolean): Promise<void> {
+    const [remote] = cluster.remoteIpInfos;
+    if (remote === undefined || cluster.remoteIpInfos.length !== 1) {
+      throw invalid(`${cluster.remoteIpInfos.length} remote addresses given, exactly one is needed`);
+    }
+    this.#ensureResource(cluster.localIpInfos);
+    const peer = await this.#connect(remote, timeoutMs, LLMStatusCode.LLM_LINK_FAILED);
+    const peerLinks = peer.links;
+    if (!(peerLinks instanceof HcclLinks)) {
+      throw failed(`what listens on ${remote.ip}:${remote.port} uses the transfer backend hixl, this side does not`);
+    }
+    // Both sides prepare; the acceptor's failure is the one that is reported.
+    const theirs = peerLinks.#prepare(this, forced);
+    const mine = this.#prepare(peerLinks, forced);
+    if (theirs !== undefined) throw theirs;
+    if (mine?.statusCode === LLMStatusCode.LLM_ALREADY_LINK) throw mine;
+    if (mine !== undefined || this.#sharesDevice(peerLinks)) {
+      // One side waits for a partner that does not come, in whole seconds.
+      await this.#session.clock.sleep(Math.ceil(timeoutMs / 1000) * 1000);
+      throw new Refusal(
+        LLMStatusCode.LLM_TIMEOUT,
+        mine === undefined
+          ? `both ends use device ${this.#session.deviceId} of the same host`
+          : `the peer waited in vain for this side: ${mine.detail}`,
+      );
+    }
+    this.#links.set(peer.clusterId, new Link(this.#session, peer, `${remote.ip}:${remote.port}`));
+    peerLinks.#links.set(this.#session.clusterId, new Link(peer, this.#session, this.#session.address));
+  }
+
+  #ensureResource(localIpInfos: readonly IpInfo[]): void {
+    if (this.#resource !== undefined) return;
+    const [local] = localIpInfos;
+    if (local === undefined || localIpInfos.length !== 1) {
+      throw invalid(
+        `${localIpInfos.length} local addresses given; exactly one is needed where neither llm.ListenIpInfo nor ` +
+          'llm.LocalCommRes was given to init',
+      );
+    }
+    this.#generateResource(local.ip);
+  }
+
+  async #connect({ ip, port }: IpInfo, timeoutMs: number, refusedStatus: number): Promise<Session> {
+    const connection = this.#session.fabric.connect(ip, port);
+    switch (connection.kind) {
+      case 'accepted':
+        if (connection.session === undefined) throw failed(`${ip}:${port} closed the connection`);
+        return connection.session;
+      case 'refused':
+        throw new Refusal(refusedStatus, `nobody listens on ${ip}:${port}`);
+      default:
+        await this.#session.clock.sleep(timeoutMs);
+        throw new Refusal(
+          LLMStatusCode.LLM_TIMEOUT,
+          `${ip}:${port} ${connection.kind === 'silent' ? 'accepts and does not answer' : 'cannot be reached'} ` +
+            `within ${timeoutMs} ms`,
+        );
+    }
+  }
+
+  /** What one side checks before it stores a link to `other`. */
+  #prepare(other: HcclLinks, forced: boolean): Refusal | undefined {
+    const peerId = other.#session.clusterId;
+    if (this.#resource === undefined || other.#resource === undefined) {
+      const side = this.#resource === undefined ? this : other;
+      return invalid(
+        `cluster ${side.#session.clusterId} got its listener from SetRole and cannot describe itself before it has ` +
+          'attempted a link with one local address, or is initialised with a listen address',
+      );
+    }
+    // Generated texts are well-formed; reading two JSON texts per side would be most of a link's cost.
+    const generated = this.#generatedFrom !== undefined && other.#generatedFrom !== undefined;
+    const broken = generated ? undefined : checkCommResources(this.#resource, other.#resource);
+    if (broken !== undefined) return invalid(broken);
+    if (forced) this.#drop(peerId);
+    if (!this.#links.has(peerId)) return undefined;
+    return new Refusal(LLMStatusCode.LLM_ALREADY_LINK, `cluster ${this.#session.clusterId} is linked to ${peerId}`);
+  }
+
+  /** Two ends that describe themselves alike make a table of one rank, and wait for each other. */
+  #sharesDevice(other: HcclLinks): boolean {
+    const sameHost = this.#generatedFrom !== undefined && this.#generatedFrom === other.#generatedFrom;
+    return this === other || (sameHost && this.#session.deviceId === other.#session.deviceId);
+  }
+
+  async #unlinkOne(cluster: ClusterInfo, timeoutMs: number, force: boolean): Promise<void> {
+    const [remote] = cluster.remoteIpInfos;
+    let peer: Session | undefined;
+    if (!force) {
+      if (remote === undefined || cluster.remoteIpInfos.length !== 1) {
+        throw invalid(`${cluster.remoteIpInfos.length} remote addresses given, exactly one is needed without force`);
+      }
+      peer = await this.#connect(remote, timeoutMs, LLMStatusCode.LLM_UNLINK_FAILED);
+    }
+    await this.#links.get(cluster.remoteClusterId)?.lane.run(() => undefined);
+    this.#drop(cluster.remoteClusterId);
+    if (peer === undefined) return;
+    if (!(peer.links instanceof HcclLinks)) throw failed('the peer uses the transfer backend hixl, this side does not');
+    // The peer goes by the id of the one who asks, not by the link that the asker meant.
+    await peer.links.#links.get(this.#session.clusterId)?.lane.run(() => undefined);
+    peer.links.#drop(this.#session.clusterId);
+  }
+
+  #drop(peerId: bigint): void {
+    const link = this.#links.get(peerId);
+    if (link !== undefined) link.closed = true;
+    this.#links.delete(peerId);
+  }
+}

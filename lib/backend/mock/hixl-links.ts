@@ -1,0 +1,103 @@
+import { LLMStatusCode } from '../../status';
+import type { ClusterInfo } from '../backend';
+import { Link } from './link';
+import type { ListenAddress } from './listen-address';
+import { failed, invalid, Refusal } from './refusal';
+import type { LinkManager, Session } from './session';
+import { settle } from './settle';
+
+/**
+ * Links of the transfer backend hixl. A link serves one direction and is stored on this side only, under the id that
+ * the caller gave; whether one exists is decided by the address.
+ */
+export class HixlLinks implements LinkManager {
+  readonly #session: Session;
+  readonly #links = new Map<bigint, Link>();
+  /** Addresses that this side is connected to; one of them may be orphaned when its id was linked elsewhere. */
+  readonly #connected = new Set<string>();
+  readonly #listen: ListenAddress;
+
+  constructor(session: Session, listen: ListenAddress) {
+    this.#session = session;
+    this.#listen = listen;
+    session.listen(listen);
+  }
+
+  find(clusterId: bigint): Link | undefined {
+    return this.#links.get(clusterId);
+  }
+
+  async link(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<(Refusal | undefined)[]> {
+    return Promise.all(clusters.map((cluster) => settle(() => this.#linkOne(cluster, timeoutMs))));
+  }
+
+  async unlink(clusters: readonly ClusterInfo[]): Promise<(Refusal | undefined)[]> {
+    return Promise.all(clusters.map((cluster) => settle(() => this.#unlinkOne(cluster.remoteClusterId))));
+  }
+
+  setListen(listen: ListenAddress | undefined): void {
+    if (listen === undefined || (listen.ip === this.#listen.ip && listen.port === this.#listen.port)) return;
+    throw new Refusal(
+      LLMStatusCode.LLM_FEATURE_NOT_ENABLED,
+      `${listen.ip}:${listen.port} differs from ${this.#listen.ip}:${this.#listen.port}, and the transfer backend hixl ` +
+        'cannot move its listener',
+    );
+  }
+
+  /** The newer engine keeps its memory as long as this side has connections; the communicator engine does not care. */
+  checkUnregister(cacheId: bigint): void {
+    if (this.#session.engine === 'hixl' && this.#connected.size > 0 && this.#session.memory.owns(cacheId)) {
+      throw failed(`the engine keeps its memory while it is connected to ${[...this.#connected].join(', ')}`);
+    }
+  }
+
+  clear(): void {
+    for (const link of this.#links.values()) link.closed = true;
+    this.#links.clear();
+    this.#connected.clear();
+  }
+
+  async #linkOne(cluster: ClusterInfo, timeoutMs: number): Promise<void> {
+    const [remote] = cluster.remoteIpInfos;
+    if (remote === undefined || cluster.remoteIpInfos.length !== 1) {
+      throw invalid(`${cluster.remoteIpInfos.length} remote addresses given, exactly one is needed`);
+    }
+    const address = `${remote.ip}:${remote.port}`;
+    if (address === `${this.#listen.ip}:${this.#listen.port}`)
+      throw invalid(`${address} is this instance's own address`);
+    if (this.#connected.has(address)) {
+      throw new Refusal(LLMStatusCode.LLM_ALREADY_LINK, `this instance is connected to ${address} already`);
+    }
+    const peer = await this.#connect(remote.ip, remote.port, timeoutMs);
+    if (peer.engine !== this.#session.engine) {
+      throw failed(`the engine of ${address} is ${peer.engine}, the one of this side ${this.#session.engine}`);
+    }
+    if (this.#session.engine === 'comm' && peer.deviceId === this.#session.deviceId && this.#sharesHost(peer)) {
+      throw invalid(`both ends use device ${peer.deviceId} of the same host`);
+    }
+    this.#connected.add(address);
+    this.#links.set(cluster.remoteClusterId, new Link(this.#session, peer, address));
+  }
+
+  #sharesHost(peer: Session): boolean {
+    return peer.binding?.ip === this.#listen.ip;
+  }
+
+  async #connect(ip: string, port: number, timeoutMs: number): Promise<Session> {
+    const connection = this.#session.fabric.connect(ip, port);
+    if (connection.kind === 'accepted' && connection.session !== undefined) return connection.session;
+    if (connection.kind === 'accepted' || connection.kind === 'refused')
+      throw failed(`nobody answers on ${ip}:${port}`);
+    await this.#session.clock.sleep(timeoutMs);
+    throw new Refusal(LLMStatusCode.LLM_TIMEOUT, `${ip}:${port} does not answer within ${timeoutMs} ms`);
+  }
+
+  async #unlinkOne(clusterId: bigint): Promise<void> {
+    const link = this.#links.get(clusterId);
+    if (link === undefined) return;
+    await link.lane.run(() => undefined);
+    link.closed = true;
+    this.#links.delete(clusterId);
+    this.#connected.delete(link.peerAddress);
+  }
+}

@@ -1,0 +1,377 @@
+import { LLMException } from '../../exception';
+import { LLMRole } from '../../role';
+import { LLMStatusCode, statusName } from '../../status';
+import { isSubByte } from '../../data-type';
+import { Placement } from '../../placement';
+import { tensorSize } from '../../tensor-size';
+import type {
+  Backend,
+  BackendCacheDesc,
+  BackendOptions,
+  Cache,
+  CacheIndex,
+  ClusterInfo,
+  KvCacheExtParam,
+} from '../backend';
+import { AddressSpace } from './address-space';
+import { CacheEntry } from './cache-table';
+import type { Clock } from './clock';
+import { VirtualClock } from './clock';
+import type { Binding, Fabric } from './fabric';
+import { sharedFabric } from './fabric';
+import { HcclLinks } from './hccl-links';
+import { HixlLinks } from './hixl-links';
+import type { ListenAddress } from './listen-address';
+import { isIpv4, parseListenAddress } from './listen-address';
+import { OptionError } from './option-error';
+import { checkHcclOptions, checkHixlOptions, checkLateOptions, readInitOptions } from './options';
+import { pullBlocks, pullCache } from './pull';
+import { pushBlocks, pushCache } from './push';
+import { failed, invalid, Refusal } from './refusal';
+import { Session } from './session';
+import type { Engine, SessionConfig } from './session';
+
+export interface MockBackendOptions {
+  /** The network that this instance sees. Default: one that all mock instances of the process share. */
+  fabric?: Fabric;
+  /** Default: a clock on which waiting takes no real time. */
+  clock?: Clock;
+  /** Devices of the host; `llm.DeviceId` must be below it. Default 1024. */
+  deviceCount?: number;
+}
+
+/** More than any host has, so that a rehearsal of many nodes in one process can give each its own. */
+const DEFAULT_DEVICE_COUNT = 1024;
+
+/** The library's message says 33, its code 31. */
+const MAX_DIMENSIONS = 31;
+const MAX_SUB_BYTE_BITS = 0x7fff_ffffn;
+
+/** What the operations of the seam are called in the public API, for error messages. */
+type Operation =
+  | 'init'
+  | 'finalize'
+  | 'switchRole'
+  | 'linkClusters'
+  | 'unlinkClusters'
+  | 'allocateCache'
+  | 'deallocateCache'
+  | 'copyCache'
+  | 'copyBlocks'
+  | 'registerCache'
+  | 'unregisterCache'
+  | 'pullCache'
+  | 'pullBlocks'
+  | 'pushCache'
+  | 'pushBlocks'
+  | 'allocateMemory'
+  | 'free'
+  | 'write'
+  | 'read';
+
+/**
+ * LLM-DataDist without an NPU: a pure TypeScript implementation that moves real bytes between the instances of a
+ * process and answers as recordings of the library do.
+ *
+ * Every method follows the tables of conditions of the specification, row by row, in evaluation order.
+ */
+export class MockBackend implements Backend {
+  readonly name = 'mock';
+  readonly #clusterId: bigint;
+  readonly #fabric: Fabric;
+  readonly #clock: Clock;
+  readonly #deviceCount: number;
+  readonly #space = new AddressSpace();
+  #role: number;
+  #session: Session | undefined;
+  /** What an Initialize that failed late leaves behind: its listener keeps the port. */
+  #leftover: { readonly engine: Engine; readonly binding: Binding } | undefined;
+
+  constructor(clusterId: bigint, role: number, options: MockBackendOptions = {}) {
+    this.#clusterId = clusterId;
+    this.#role = role;
+    this.#fabric = options.fabric ?? sharedFabric;
+    this.#clock = options.clock ?? new VirtualClock();
+    this.#deviceCount = options.deviceCount ?? DEFAULT_DEVICE_COUNT;
+  }
+
+  initialize(options: BackendOptions): Promise<void> {
+    return this.#answer('init', () => {
+      if (this.#session !== undefined) return;
+      checkRole(this.#role);
+      this.#session = this.#start(options);
+    });
+  }
+
+  finalize(): Promise<void> {
+    return this.#answer('finalize', () => {
+      this.#session?.end();
+      this.#session = undefined;
+    });
+  }
+
+  setRole(role: number, options: BackendOptions): Promise<void> {
+    return this.#answer('switchRole', () => {
+      const session = this.#initialised();
+      checkRole(role);
+      const text = options['llm.ListenIpInfo'];
+      session.links.setListen(text === undefined ? undefined : parseListenAddress(text));
+      this.#role = role;
+    });
+  }
+
+  linkLlmClusters(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<readonly number[]> {
+    return this.#onClusters('linkClusters', clusters, timeoutMs, (session) => session.links.link(clusters, timeoutMs));
+  }
+
+  unlinkLlmClusters(clusters: readonly ClusterInfo[], timeoutMs: number, force: boolean): Promise<readonly number[]> {
+    return this.#onClusters('unlinkClusters', clusters, timeoutMs, (session) =>
+      session.links.unlink(clusters, timeoutMs, force),
+    );
+  }
+
+  allocateCache(): Promise<Cache> {
+    return this.#answer('allocateCache', notEnabled);
+  }
+
+  deallocateCache(): Promise<void> {
+    return this.#answer('deallocateCache', notEnabled);
+  }
+
+  copyKvCache(): Promise<void> {
+    return this.#answer('copyCache', notEnabled);
+  }
+
+  copyKvBlocks(): Promise<void> {
+    return this.#answer('copyBlocks', notEnabled);
+  }
+
+  registerKvCache(desc: BackendCacheDesc, addrs: BigUint64Array): Promise<bigint> {
+    return this.#answer('registerCache', () => register(this.#initialised(), desc, addrs));
+  }
+
+  unregisterKvCache(cacheId: bigint): Promise<void> {
+    return this.#answer('unregisterCache', () => {
+      const session = this.#initialised();
+      session.links.checkUnregister(cacheId);
+      session.memory.unregister(cacheId);
+      session.table.remove(cacheId);
+    });
+  }
+
+  pullKvCache(src: CacheIndex, dst: Cache, batchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
+    const work = () => pullCache(this.#initialised(), src, dst.cacheId, batchIndex, size, ext);
+    return this.#answer('pullCache', work, src);
+  }
+
+  pullKvBlocks(
+    src: CacheIndex,
+    dst: Cache,
+    srcBlocks: BigUint64Array,
+    dstBlocks: BigUint64Array,
+    ext: KvCacheExtParam,
+  ): Promise<void> {
+    const work = () => pullBlocks(this.#initialised(), src, dst.cacheId, srcBlocks, dstBlocks, ext);
+    return this.#answer('pullBlocks', work, src);
+  }
+
+  pushKvCache(src: Cache, dst: CacheIndex, srcBatchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
+    const work = () => pushCache(this.#initialised(), src, dst, srcBatchIndex, size, ext);
+    return this.#answer('pushCache', work, dst);
+  }
+
+  pushKvBlocks(
+    src: Cache,
+    dst: CacheIndex,
+    srcBlocks: BigUint64Array,
+    dstBlocks: BigUint64Array,
+    ext: KvCacheExtParam,
+  ): Promise<void> {
+    const work = () => pushBlocks(this.#initialised(), src, dst, srcBlocks, dstBlocks, ext);
+    return this.#answer('pushBlocks', work, dst);
+  }
+
+  malloc(byteLength: bigint, placement: number): Promise<bigint> {
+    return this.#answer('allocateMemory', () => this.#space.allocate(byteLength, placement));
+  }
+
+  free(address: bigint): Promise<void> {
+    return this.#answer('free', () => {
+      this.#space.free(address);
+    });
+  }
+
+  write(address: bigint, data: Uint8Array): Promise<void> {
+    return this.#answer('write', () => {
+      this.#space.write(address, data);
+    });
+  }
+
+  read(address: bigint, byteLength: number): Promise<Uint8Array> {
+    return this.#answer('read', () => this.#space.read(address, byteLength));
+  }
+
+  copy(dst: bigint, src: bigint, byteLength: number): Promise<void> {
+    return this.#answer('copyCache', () => {
+      this.#space.copy(dst, src, byteLength);
+    });
+  }
+
+  #initialised(): Session {
+    if (this.#session === undefined) throw failed('the instance is not initialised');
+    return this.#session;
+  }
+
+  /** Rows 3 to 27 of the table of Initialize (specification 4.1). */
+  #start(options: BackendOptions): Session {
+    const { deviceId, listen, backend } = readInitOptions(options);
+    this.#clearLeftover();
+    if (deviceId >= this.#deviceCount)
+      throw failed(`device ${deviceId} does not exist: there are ${this.#deviceCount}`);
+    const session =
+      backend === 'hixl' ? this.#startHixl(options, deviceId, listen) : this.#startHccl(options, deviceId, listen);
+    try {
+      session.waitTimeMs = checkLateOptions(options).waitTimeMs;
+    } catch (error) {
+      this.#abandon(session);
+      throw error;
+    }
+    return session;
+  }
+
+  #startHccl(options: BackendOptions, deviceId: number, listen: ListenAddress | undefined): Session {
+    const { localCommRes } = checkHcclOptions(options);
+    return new Session(this.#config(deviceId, 'hccl'), (session) => new HcclLinks(session, listen, localCommRes));
+  }
+
+  #startHixl(options: BackendOptions, deviceId: number, listen: ListenAddress | undefined): Session {
+    const { engine } = checkHixlOptions(options, listen);
+    if (listen === undefined) throw invalid('the transfer backend hixl needs llm.ListenIpInfo');
+    return new Session(this.#config(deviceId, engine), (session) => new HixlLinks(session, listen));
+  }
+
+  #config(deviceId: number, engine: Engine): SessionConfig {
+    return {
+      clusterId: this.#clusterId,
+      deviceId,
+      engine,
+      fabric: this.#fabric,
+      clock: this.#clock,
+      space: this.#space,
+    };
+  }
+
+  /** An Initialize that fails after the listener has started leaves the port taken, with nobody who serves it. */
+  #abandon(session: Session): void {
+    const { binding, engine } = session;
+    if (binding !== undefined) {
+      this.#leftover = { engine, binding };
+      binding.session = undefined;
+      session.binding = undefined;
+    }
+    session.end();
+  }
+
+  /** The next Initialize replaces the engine of the failed one, and with it a listener of HCCL. Those of hixl stay. */
+  #clearLeftover(): void {
+    if (this.#leftover?.engine === 'comm') {
+      throw invalid('an earlier Initialize failed after the communicator engine had started: the library would abort');
+    }
+    if (this.#leftover?.engine !== 'hccl') return;
+    this.#fabric.release(this.#leftover.binding);
+    this.#leftover = undefined;
+  }
+
+  async #onClusters(
+    operation: 'linkClusters' | 'unlinkClusters',
+    clusters: readonly ClusterInfo[],
+    timeoutMs: number,
+    work: (session: Session) => Promise<(Refusal | undefined)[]>,
+  ): Promise<readonly number[]> {
+    const outcomes = await this.#answer(operation, () => {
+      const session = this.#initialised();
+      checkClusters(clusters, timeoutMs);
+      return work(session);
+    });
+    // The overall status is the last failure in input order.
+    const last = outcomes.findLast((outcome) => outcome !== undefined);
+    const statuses = outcomes.map((outcome) => outcome?.statusCode ?? LLMStatusCode.LLM_SUCCESS);
+    if (last === undefined) return statuses;
+    throw new LLMException(last.statusCode, {
+      operation,
+      message: describeOutcomes(clusters, outcomes),
+      results: clusters.map(({ remoteClusterId }, i) => {
+        const statusCode = statuses[i] ?? LLMStatusCode.LLM_SUCCESS;
+        return { remoteClusterId, statusCode, code: statusName(statusCode) };
+      }),
+    });
+  }
+
+  /** Runs `work` and turns what it refuses into the exception that the seam promises. */
+  async #answer<T>(operation: Operation, work: () => T | Promise<T>, peer?: CacheIndex): Promise<T> {
+    try {
+      const result = work();
+      // Awaiting a plain value would cost a turn of the event loop's microtask queue per transfer.
+      return result instanceof Promise ? await result : result;
+    } catch (error) {
+      const ids = peer === undefined ? {} : { clusterId: peer.clusterId, cacheId: peer.cacheId };
+      if (error instanceof Refusal)
+        throw new LLMException(error.statusCode, { operation, message: error.detail, ...ids });
+      if (error instanceof OptionError) {
+        throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, { operation, message: error.rule, ...ids });
+      }
+      throw error;
+    }
+  }
+}
+
+function notEnabled(): never {
+  throw new Refusal(LLMStatusCode.LLM_FEATURE_NOT_ENABLED, 'the library does not implement this call');
+}
+
+function checkRole(role: number): void {
+  if (LLMRole[role] === undefined) throw invalid(`${role} is no role: 1 is PROMPT, 2 DECODER, 3 MIX`);
+}
+
+/** Rows 2 to 5 of the tables of link and unlink: what is wrong here refuses the whole call. */
+function checkClusters(clusters: readonly ClusterInfo[], timeoutMs: number): void {
+  if (timeoutMs <= 0) throw invalid(`timeout ${timeoutMs} is not positive`);
+  for (const { remoteClusterId, remoteIpInfos, localIpInfos } of clusters) {
+    for (const { ip } of [...remoteIpInfos, ...localIpInfos]) {
+      if (!isIpv4(ip)) throw invalid(`"${ip}" of cluster ${remoteClusterId} is no IPv4 address`);
+    }
+  }
+  if (clusters.length === 0) throw invalid('no clusters given');
+}
+
+function describeOutcomes(clusters: readonly ClusterInfo[], outcomes: readonly (Refusal | undefined)[]): string {
+  return outcomes
+    .flatMap((outcome, i) =>
+      outcome === undefined ? [] : [`cluster ${clusters[i]?.remoteClusterId}: ${outcome.detail}`],
+    )
+    .join('; ');
+}
+
+/** RegisterKvCache, in the library's order of checks (specification 4.7). */
+function register(session: Session, desc: BackendCacheDesc, addrs: BigUint64Array): bigint {
+  if (addrs.length === 0) throw invalid('no addresses given');
+  if (addrs.length !== desc.numTensors) {
+    throw invalid(`${addrs.length} addresses given for ${desc.numTensors} tensors`);
+  }
+  const zero = addrs.indexOf(0n);
+  if (zero >= 0) throw invalid(`address ${zero} is 0`);
+  if (desc.shape.length === 0 || desc.shape.length > MAX_DIMENSIONS) {
+    throw invalid(`the shape has ${desc.shape.length} dimensions, 1 to ${MAX_DIMENSIONS} are allowed`);
+  }
+  const cacheId = session.table.takeId();
+  const size = tensorSize(desc.shape, desc.dataType);
+  if ('problem' in size) throw invalid(size.problem);
+  if (size.bits > MAX_SUB_BYTE_BITS && isSubByte(desc.dataType)) {
+    throw invalid(`${size.bits} bits of a type below a byte: the library computes the size in 32 bits`);
+  }
+  const host = desc.placement !== (Placement.DEVICE as number);
+  const tensors = session.memory.register(cacheId, addrs, size.byteLength, host);
+  const [firstDimension = 0n] = desc.shape;
+  session.table.add(new CacheEntry(cacheId, tensors, Number(size.byteLength), firstDimension));
+  return cacheId;
+}

@@ -1,0 +1,167 @@
+import { Placement } from '../../placement';
+import type { Cache, CacheIndex, KvCacheExtParam } from '../backend';
+import { blockRuns, lastOf } from './block-run';
+import type { CacheEntry } from './cache-table';
+import { checkExtParam } from './layer-range';
+import { checkBlockLists } from './pull';
+import { invalid } from './refusal';
+import type { Session } from './session';
+import type { Span } from './transfer';
+import { linkTo, localEntry, move, onLink, withRemote } from './transfer';
+
+/** What differs between pushing a row and pushing blocks, once both caches are known. */
+interface Payload {
+  checkRemote(remote: CacheEntry): void;
+  spans(local: CacheEntry, remote: CacheEntry): Span[];
+}
+
+/** PushKvCache: one row, layer by layer (specification 4.10). */
+export function pushCache(
+  session: Session,
+  src: Cache,
+  dst: CacheIndex,
+  srcBatchIndex: number,
+  size: bigint,
+  ext: KvCacheExtParam,
+): void | Promise<void> {
+  checkPlacement(src);
+  if (size !== -1n) throw invalid(`size ${size} given, a push takes -1 only`);
+  checkLayers(src, ext);
+  return pushLayers(session, src, dst, ext, {
+    checkRemote(remote) {
+      if (dst.batchIndex >= remote.rows) {
+        throw invalid(`row ${dst.batchIndex} is outside the ${remote.rows} rows of remote cache ${remote.id}`);
+      }
+    },
+    spans(local, remote) {
+      if (srcBatchIndex >= local.rows) {
+        throw invalid(`row ${srcBatchIndex} is outside the ${local.rows} rows of cache ${local.id}`);
+      }
+      return [{ local: srcBatchIndex * local.stride, remote: dst.batchIndex * remote.stride, length: local.stride }];
+    },
+  });
+}
+
+/** PushKvBlocks, layer by layer (specification 4.11). */
+export function pushBlocks(
+  session: Session,
+  src: Cache,
+  dst: CacheIndex,
+  srcBlocks: BigUint64Array,
+  dstBlocks: BigUint64Array,
+  ext: KvCacheExtParam,
+): void | Promise<void> {
+  checkPlacement(src);
+  checkBlockLists(srcBlocks, dstBlocks);
+  if (dst.batchIndex !== 0) throw invalid(`remote row ${dst.batchIndex} given, block calls take 0 only`);
+  checkLayers(src, ext);
+  return pushLayers(session, src, dst, ext, {
+    checkRemote(remote) {
+      for (const block of dstBlocks) {
+        if (block >= remote.rows) {
+          throw invalid(`destination block ${block} is outside the ${remote.rows} blocks of remote cache ${remote.id}`);
+        }
+      }
+    },
+    spans(local) {
+      return blockRuns(srcBlocks, dstBlocks).map((run) => {
+        if (run.src >= local.rows || lastOf(run.src, run) >= local.rows) {
+          throw invalid(
+            `source blocks ${run.src} to ${lastOf(run.src, run)} are outside the ${local.rows} blocks of cache ${local.id}`,
+          );
+        }
+        // The library addresses both sides with the local block size.
+        return {
+          local: Number(run.src) * local.stride,
+          remote: Number(run.dst) * local.stride,
+          length: local.stride * run.length,
+        };
+      });
+    },
+  });
+}
+
+function checkPlacement(src: Cache): void {
+  if (src.desc.placement !== (Placement.DEVICE as number)) throw invalid('the source of a push must be device memory');
+}
+
+function checkLayers(src: Cache, ext: KvCacheExtParam): void {
+  checkExtParam(ext, { equalSpans: true });
+  if (ext.srcLayerRange[0] < 0 && src.desc.numTensors === 0) {
+    throw invalid('the default source range needs the number of tensors in the description of the source');
+  }
+}
+
+/** First source and destination layer and last source layer of a push. */
+function layersOf(src: Cache, ext: KvCacheExtParam): { first: number; dstFirst: number; last: number } {
+  const [first, last] = ext.srcLayerRange;
+  if (first >= 0) return { first, dstFirst: ext.dstLayerRange[0], last };
+  // With the default source range the destination range is ignored, and the description says how many layers there are.
+  const { numTensors } = src.desc;
+  const perLayer = ext.tensorNumPerLayer;
+  const whole = Math.floor(numTensors / perLayer);
+  // What is left over is tried as one more layer, and a cache of less than a layer as one.
+  const layers = whole === 0 ? 1 : numTensors % perLayer === 0 ? whole : whole + 1;
+  if (layers === 2 ** 31) throw invalid(`${numTensors} tensors: the library would abort`);
+  // The library counts layers in int32: beyond that nothing is pushed.
+  return { first: 0, dstFirst: 0, last: layers > 2 ** 31 ? -1 : layers - 1 };
+}
+
+/** Layers go one after the other, and those that went stay written when a later one fails. */
+function pushLayers(
+  session: Session,
+  src: Cache,
+  dst: CacheIndex,
+  ext: KvCacheExtParam,
+  payload: Payload,
+): void | Promise<void> {
+  const { first, dstFirst, last } = layersOf(src, ext);
+  const from = (layer: number): void | Promise<void> => {
+    for (let current = layer; current <= last; current++) {
+      const dstLayer = dstFirst + (current - first);
+      const pending = pushLayer(session, src.cacheId, dst, ext.tensorNumPerLayer, current, dstLayer, payload);
+      if (pending !== undefined) return pending.then(() => from(current + 1));
+    }
+    return undefined;
+  };
+  return session.pushLane.run(() => from(first));
+}
+
+function pushLayer(
+  session: Session,
+  srcId: bigint,
+  dst: CacheIndex,
+  tensorNumPerLayer: number,
+  srcLayer: number,
+  dstLayer: number,
+  payload: Payload,
+): void | Promise<void> {
+  const local = localEntry(session, srcId);
+  const link = linkTo(session, dst.clusterId);
+  return onLink(link, dst.clusterId, () =>
+    withRemote(link, dst, (remote) => {
+      const remoteLayers = Math.floor(remote.tensors.length / tensorNumPerLayer);
+      if (dstLayer < 0 || dstLayer >= remoteLayers) {
+        throw invalid(
+          `destination layer ${dstLayer} is outside the ${remoteLayers} layers of remote cache ${remote.id}`,
+        );
+      }
+      payload.checkRemote(remote);
+      const localLayers = Math.floor(local.tensors.length / tensorNumPerLayer);
+      if (srcLayer >= localLayers) {
+        throw invalid(`source layer ${srcLayer} is outside the ${localLayers} layers of cache ${local.id}`);
+      }
+      if (local.tensors.length % tensorNumPerLayer !== 0) {
+        throw invalid(
+          `the ${local.tensors.length} tensors of cache ${local.id} are no multiple of ${tensorNumPerLayer} per layer`,
+        );
+      }
+      const pairs = {
+        localStart: srcLayer * tensorNumPerLayer,
+        remoteStart: dstLayer * tensorNumPerLayer,
+        count: tensorNumPerLayer,
+      };
+      return move('push', link, local, remote, pairs, payload.spans(local, remote));
+    }),
+  );
+}

@@ -1,0 +1,104 @@
+import type { AddressSpace, Place, Region } from './address-space';
+import { hex } from './address-space';
+import { failed, invalid } from './refusal';
+
+/** One registration of a range with the transport. */
+export class MemoryHandle {
+  /** False once it is deregistered: links that were made with it must not use it any more. */
+  live = true;
+
+  constructor(
+    readonly region: Region,
+    readonly start: number,
+    readonly end: number,
+    /** Where it stands in the order of registrations; a link knows those made before it. */
+    readonly sequence: number,
+    readonly host: boolean,
+  ) {}
+}
+
+/** A tensor of a registered cache: its bytes, and the handle through which the transport reaches them. */
+export interface Tensor extends Place {
+  readonly handle: MemoryHandle;
+}
+
+/**
+ * What one instance has registered with its transport. A range (address and size) is registered once; the cache that
+ * came first owns the handle, and takes it along when it goes.
+ */
+export class RegisteredMemory {
+  readonly #space: AddressSpace;
+  readonly #refuseOverlap: boolean;
+  readonly #byRange = new Map<string, MemoryHandle>();
+  readonly #byCache = new Map<bigint, string[]>();
+  #sequence = 0;
+
+  constructor(space: AddressSpace, options: { refuseOverlap: boolean }) {
+    this.#space = space;
+    this.#refuseOverlap = options.refuseOverlap;
+  }
+
+  /** Number of registrations so far; a link that is made now is bound to all of them and to no later one. */
+  get sequence(): number {
+    return this.#sequence;
+  }
+
+  /** As in the library, what came before a refused address stays registered, and belongs to nobody. */
+  register(cacheId: bigint, addrs: BigUint64Array, byteLength: bigint, host: boolean): Tensor[] {
+    const tensors: Tensor[] = [];
+    const owned: string[] = [];
+    for (const address of addrs) {
+      const place = this.#space.find(address, Number(byteLength));
+      if (place === undefined) {
+        throw failed(`${byteLength} bytes at ${hex(address)} are not memory of this instance, or freed memory`);
+      }
+      const range = `${address}+${byteLength}`;
+      let handle = this.#byRange.get(range);
+      if (handle === undefined || handle.region.freed) {
+        handle = this.#newHandle(place, Number(byteLength), host);
+        this.#byRange.set(range, handle);
+        owned.push(range);
+      }
+      tensors.push({ region: place.region, offset: place.offset, handle });
+    }
+    this.#byCache.set(cacheId, owned);
+    return tensors;
+  }
+
+  /** Whether the cache owns handles: one whose memory others had registered before owns none. */
+  owns(cacheId: bigint): boolean {
+    return (this.#byCache.get(cacheId)?.length ?? 0) > 0;
+  }
+
+  unregister(cacheId: bigint): void {
+    for (const range of this.#byCache.get(cacheId) ?? []) {
+      const handle = this.#byRange.get(range);
+      if (handle !== undefined) handle.live = false;
+      this.#byRange.delete(range);
+    }
+    this.#byCache.delete(cacheId);
+  }
+
+  /** What Finalize does: links of peers keep their handles, but nothing answers behind them. */
+  clear(): void {
+    for (const handle of this.#byRange.values()) handle.live = false;
+    this.#byRange.clear();
+    this.#byCache.clear();
+  }
+
+  #newHandle(place: Place, byteLength: number, host: boolean): MemoryHandle {
+    const { region, offset } = place;
+    const end = offset + byteLength;
+    if (this.#refuseOverlap) {
+      for (const other of this.#byRange.values()) {
+        if (other.region === region && other.host === host && offset < other.end && other.start < end) {
+          throw invalid(
+            `${byteLength} bytes at ${hex(region.address + BigInt(offset))} overlap memory that is registered already`,
+          );
+        }
+      }
+    }
+    this.#sequence += 1;
+    return new MemoryHandle(region, offset, end, this.#sequence, host);
+  }
+}

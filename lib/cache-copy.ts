@@ -1,0 +1,212 @@
+import { types } from 'node:util';
+import type { Cache } from './backend/backend';
+import { RegisteredCache } from './cache';
+import { checkArray, checkInt64, checkUint32, checkUint64, invalidArgType } from './check';
+import { LLMException } from './exception';
+import type { Instance } from './instance';
+import { Placement } from './placement';
+import type { Registration } from './registrations';
+import { LLMStatusCode } from './status';
+
+/** What of a row `copyCache` copies, and where to. */
+export interface CopyCacheOptions {
+  /** Row of the destination, uint32. Default 0. */
+  readonly dstBatchIndex?: number;
+  /** Row of the source, uint32. Default 0. */
+  readonly srcBatchIndex?: number;
+  /** Bytes from the start of the row, on both sides, uint64. Default 0. */
+  readonly offset?: bigint | number;
+  /** Bytes, > 0. Default -1: all that follow in the source row. */
+  readonly size?: bigint | number;
+}
+
+/** One copy in each pair of tensors, as byte offsets from their starts. */
+interface Piece {
+  readonly src: bigint;
+  readonly dst: bigint;
+  readonly byteLength: number;
+}
+
+export async function copyCache(
+  instance: Instance,
+  dst: RegisteredCache,
+  src: RegisteredCache,
+  options: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const operation = 'copyCache';
+  const { dstBatchIndex = 0, srcBatchIndex = 0, offset = 0n, size = -1n } = options;
+  const dstRow = BigInt(checkUint32(dstBatchIndex, 'options.dstBatchIndex'));
+  const srcRow = BigInt(checkUint32(srcBatchIndex, 'options.srcBatchIndex'));
+  const from = checkUint64(offset, 'options.offset');
+  const wanted = checkInt64(size, 'options.size');
+  const refuse = (problem: string) => invalid(operation, src, problem);
+  return instance.run(operation, async () => {
+    const [source, destination] = registered(instance, operation, src, dst);
+    const { rowBytes } = source.size;
+    if (wanted !== -1n && wanted <= 0n) throw refuse(`size ${wanted} is neither -1 nor positive`);
+    if (source.desc.numTensors !== destination.desc.numTensors) {
+      throw refuse(`the source has ${source.desc.numTensors} tensors, the destination ${destination.desc.numTensors}`);
+    }
+    if (srcRow >= source.size.rows) throw refuse(`row ${srcRow} of a source with ${source.size.rows} rows`);
+    if (dstRow >= destination.size.rows)
+      throw refuse(`row ${dstRow} of a destination with ${destination.size.rows} rows`);
+    const least = rowBytes < destination.size.rowBytes ? rowBytes : destination.size.rowBytes;
+    if (from >= least) throw refuse(`offset ${from} in rows of ${rowBytes} and ${destination.size.rowBytes} bytes`);
+    const bytes = wanted === -1n ? rowBytes - from : wanted;
+    if (from + bytes > least) {
+      throw refuse(`${bytes} bytes from offset ${from} in rows of ${rowBytes} and ${destination.size.rowBytes} bytes`);
+    }
+    await unlessLibraryDoes(
+      () =>
+        instance.backend.copyKvCache(
+          asCache(source),
+          asCache(destination),
+          Number(srcRow),
+          Number(dstRow),
+          from,
+          wanted,
+        ),
+      () => {
+        const piece = {
+          src: srcRow * rowBytes + from,
+          dst: dstRow * destination.size.rowBytes + from,
+          byteLength: Number(bytes),
+        };
+        return copyPieces(instance, source, destination, [piece]);
+      },
+    );
+  });
+}
+
+export async function copyBlocks(instance: Instance, cache: RegisteredCache, srcToDst: unknown): Promise<void> {
+  const operation = 'copyBlocks';
+  const lists = entriesOf(srcToDst, 'srcToDst').map(([src, dst]) => ({
+    src: checkUint32(src, 'srcToDst key'),
+    dst: checkArray(dst, `srcToDst.get(${String(src)})`, checkUint32),
+  }));
+  return instance.run(operation, async () => {
+    const [registration] = registered(instance, operation, cache, cache);
+    const { rows, rowBytes } = registration.size;
+    for (const block of lists.flatMap(({ src, dst }) => [src, ...dst])) {
+      if (BigInt(block) >= rows) throw invalid(operation, cache, `block ${block} of a cache with ${rows} blocks`);
+    }
+    const block = asCache(registration);
+    await unlessLibraryDoes(
+      () =>
+        instance.backend.copyKvBlocks(
+          block,
+          block,
+          BigUint64Array.from(lists, ({ src }) => BigInt(src)),
+          lists.map(({ dst }) => BigUint64Array.from(dst, BigInt)),
+        ),
+      () => {
+        const pieces = lists.flatMap(({ src, dst }) => dst.map((to) => blockPiece(src, to, rowBytes)));
+        return copyPieces(instance, registration, registration, pieces);
+      },
+    );
+  });
+}
+
+export async function swapBlocks(
+  instance: Instance,
+  src: RegisteredCache,
+  dst: RegisteredCache,
+  srcToDst: unknown,
+): Promise<void> {
+  const operation = 'swapBlocks';
+  const pairs = entriesOf(srcToDst, 'srcToDst').map(([from, to]) => ({
+    src: checkUint32(from, 'srcToDst key'),
+    dst: checkUint32(to, `srcToDst.get(${String(from)})`),
+  }));
+  const refuse = (problem: string) => invalid(operation, src, problem);
+  return instance.run(operation, async () => {
+    const [source, destination] = registered(instance, operation, src, dst);
+    if (isHost(source) === isHost(destination)) {
+      throw refuse('one of the caches must be in host memory and the other one in device memory');
+    }
+    if (source.desc.numTensors !== destination.desc.numTensors) {
+      throw refuse(`the source has ${source.desc.numTensors} tensors, the destination ${destination.desc.numTensors}`);
+    }
+    if (source.size.rowBytes !== destination.size.rowBytes) {
+      throw refuse(`blocks of ${source.size.rowBytes} bytes cannot go to blocks of ${destination.size.rowBytes} bytes`);
+    }
+    for (const pair of pairs) {
+      if (BigInt(pair.src) >= source.size.rows)
+        throw refuse(`block ${pair.src} of a source with ${source.size.rows} blocks`);
+      if (BigInt(pair.dst) >= destination.size.rows) {
+        throw refuse(`block ${pair.dst} of a destination with ${destination.size.rows} blocks`);
+      }
+    }
+    const pieces = pairs.map((pair) => blockPiece(pair.src, pair.dst, source.size.rowBytes));
+    await copyPieces(instance, source, destination, pieces);
+  });
+}
+
+/** Today's library answers LLM_FEATURE_NOT_ENABLED to its copy calls; then the package copies. */
+async function unlessLibraryDoes(library: () => Promise<void>, own: () => Promise<void>): Promise<void> {
+  try {
+    await library();
+  } catch (error) {
+    if (!(error instanceof LLMException) || error.statusCode !== LLMStatusCode.LLM_FEATURE_NOT_ENABLED) throw error;
+    await own();
+  }
+}
+
+async function copyPieces(
+  { backend }: Instance,
+  src: Registration,
+  dst: Registration,
+  pieces: readonly Piece[],
+): Promise<void> {
+  for (const [i, from] of src.addrs.entries()) {
+    const to = dst.addrs[i] ?? 0n;
+    for (const piece of pieces) {
+      if (backend.copy !== undefined) {
+        await backend.copy(to + piece.dst, from + piece.src, piece.byteLength);
+      } else {
+        await backend.write(to + piece.dst, await backend.read(from + piece.src, piece.byteLength));
+      }
+    }
+  }
+}
+
+function registered(
+  instance: Instance,
+  operation: string,
+  src: RegisteredCache,
+  dst: RegisteredCache,
+): [Registration, Registration] {
+  instance.checkInitialized(operation);
+  for (const { cacheId } of [src, dst]) {
+    if (instance.registrations.get(cacheId) === undefined) {
+      throw new LLMException(LLMStatusCode.LLM_KV_CACHE_NOT_EXIST, {
+        operation,
+        message: `cache ${cacheId} of this instance was unregistered`,
+        cacheId,
+      });
+    }
+  }
+  return [RegisteredCache.registrationOf(src), RegisteredCache.registrationOf(dst)];
+}
+
+const blockPiece = (src: number, dst: number, rowBytes: bigint): Piece => ({
+  src: BigInt(src) * rowBytes,
+  dst: BigInt(dst) * rowBytes,
+  byteLength: Number(rowBytes),
+});
+
+const asCache = ({ cacheId, desc, addrs }: Registration): Cache => ({ cacheId, desc, tensorAddrs: addrs });
+
+const isHost = ({ desc }: Registration): boolean => desc.placement !== (Placement.DEVICE as number);
+
+function invalid(operation: string, { cacheId }: RegisteredCache, problem: string): LLMException {
+  return new LLMException(LLMStatusCode.LLM_PARAM_INVALID, { operation, message: problem, cacheId });
+}
+
+/** The entries of a caller's map, whatever its class makes of iteration. */
+function entriesOf(value: unknown, name: string): [unknown, unknown][] {
+  if (!types.isMap(value)) throw invalidArgType(name, 'a Map', value);
+  const entries: [unknown, unknown][] = [];
+  Map.prototype.forEach.call(value, (dst: unknown, src: unknown) => entries.push([src, dst]));
+  return entries;
+}

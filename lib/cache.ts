@@ -1,0 +1,206 @@
+import { checkArray, checkInt32, checkInt64, checkObject, checkUint32, checkUint64, invalidArgType } from './check';
+import type { BackendCacheDesc, CacheIndex } from './backend/backend';
+import type { DataType } from './data-type';
+import type { Instance } from './instance';
+import type { MemoryRegion } from './memory';
+import { Placement } from './placement';
+import type { Registration } from './registrations';
+
+/**
+ * The shape of a cache: `numTensors` tensors that are all alike.
+ *
+ * C++ `CacheDesc`, Python `CacheDesc`.
+ */
+export interface CacheDesc {
+  /** Tensors of the cache: usually two per layer, K and V. uint32, at most 131061. */
+  readonly numTensors: number;
+  /** Type of an element; it serves to compute bytes only. */
+  readonly dataType: DataType;
+  /** 1 to 31 dimensions, each > 0. The first one counts rows (batch) and blocks alike. */
+  readonly shape: readonly (number | bigint)[];
+  /** Where the addresses live. Default `Placement.DEVICE`. */
+  readonly placement?: Placement;
+}
+
+/** What a peer has to know of a cache so that its transfers can be checked before they start. */
+export interface CacheLayout {
+  readonly numTensors: number;
+  /** Rows, which are blocks as well. */
+  readonly rows: number;
+  /** Bytes of one row or block of one tensor. */
+  readonly rowBytes: bigint;
+}
+
+/**
+ * Names a cache of another cluster.
+ *
+ * C++ `CacheIndex`, Python `CacheKeyByIdAndIndex`.
+ */
+export interface CacheKeyByIdAndIndex {
+  readonly clusterId: bigint | number;
+  /** The id that the owner's registration gave. */
+  readonly cacheId: bigint | number;
+  /** The remote row, uint32; 0 for the block calls. Default 0. */
+  readonly batchIndex?: number;
+  /** With it the peer's bounds are checked before the call; the library itself would read or write past them. */
+  readonly layout?: CacheLayout;
+}
+
+/**
+ * A registered cache of this side.
+ *
+ * C++ `Cache`, Python `Cache`.
+ */
+export interface KvCache {
+  readonly cacheId: bigint;
+  readonly desc: CacheDesc;
+  /** One address per tensor. A copy: changing it changes nothing. */
+  readonly tensorAddrs: BigUint64Array;
+  /** Only of a cache that `allocateCache` made: one region per tensor. */
+  readonly regions?: MemoryRegion[];
+  /**
+   * The key that a peer needs, with the layout of this cache. It can be sent as it is: a structured clone of it is a key,
+   * and `JSON.stringify` gives what `cacheKeyFromJSON` reads.
+   * @param batchIndex the row that is meant, default 0
+   */
+  key(batchIndex?: number): CacheKeyByIdAndIndex;
+}
+
+/** A cache of this side: its handle, or the bare id as C++ would take it. */
+export type LocalCache = KvCache | bigint | number;
+
+/** A {@link CacheKeyByIdAndIndex} in JSON: 64-bit values are decimal strings. */
+export interface CacheKeyJSON {
+  clusterId: string;
+  cacheId: string;
+  batchIndex: number;
+  layout?: { numTensors: number; rows: number; rowBytes: string };
+}
+
+/** A key that can be serialised. */
+class CacheKey implements CacheKeyByIdAndIndex {
+  readonly clusterId: bigint;
+  readonly cacheId: bigint;
+  readonly batchIndex: number;
+  declare readonly layout?: CacheLayout;
+
+  constructor({ clusterId, cacheId, batchIndex }: CacheIndex, layout: CacheLayout | undefined) {
+    this.clusterId = clusterId;
+    this.cacheId = cacheId;
+    this.batchIndex = batchIndex;
+    if (layout !== undefined) this.layout = layout;
+  }
+
+  toJSON(): CacheKeyJSON {
+    const json: CacheKeyJSON = {
+      clusterId: String(this.clusterId),
+      cacheId: String(this.cacheId),
+      batchIndex: this.batchIndex,
+    };
+    if (this.layout !== undefined) json.layout = { ...this.layout, rowBytes: String(this.layout.rowBytes) };
+    return json;
+  }
+}
+
+/**
+ * The key in what `JSON.stringify(cache.key())` gave, parsed or not.
+ * @throws TypeError, RangeError for anything else; SyntaxError for a text that is not JSON.
+ */
+export function cacheKeyFromJSON(json: unknown): CacheKeyByIdAndIndex {
+  const object = checkObject(typeof json === 'string' ? JSON.parse(json) : json, 'json');
+  const { layout } = object;
+  const index = {
+    clusterId: checkUint64(decimal(object['clusterId'], 'json.clusterId'), 'json.clusterId'),
+    cacheId: checkInt64(decimal(object['cacheId'], 'json.cacheId'), 'json.cacheId'),
+    batchIndex: checkUint32(object['batchIndex'] ?? 0, 'json.batchIndex'),
+  };
+  if (layout === undefined) return new CacheKey(index, undefined);
+  const fields = checkObject(layout, 'json.layout');
+  const rowBytes = decimal(fields['rowBytes'], 'json.layout.rowBytes');
+  return new CacheKey(index, checkLayout({ ...fields, rowBytes }, 'json.layout'));
+}
+
+function decimal(value: unknown, name: string): bigint {
+  if (typeof value !== 'string' || !/^-?\d{1,20}$/.test(value)) throw invalidArgType(name, 'a decimal string', value);
+  return BigInt(value);
+}
+
+/** A key as the seam takes it, and the layout that it carries. */
+export interface CheckedKey extends CacheIndex {
+  readonly layout: CacheLayout | undefined;
+}
+
+export function checkKey(value: unknown, name: string): CheckedKey {
+  const key = checkObject(value, name);
+  const { clusterId, cacheId, batchIndex, layout } = key;
+  return {
+    clusterId: checkUint64(clusterId, `${name}.clusterId`),
+    cacheId: checkInt64(cacheId, `${name}.cacheId`),
+    batchIndex: batchIndex === undefined ? 0 : checkUint32(batchIndex, `${name}.batchIndex`),
+    layout: layout === undefined ? undefined : checkLayout(layout, `${name}.layout`),
+  };
+}
+
+function checkLayout(value: unknown, name: string): CacheLayout {
+  const { numTensors, rows, rowBytes } = checkObject(value, name);
+  return {
+    numTensors: checkUint32(numTensors, `${name}.numTensors`),
+    rows: checkUint32(rows, `${name}.rows`),
+    rowBytes: checkUint64(rowBytes, `${name}.rowBytes`),
+  };
+}
+
+/** Longer than any shape the library takes (31), so that it can say so itself. */
+const MAX_SHAPE = 1024;
+
+export function checkDesc(value: unknown, name: string): BackendCacheDesc {
+  const { numTensors, dataType, shape, placement } = checkObject(value, name);
+  return Object.freeze({
+    numTensors: checkUint32(numTensors, `${name}.numTensors`),
+    dataType: checkInt32(dataType, `${name}.dataType`),
+    shape: Object.freeze(checkArray(shape, `${name}.shape`, checkInt64, MAX_SHAPE)),
+    placement: placement === undefined ? Placement.DEVICE : checkUint32(placement, `${name}.placement`),
+  });
+}
+
+/** The handle of a cache that one instance registered. */
+export class RegisteredCache implements KvCache {
+  readonly cacheId: bigint;
+  readonly desc: CacheDesc;
+  declare readonly regions?: MemoryRegion[];
+  readonly #registration: Registration;
+  readonly #instance: Instance;
+  readonly #generation: number;
+
+  constructor(instance: Instance, registration: Registration, regions?: MemoryRegion[]) {
+    this.#instance = instance;
+    this.#generation = instance.registrations.generation;
+    this.#registration = registration;
+    this.cacheId = registration.cacheId;
+    this.desc = registration.desc;
+    if (regions !== undefined) this.regions = regions;
+  }
+
+  /** @internal */
+  static registrationOf(cache: RegisteredCache): Registration {
+    return cache.#registration;
+  }
+
+  /** @internal Whether it was registered by this instance, in the life that it leads now. */
+  static isOf(cache: RegisteredCache, instance: Instance): boolean {
+    return cache.#instance === instance && cache.#generation === instance.registrations.generation;
+  }
+
+  get tensorAddrs(): BigUint64Array {
+    return this.#registration.addrs.slice();
+  }
+
+  key(batchIndex = 0): CacheKeyByIdAndIndex {
+    const { cacheId, desc, size } = this.#registration;
+    const row = checkUint32(batchIndex, 'batchIndex');
+    // Without equal rows of whole bytes there is no layout that says the truth; guards refuse such caches.
+    const even = size.tensorBytes === size.rows * size.rowBytes && size.rows <= 0xffff_ffffn;
+    const layout = even ? { numTensors: desc.numTensors, rows: Number(size.rows), rowBytes: size.rowBytes } : undefined;
+    return new CacheKey({ clusterId: this.#instance.clusterId, cacheId, batchIndex: row }, layout);
+  }
+}

@@ -1,0 +1,68 @@
+import type { ClusterInfo, IpInfo } from './backend/backend';
+import { checkArray, checkInt32, checkObject, checkString, checkUint16, checkUint64 } from './check';
+import type { LLMRole } from './role';
+
+/**
+ * A cluster to link or unlink.
+ *
+ * C++ `ClusterInfo`, Python `LLMClusterInfo`.
+ */
+export interface LLMClusterInfo {
+  /** The peer's cluster id, uint64. Links are kept under it (`hixl`) or under the id that the peer declares (default). */
+  readonly remoteClusterId: bigint | number;
+  /** Where the peer listens: exactly one IPv4 address and port to link; may be empty for a forced unlink. */
+  readonly remoteIpInfos: readonly { readonly ip: string; readonly port: number }[];
+  /**
+   * One IPv4 address of this host, where `init` was given neither a listen address nor `localCommRes`. The port is
+   * ignored, default 0.
+   */
+  readonly localIpInfos?: readonly { readonly ip: string; readonly port?: number }[];
+  /** The library only logs it. */
+  readonly remoteRole?: LLMRole;
+}
+
+/**
+ * What became of one cluster of a link or unlink call.
+ *
+ * C++: one element of `rets` of `LinkLlmClusters`/`UnlinkLlmClusters`; Python: one element of the list they return.
+ */
+export interface ClusterResult {
+  /** The id that the caller gave, not the one the peer answered with. */
+  remoteClusterId: bigint;
+  /** The raw status; 0 is success. */
+  statusCode: number;
+  /** Its name, such as `LLM_LINK_FAILED`. */
+  code: string;
+}
+
+/** The library takes any number; more than this is not a list of clusters. */
+const MAX_CLUSTERS = 65_536;
+/** Longer than any list the library takes (1), so that it can say so itself. */
+const MAX_ADDRESSES = 1024;
+
+export function checkClusters(value: unknown, name: string): ClusterInfo[] {
+  return checkArray(value, name, checkCluster, MAX_CLUSTERS);
+}
+
+function checkCluster(value: unknown, name: string): ClusterInfo {
+  const { remoteClusterId, remoteIpInfos, localIpInfos, remoteRole } = checkObject(value, name);
+  return {
+    remoteClusterId: checkUint64(remoteClusterId, `${name}.remoteClusterId`),
+    remoteRoleType: remoteRole === undefined ? 0 : checkInt32(remoteRole, `${name}.remoteRole`),
+    remoteIpInfos: checkArray(remoteIpInfos, `${name}.remoteIpInfos`, checkIpInfo, MAX_ADDRESSES),
+    localIpInfos:
+      localIpInfos === undefined
+        ? []
+        : checkArray(localIpInfos, `${name}.localIpInfos`, checkLocalIpInfo, MAX_ADDRESSES),
+  };
+}
+
+function checkIpInfo(value: unknown, name: string): IpInfo {
+  const { ip, port } = checkObject(value, name);
+  return { ip: checkString(ip, `${name}.ip`), port: checkUint16(port, `${name}.port`) };
+}
+
+function checkLocalIpInfo(value: unknown, name: string): IpInfo {
+  const { ip, port } = checkObject(value, name);
+  return { ip: checkString(ip, `${name}.ip`), port: port === undefined ? 0 : checkUint16(port, `${name}.port`) };
+}

@@ -1,0 +1,244 @@
+import type { Backend, BackendFactory } from './backend/backend';
+import { createBackend } from './backend/select';
+import type { BackendChoice } from './backend/select';
+import { checkBoolean, checkInt32, checkOptionalObject, checkUint64 } from './check';
+import { checkClusters } from './cluster';
+import type { ClusterResult, LLMClusterInfo } from './cluster';
+import { LLMConfig, toOptions, toUntranslatedOptions } from './config';
+import type { LLMInitOptions } from './config';
+import { guardOptions } from './guard/options';
+import { Instance } from './instance';
+import { KvCacheManager } from './kv-cache-manager';
+import { checkAllocation } from './memory';
+import type { MemoryRegion } from './memory';
+import type { Placement } from './placement';
+import type { LLMRole } from './role';
+import { LLMStatusCode, statusName } from './status';
+
+export interface LLMDataDistOptions {
+  /**
+   * What does the work: `auto` (default) takes the vendor library where it can be loaded and the mock otherwise, with a
+   * warning; `native` and `mock` take nothing else; or a backend of your own, or a function that makes it.
+   * `LLM_DATADIST_BACKEND` overrides `auto`.
+   */
+  readonly backend?: BackendChoice | Backend | BackendFactory;
+  /** Refuse what the library does not survive before it is called. Default true. */
+  readonly guards?: boolean;
+  /** Refuse keys that do not carry the layout of the cache that they name. Default false. */
+  readonly requireLayout?: boolean;
+  /** Allow a second live native instance in this process, which the vendor advises against. Default false. */
+  readonly allowMultipleInstances?: boolean;
+}
+
+/** The vendor's C++ default of 1000 ms is below its own advice for links with TLS; Python has this one too. */
+const DEFAULT_TIMEOUT_MS = 3000;
+
+/**
+ * One LLM-DataDist instance: a cluster with one NPU, that links to other clusters and moves KV caches between them.
+ *
+ * Every method rejects with a `TypeError` (`ERR_INVALID_ARG_TYPE`) or a `RangeError` (`ERR_OUT_OF_RANGE`) for a value of
+ * the wrong type or size, before anything has happened, and with an `LLMException` for what the library or a guard
+ * refuses. Calls before `init` and after `finalize` reject with `LLM_FAILED`.
+ *
+ * C++ `llm_datadist::LlmDataDist`, Python `LLMDataDist`.
+ *
+ * @example
+ * ```ts
+ * await using dist = new LLMDataDist(LLMRole.DECODER, 2n, { backend: 'mock' });
+ * await dist.init({ deviceId: 0, listenIpInfo: '127.0.0.1:26001' });
+ * ```
+ */
+export class LLMDataDist implements AsyncDisposable {
+  readonly #instance: Instance;
+  readonly #kvCacheManager: KvCacheManager;
+  #role: LLMRole;
+
+  /**
+   * @param role int32; the library refuses anything but an `LLMRole` when it is initialised
+   * @param clusterId uint64, unique among the clusters that link to each other
+   * @throws LLMBackendError when `backend` is `native` and the vendor library cannot be loaded
+   *
+   * C++ constructor, Python `LLMDataDist(role, cluster_id)`.
+   */
+  constructor(role: LLMRole, clusterId: bigint | number, options?: LLMDataDistOptions) {
+    const { backend, guards, requireLayout, allowMultipleInstances } = checkOptionalObject(options, 'options');
+    this.#role = checkInt32(role, 'role');
+    const id = checkUint64(clusterId, 'clusterId');
+    const flag = (value: unknown, name: string, preset: boolean) =>
+      value === undefined ? preset : checkBoolean(value, `options.${name}`);
+    const guarded = flag(guards, 'guards', true);
+    const layouts = flag(requireLayout, 'requireLayout', false);
+    const several = flag(allowMultipleInstances, 'allowMultipleInstances', false);
+    const chosen = createBackend(backend, id, this.#role, { allowMultipleInstances: several });
+    this.#instance = new Instance(id, chosen, guarded, layouts);
+    this.#kvCacheManager = new KvCacheManager(this.#instance, this);
+  }
+
+  /** The role of the constructor, or of the last {@link switchRole} that succeeded. Python `role`. */
+  get role(): LLMRole {
+    return this.#role;
+  }
+
+  /** Python `cluster_id`. */
+  get clusterId(): bigint {
+    return this.#instance.clusterId;
+  }
+
+  /** `native`, `mock`, or the name of a backend of your own. */
+  get backendName(): string {
+    return this.#instance.backend.name;
+  }
+
+  get isInitialized(): boolean {
+    return this.#instance.isInitialized;
+  }
+
+  /** Registers, pulls and pushes caches. Python `cache_manager`. */
+  get kvCacheManager(): KvCacheManager {
+    return this.#kvCacheManager;
+  }
+
+  /**
+   * Takes the device and, with a listen address, starts to listen. A second call succeeds and changes nothing.
+   *
+   * @param options an `LLMConfig`, a plain object of its properties, or the library's own `llm.*` strings
+   * @throws LLMException `LLM_PARAM_INVALID` for a wrong option or an unknown key; `LLM_FAILED` where the device does not
+   *   exist or the port is taken
+   *
+   * C++ `Initialize`, Python `init`.
+   */
+  async init(options: LLMInitOptions): Promise<void> {
+    const texts = this.#optionsOf(options, 'init');
+    await this.#instance.init(() => this.#instance.backend.initialize(texts));
+  }
+
+  /**
+   * Waits for the calls in flight, drops all links on this side and stops listening. Peers are not told. Memory that is
+   * still allocated is freed, with a warning. Idempotent; afterwards `init` may be called again.
+   *
+   * C++ `Finalize`, Python `finalize`.
+   */
+  async finalize(): Promise<void> {
+    await this.#instance.finalize();
+  }
+
+  /**
+   * Changes the role, and with it the listener: with `listenIpInfo` in the options it listens there, without it it stops
+   * listening.
+   *
+   * @param role int32; the library refuses anything but an `LLMRole`
+   * @throws LLMException `LLM_EXIST_LINK` while links exist (default backend); `LLM_FEATURE_NOT_ENABLED` for another listen
+   *   address (hixl); `LLM_FAILED` where the address is taken: the old listener is gone then
+   *
+   * C++ `SetRole`, Python `switch_role`.
+   */
+  async switchRole(role: LLMRole, options: LLMInitOptions = {}): Promise<void> {
+    const newRole = checkInt32(role, 'role');
+    const texts = this.#optionsOf(options, 'switchRole');
+    await this.#instance.switchRole(async () => {
+      await this.#instance.backend.setRole(newRole, texts);
+      this.#role = newRole;
+    });
+  }
+
+  /**
+   * Links to clusters, at the same time. Either side of a link may call this; with the default backend one link serves
+   * both directions, with hixl only this one.
+   *
+   * @param options `timeout` in milliseconds, int32 > 0, default 3000; with TLS at least 2000
+   * @returns one result per cluster, in input order, when all succeed
+   * @throws LLMException with `results`, one per cluster, when one fails: the others stay linked. With `results: []` when
+   *   the call was refused as a whole
+   *
+   * C++ `LinkLlmClusters`, Python `link_clusters`.
+   */
+  async linkClusters(
+    clusters: readonly LLMClusterInfo[],
+    options?: { readonly timeout?: number },
+  ): Promise<ClusterResult[]> {
+    const infos = checkClusters(clusters, 'clusters');
+    const { timeout } = checkOptionalObject(options, 'options');
+    const timeoutMs = timeout === undefined ? DEFAULT_TIMEOUT_MS : checkInt32(timeout, 'options.timeout');
+    const statuses = await this.#instance.run('linkClusters', () =>
+      this.#instance.backend.linkLlmClusters(infos, timeoutMs),
+    );
+    return toResults(infos, statuses);
+  }
+
+  /**
+   * Unlinks clusters, at the same time. Without `force` the peer is told and drops its side too; when it cannot be reached
+   * this side stays linked. With `force` only this side is dropped.
+   *
+   * @param options `timeout` as for {@link linkClusters}; `force`, default false
+   * @throws LLMException as {@link linkClusters}
+   *
+   * C++ `UnlinkLlmClusters`, Python `unlink_clusters`.
+   */
+  async unlinkClusters(
+    clusters: readonly LLMClusterInfo[],
+    options?: { readonly timeout?: number; readonly force?: boolean },
+  ): Promise<ClusterResult[]> {
+    const infos = checkClusters(clusters, 'clusters');
+    const { timeout, force } = checkOptionalObject(options, 'options');
+    const timeoutMs = timeout === undefined ? DEFAULT_TIMEOUT_MS : checkInt32(timeout, 'options.timeout');
+    const forced = force === undefined ? false : checkBoolean(force, 'options.force');
+    const statuses = await this.#instance.run('unlinkClusters', () =>
+      this.#instance.backend.unlinkLlmClusters(infos, timeoutMs, forced),
+    );
+    return toResults(infos, statuses);
+  }
+
+  /**
+   * Allocates memory for caches. It ends with `free()` or with `finalize()`.
+   *
+   * @param byteLength uint64 > 0
+   * @param options `placement`: device memory (default) or host memory
+   * @throws LLMException `LLM_FAILED` when not initialised; `LLM_DEVICE_OUT_OF_MEMORY` or `LLM_OUT_OF_MEMORY`
+   *
+   * `aclrtMalloc` / `aclrtMallocHost` of the Ascend runtime.
+   */
+  async allocateMemory(
+    byteLength: number | bigint,
+    options?: { readonly placement?: Placement },
+  ): Promise<MemoryRegion> {
+    const operation = 'allocateMemory';
+    const wanted = checkAllocation(byteLength, checkOptionalObject(options, 'options'));
+    return this.#instance.run(operation, () => {
+      this.#instance.checkInitialized(operation);
+      return this.#instance.allocate(wanted.byteLength, wanted.placement);
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.finalize();
+  }
+
+  /**
+   * Without guards a record of the library's own keys goes to it as it is, unknown ones and Python's spellings included:
+   * so does C++.
+   */
+  #optionsOf(options: unknown, operation: 'init' | 'switchRole'): Record<string, string> {
+    if (!this.#instance.guards && isRawRecord(options)) return toUntranslatedOptions(options, operation);
+    const texts = toOptions(options, operation);
+    // The library looks at them in these cases only: init once, switchRole after it.
+    const looksAtThem = this.isInitialized === (operation === 'switchRole');
+    if (this.#instance.guards && looksAtThem) guardOptions(texts, operation);
+    return texts;
+  }
+}
+
+/** Whether there are only keys as the library's own map has them; typed options have none with a dot. */
+function isRawRecord(options: unknown): boolean {
+  if (typeof options !== 'object' || options === null || options instanceof LLMConfig) return false;
+  return Object.keys(options).every((key) => key.includes('.') || key === '');
+}
+
+function toResults(
+  clusters: readonly { readonly remoteClusterId: bigint }[],
+  statuses: readonly number[],
+): ClusterResult[] {
+  return clusters.map(({ remoteClusterId }, i) => {
+    const statusCode = statuses[i] ?? LLMStatusCode.LLM_SUCCESS;
+    return { remoteClusterId, statusCode, code: statusName(statusCode) };
+  });
+}

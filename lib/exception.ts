@@ -1,0 +1,358 @@
+import { inspect, type InspectOptionsStylized } from 'node:util';
+import { checkArray, checkInt64, checkObject, checkString, checkUint32, checkUint64, invalidArgType } from './check';
+import type { ClusterResult } from './cluster';
+import { describeStatus, LLMStatusCode, recoveries, recoveryOf, remedyOf, statusHex, statusName } from './status';
+import type { Recovery, StatusDescription } from './status';
+
+/** What is known about a failure besides its status. Empty texts count as not given. */
+export interface LLMExceptionInfo {
+  /** The method that failed, such as `pullBlocks`. */
+  readonly operation: string;
+  /** What happened, where more can be said than the meaning of the status. */
+  readonly message?: string | undefined;
+  /** The runtime's own last error text. */
+  readonly detail?: string | undefined;
+  /** What to do, where more can be said than `remedyOf` does. */
+  readonly remedy?: string | undefined;
+  /** The peer. */
+  readonly clusterId?: bigint | undefined;
+  readonly cacheId?: bigint | undefined;
+  /** Link and unlink: one per cluster, in input order. */
+  readonly results?: readonly ClusterResult[] | undefined;
+  readonly cause?: unknown;
+  /** Where `recoveryOf` is not the answer. */
+  readonly recovery?: Recovery | undefined;
+}
+
+/** What {@link LLMException.toJSON} gives: 64-bit ids as decimal strings, no stack, no cause. */
+export interface LLMExceptionJSON {
+  name: 'LLMException';
+  message: string;
+  code: string;
+  statusCode: number;
+  hex: string;
+  operation: string;
+  recoverable: boolean | undefined;
+  recovery: Recovery;
+  remedy: string;
+  detail?: string;
+  clusterId?: string;
+  cacheId?: string;
+  results?: { remoteClusterId: string; statusCode: number; code: string }[];
+}
+
+// A structured clone (postMessage, structuredClone) reduces what the Error constructor has made to a nameless Error with
+// nothing but message and stack. An object that only inherits from Error.prototype keeps its own properties, and is an
+// Error to `instanceof`, `catch` and loggers all the same.
+const ErrorByPrototype = function () {
+  // The object is filled by the class that extends this.
+} as unknown as new () => Error;
+ErrorByPrototype.prototype = Object.create(Error.prototype, {
+  constructor: { value: ErrorByPrototype, configurable: true, writable: true },
+}) as Error;
+
+/**
+ * A failure that the library reported (or the mock in its place), or that this package found in its name.
+ *
+ * The message says what happened, with which peer, and what to do. `structuredClone` and `postMessage` make a plain
+ * object of an exception, with the same `name`, `message`, `code` and so on but without stack and cause;
+ * {@link LLMException.from} makes an exception of that again.
+ *
+ * C++: a `Status` other than `LLM_SUCCESS`; Python: `LLMException`.
+ *
+ * @example
+ * try {
+ *   await manager.pullBlocks(key, cache, [0, 1], [4, 5]);
+ * } catch (error) {
+ *   if (!(error instanceof LLMException) || error.recovery !== 'relink') throw error;
+ *   await relink(error.clusterId);
+ * }
+ */
+export class LLMException extends ErrorByPrototype {
+  static {
+    // Without this tag an exception that ends a worker reaches the worker's `error` event as a plain object.
+    Object.defineProperty(this.prototype, Symbol.toStringTag, { value: 'Error', configurable: true });
+  }
+
+  override readonly name = 'LLMException';
+  override message: string;
+  /** Name of the status, such as `LLM_TIMEOUT`; `LLM_UNKNOWN_STATUS` for a number that nobody has named. */
+  readonly code: string;
+  /** The raw status as the library returned it, an unsigned 32-bit number. */
+  readonly statusCode: number;
+  /** The same, in the spelling of the Python class. */
+  readonly status_code: number;
+  /** The method that failed, such as `pullBlocks`. */
+  readonly operation: string;
+  /** Whether the vendor documents the status as recoverable; `undefined` where he says nothing. */
+  readonly recoverable: boolean | undefined;
+  /** What a program can do about it. */
+  readonly recovery: Recovery;
+  /** What to do now, one or two sentences. */
+  readonly remedy: string;
+  /** The runtime's own last error text, when there is one. */
+  declare readonly detail?: string;
+  /** The peer of the call, when there is one. */
+  declare readonly clusterId?: bigint;
+  /** The cache of the call, when there is one. */
+  declare readonly cacheId?: bigint;
+  /** Link and unlink: one per cluster, in input order; empty when the call as a whole was refused. */
+  declare readonly results?: ClusterResult[];
+  /** What led to this, when that is known. As with any Error it is not enumerable, so clones leave it out. */
+  declare readonly cause?: unknown;
+
+  /**
+   * @param statusCode the raw status, any unsigned 32-bit number
+   * @param info what else is known
+   * @throws TypeError (`ERR_INVALID_ARG_TYPE`) when an argument has the wrong type
+   * @throws RangeError (`ERR_OUT_OF_RANGE`) when a number does not fit its C++ type
+   */
+  constructor(statusCode: number, info: LLMExceptionInfo) {
+    super();
+    const status = describeStatus(statusCode);
+    const checked = checkInfo(info);
+    const { operation, detail, clusterId, cacheId, results, cause } = checked;
+    this.recovery = checked.recovery ?? recoveryOf(status.code, operation);
+    this.remedy = checked.remedy ?? remedyOf(status.code, operation);
+    this.message = [
+      `${operation} failed: ${named(status)}: ${happened(status, checked)}.`,
+      ...(detail === undefined ? [] : [sentence(detail)]),
+      sentence(this.remedy),
+    ].join(' ');
+    this.code = status.name;
+    this.statusCode = status.code;
+    this.status_code = status.code;
+    this.operation = operation;
+    this.recoverable = status.recoverable;
+    if (detail !== undefined) this.detail = detail;
+    if (clusterId !== undefined) this.clusterId = clusterId;
+    if (cacheId !== undefined) this.cacheId = cacheId;
+    if (results !== undefined) this.results = results;
+    if (cause !== undefined) {
+      Object.defineProperty(this, 'cause', { value: cause, configurable: true, writable: true });
+    }
+    Error.captureStackTrace(this, new.target);
+  }
+
+  /**
+   * An exception from its structured clone or from its `toJSON()`, with the stack of this call. An exception is returned
+   * as it is.
+   *
+   * @throws TypeError (`ERR_INVALID_ARG_TYPE`) for anything else, with the reason as its `cause`
+   */
+  static from(value: unknown): LLMException {
+    if (value instanceof LLMException) return value;
+    try {
+      const { name, statusCode } = checkObject(value, 'value');
+      if (name !== 'LLMException') throw invalidArgType('value.name', "'LLMException'", name);
+      const info = checkInfo(value, fromDecimal);
+      const exception = new LLMException(checkUint32(statusCode, 'value.statusCode'), info);
+      exception.message = checkString(info.message, 'value.message');
+      Error.captureStackTrace(exception);
+      return exception;
+    } catch (cause) {
+      const error = invalidArgType('value', 'an LLMException, its structured clone or its toJSON()', value);
+      error.cause = cause;
+      throw error;
+    }
+  }
+
+  /** The exception as an object that is safe for logs: 64-bit ids as decimal strings, no stack, no cause. */
+  toJSON(): LLMExceptionJSON {
+    return {
+      name: this.name,
+      message: this.message,
+      code: this.code,
+      statusCode: this.statusCode,
+      hex: statusHex(this.statusCode),
+      operation: this.operation,
+      recoverable: this.recoverable,
+      recovery: this.recovery,
+      remedy: this.remedy,
+      ...(this.detail !== undefined && { detail: this.detail }),
+      ...(this.clusterId !== undefined && { clusterId: String(this.clusterId) }),
+      ...(this.cacheId !== undefined && { cacheId: String(this.cacheId) }),
+      ...(this.results && {
+        results: this.results.map((result) => ({ ...result, remoteClusterId: String(result.remoteClusterId) })),
+      }),
+    };
+  }
+
+  /**
+   * The stack, then what it does not say. Node would repeat every field of the message, and in another realm (jest) not
+   * print an Error at all.
+   *
+   * @internal
+   */
+  [inspect.custom](depth: number | null, options: InspectOptionsStylized): unknown {
+    if (beingInspected.has(this)) return options.stylize('[Circular]', 'special');
+    if (depth !== null && depth < 0) return options.stylize(`[${String(this)}]`, 'special');
+    beingInspected.add(this);
+    try {
+      const inner = { ...options, depth: depth === null ? null : depth - 1 };
+      const fields = untold(this).map(([key, value]) => `  ${key}: ${inspect(value, inner).replaceAll('\n', '\n  ')}`);
+      const head = typeof this.stack === 'string' ? this.stack : `[${String(this)}]`;
+      const text = `${head} {\n${fields.join(',\n')}\n}`;
+      // An object and not the text itself: Node indents the one inside other objects, but not the other.
+      return { [inspect.custom]: () => text };
+    } finally {
+      beingInspected.delete(this);
+    }
+  }
+}
+
+/** An inspection inside an inspection does not see the cycles of the outer one. */
+const beingInspected = new WeakSet<LLMException>();
+
+/** Own properties that the message contains. */
+const TOLD_BY_MESSAGE: ReadonlySet<string> = new Set([
+  'name',
+  'message',
+  'code',
+  'statusCode',
+  'status_code',
+  'operation',
+  'remedy',
+  'detail',
+  'clusterId',
+  'cacheId',
+]);
+
+/** The fields for a reader who has seen the message. */
+function untold(exception: LLMException): (readonly [key: string, value: unknown])[] {
+  const { results = [], cause } = exception;
+  const allFailed = results.every(({ statusCode }) => statusCode !== LLMStatusCode.LLM_SUCCESS);
+  const own: [string, unknown][] = Object.entries(exception);
+  const fields = own.filter(
+    ([key, value]) => value !== undefined && !TOLD_BY_MESSAGE.has(key) && !(key === 'results' && allFailed),
+  );
+  return cause === undefined ? fields : [...fields, ['[cause]', cause]];
+}
+
+interface CheckedInfo extends LLMExceptionInfo {
+  readonly results?: ClusterResult[] | undefined;
+}
+
+/** Reads each property once. `id` prepares a 64-bit id for the check. */
+function checkInfo(value: unknown, id: (value: unknown) => unknown = (given) => given): CheckedInfo {
+  const info = checkObject(value, 'info');
+  return {
+    operation: checkString(info.operation, 'info.operation'),
+    message: optional(info.message, 'info.message', checkString),
+    detail: optional(info.detail, 'info.detail', checkString),
+    remedy: optional(info.remedy, 'info.remedy', checkString),
+    clusterId: optional(id(info.clusterId), 'info.clusterId', checkUint64),
+    cacheId: optional(id(info.cacheId), 'info.cacheId', checkInt64),
+    results: optional(info.results, 'info.results', (list, name) =>
+      checkArray(list, name, (element, elementName) => checkResult(element, elementName, id)),
+    ),
+    cause: info.cause,
+    recovery: optional(info.recovery, 'info.recovery', checkRecovery),
+  };
+}
+
+function checkResult(value: unknown, name: string, id: (value: unknown) => unknown): ClusterResult {
+  const result = checkObject(value, name);
+  const statusCode = checkUint32(result.statusCode, `${name}.statusCode`);
+  return {
+    remoteClusterId: checkUint64(id(result.remoteClusterId), `${name}.remoteClusterId`),
+    statusCode,
+    code: statusName(statusCode),
+  };
+}
+
+function checkRecovery(value: unknown, name: string): Recovery {
+  const recovery = recoveries.find((known) => known === value);
+  if (recovery === undefined) throw invalidArgType(name, `one of '${recoveries.join("', '")}'`, value);
+  return recovery;
+}
+
+function optional<T>(value: unknown, name: string, check: (value: unknown, name: string) => T): T | undefined {
+  return value === undefined || value === '' ? undefined : check(value, name);
+}
+
+function fromDecimal(id: unknown): unknown {
+  return typeof id === 'string' && /^-?\d+$/.test(id) ? BigInt(id) : id;
+}
+
+/** What happened, and to which clusters and cache, as a clause without a full stop. */
+function happened(status: StatusDescription, info: CheckedInfo): string {
+  const { message = status.meaning, clusterId, cacheId, results = [] } = info;
+  const clauses = [sentence(message).replace(/\.$/, '')];
+  const failed = results.filter(({ statusCode }) => statusCode !== LLMStatusCode.LLM_SUCCESS);
+  const [first] = failed;
+  const names: string[] = [];
+  if (results.length === 1 && first?.statusCode === status.code) {
+    names.push(`cluster ${first.remoteClusterId}`);
+  } else if (failed.length > 0) {
+    const list = failed.map(
+      (result) => `cluster ${result.remoteClusterId} ${named(describeStatus(result.statusCode))}`,
+    );
+    clauses.push(`${failed.length} of ${results.length} clusters failed: ${list.join(', ')}`);
+  }
+  if (clusterId !== undefined && names.length === 0) names.push(`cluster ${clusterId}`);
+  if (cacheId !== undefined) names.push(`cache ${cacheId}`);
+  if (names.length > 0) clauses.push(names.join(', '));
+  return clauses.join('; ');
+}
+
+/** Name and number of a status; also in decimal where the documentation of the number is in decimal. */
+function named({ name, hex, code, origin }: StatusDescription): string {
+  return origin === 'public' ? `${name} (${hex})` : `${name} (${hex} = ${code})`;
+}
+
+/** The text on one line and with an end: the texts of the runtime come in many shapes. */
+function sentence(text: string): string {
+  const line = text.replace(/\s+/g, ' ').trim();
+  return /[.!?。！？]$/.test(line) ? line : `${line}.`;
+}
+
+/** One attempt to load the native backend. */
+export interface LoadAttempt {
+  /** The file that was tried. */
+  readonly path: string;
+  /** Why it could not be loaded, in the words of the loader. */
+  readonly error: string;
+}
+
+/**
+ * The native backend was asked for and cannot be loaded.
+ *
+ * C++: no counterpart, since a program linked with the library does not start without it; Python: `ImportError`.
+ */
+export class LLMBackendError extends Error {
+  static {
+    // On the prototype, as with the errors of the language: the stack is headed by it and fields do not repeat it.
+    Object.defineProperty(this.prototype, 'name', { value: 'LLMBackendError', configurable: true, writable: true });
+  }
+
+  declare readonly name: 'LLMBackendError';
+  readonly code = 'ERR_LLM_BACKEND_UNAVAILABLE';
+  /** Every file that was tried, in this order. Not enumerable: the message has them too. */
+  declare readonly attempts: readonly LoadAttempt[];
+
+  /** @param attempts every file that was tried; their paths and the loader's words make the message */
+  constructor(attempts: readonly LoadAttempt[], options?: { readonly cause?: unknown }) {
+    const tried = checkArray(attempts, 'attempts', checkAttempt);
+    super(
+      [
+        `The native backend cannot be loaded; ${tried.length === 0 ? 'no file was found to try.' : 'tried:'}`,
+        ...tried.map(({ path, error }) => `  ${path}: ${error.replace(/\s+/g, ' ').trim()}`),
+        'Source the CANN environment (source <CANN directory>/set_env.sh, which sets ASCEND_HOME_PATH), ' +
+          "or set LLM_DATADIST_LIBRARY to the path of libllm_datadist.so, or choose backend: 'mock'.",
+      ].join('\n'),
+      options,
+    );
+    Object.defineProperty(this, 'attempts', { value: Object.freeze(tried) });
+  }
+
+  /** The error as an object for logs. */
+  toJSON(): { name: string; message: string; code: string; attempts: readonly LoadAttempt[] } {
+    return { name: this.name, message: this.message, code: this.code, attempts: this.attempts };
+  }
+}
+
+function checkAttempt(value: unknown, name: string): LoadAttempt {
+  const attempt = checkObject(value, name);
+  return { path: checkString(attempt.path, `${name}.path`), error: checkString(attempt.error, `${name}.error`) };
+}

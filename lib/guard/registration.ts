@@ -1,0 +1,64 @@
+import type { BackendCacheDesc } from '../backend/backend';
+import { bitsOf, isSubByte } from '../data-type';
+import type { Instance } from '../instance';
+import { TABLE_LIMIT } from '../registrations';
+import { tensorSize } from '../tensor-size';
+import { refusal } from './rule';
+
+/** Most tensors that fit in the table that an instance publishes, and so in a cache. */
+export const MAX_TENSORS = 131_061;
+const MAX_ROWS = 0xffff_ffffn;
+/** The library rounds bits up to bytes in 32-bit arithmetic. */
+const MAX_SUB_BYTE_BITS = 0x7fff_ffffn;
+
+/** Shape and type, as far as registering and allocating share them. What the library checks itself is left to it. */
+export function guardDescription(operation: string, desc: BackendCacheDesc): void {
+  const [rows = 1n] = desc.shape;
+  if (rows > MAX_ROWS) throw refusal('first-dimension', operation, `the first dimension is ${rows}`);
+  if (desc.numTensors > MAX_TENSORS)
+    throw refusal('cache-tensors', operation, `the cache has ${desc.numTensors} tensors`);
+  const size = tensorSize(desc.shape, desc.dataType);
+  if ('problem' in size || !isSubByte(desc.dataType)) return;
+  if (size.bits > MAX_SUB_BYTE_BITS) throw refusal('whole-byte-rows', operation, `a tensor has ${size.bits} bits`);
+  if (size.bits % (rows * 8n) !== 0n) {
+    throw refusal(
+      'whole-byte-rows',
+      operation,
+      `a row of shape [${desc.shape.join(', ')}] has ${size.bits / rows} bits of ${bitsOf(desc.dataType)}-bit elements`,
+    );
+  }
+}
+
+/** What RegisterKvCache takes without a word, or does not recover from. */
+export function guardRegistration(instance: Instance, desc: BackendCacheDesc, addrs: BigUint64Array): void {
+  const operation = 'registerCache';
+  guardDescription(operation, desc);
+  const size = tensorSize(desc.shape, desc.dataType);
+  // The library refuses these itself, and leaves nothing behind.
+  if ('problem' in size || addrs.length !== desc.numTensors || addrs.includes(0n)) return;
+  const bytes = instance.registrations.tableBytesWith(addrs.length);
+  if (bytes > TABLE_LIMIT) {
+    throw refusal('cache-table', operation, `with this cache the table would need ${bytes} bytes`);
+  }
+  for (const address of addrs) guardInsideRegion(instance, operation, address, size.byteLength);
+  const overlapping = instance.registrations.findOverlap(addrs, size.byteLength);
+  if (overlapping !== undefined) {
+    throw refusal(
+      'memory-overlap',
+      operation,
+      `${size.byteLength} bytes at 0x${overlapping.toString(16)} overlap a tensor that is registered, or another one of this call`,
+    );
+  }
+}
+
+/** Only memory of this package can be measured; foreign addresses are the caller's own risk. */
+function guardInsideRegion(instance: Instance, operation: string, address: bigint, byteLength: bigint): void {
+  const region = instance.regions.at(address);
+  if (region === undefined || address + byteLength <= region.address + region.byteLength) return;
+  throw refusal(
+    'tensor-memory',
+    operation,
+    `a tensor of ${byteLength} bytes at 0x${address.toString(16)} exceeds its region, which ends at ` +
+      `0x${(region.address + region.byteLength).toString(16)}`,
+  );
+}

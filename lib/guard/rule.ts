@@ -1,0 +1,46 @@
+import { LLMException } from '../exception';
+import { LLMStatusCode } from '../status';
+
+/**
+ * What the library does not survive, or takes without saying that it cannot work. Each rule is refused with
+ * `LLM_PARAM_INVALID` before the library is called, and named in the remedy. `guards: false` switches all of them off.
+ */
+export const RULES = {
+  'first-dimension': 'the first dimension of a shape is at most 4294967295, because the library keeps 32 bits of it',
+  'tensor-memory': 'every tensor lies inside the memory region that its address belongs to',
+  'whole-byte-rows': 'types smaller than a byte need rows of whole bytes, and tensors of less than 2^31 bits',
+  'cache-tensors': 'a cache has at most 131061 tensors',
+  'cache-table': 'all caches of an instance fit a table of 1 MiB: 24 bytes, 64 per cache and 8 per tensor',
+  'memory-overlap': 'a tensor overlaps no other one of the call and none that is registered',
+  'layer-range': 'a layer range is [-1, -1] or 0 <= first <= last, and ends within the cache',
+  'both-layer-ranges': 'either both layer ranges are given or none, because the library ignores one that stands alone',
+  'local-block': 'the blocks of the local cache are below its number of rows',
+  'block-number': 'block numbers are below 4294967296',
+  'listen-port': 'the port of llm.ListenIpInfo is 1 to 65535, because the library cuts it to 16 bits',
+  'wait-time': 'llm.SyncKvCacheWaitTime is 1 to 2147483647 ms, because a failed init keeps its port and more is cut',
+  'memory-pool':
+    'llm.MemPoolConfig and llm.HostMemPoolConfig are JSON objects with memory_size >= the page and page_shift 10 to 30, ' +
+    'because a failed init keeps its port',
+  'resource-json':
+    'llm.LocalCommRes and llm.GlobalResourceConfig are JSON that the engine accepts, nested at most 64 levels deep',
+  'own-cache': 'a cache handle is used with the instance that it came from, and not after that was finalized',
+  'peer-layout': 'rows, blocks, layers and row size fit the layout of the remote cache that its key carries',
+  'require-layout': 'keys carry the layout of the cache that they name (KvCache.key()), as requireLayout asks',
+} as const;
+
+export type Rule = keyof typeof RULES;
+
+/** The refusal of a guard. */
+export function refusal(
+  rule: Rule,
+  operation: string,
+  problem: string,
+  ids: { clusterId?: bigint; cacheId?: bigint } = {},
+): LLMException {
+  return new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
+    operation,
+    message: problem,
+    remedy: `Rule ${rule}: ${RULES[rule]}.`,
+    ...ids,
+  });
+}

@@ -1,0 +1,41 @@
+/**
+ * LLM-DataDist for Node.js.
+ *
+ * @packageDocumentation
+ */
+export { LLMDataDist } from './datadist';
+export type { LLMDataDistOptions } from './datadist';
+export { KvCacheManager } from './kv-cache-manager';
+export type { BlockList, PullCacheOptions, PullOptions, PushOptions, TransferOptions } from './kv-cache-manager';
+export type { CopyCacheOptions } from './cache-copy';
+export { LLMConfig } from './config';
+export type { LLMConfigOptions, LLMInitOptions, LLMRawOptions } from './config';
+export type { ClusterResult, LLMClusterInfo } from './cluster';
+export { cacheKeyFromJSON } from './cache';
+export type { CacheDesc, CacheKeyByIdAndIndex, CacheKeyJSON, CacheLayout, KvCache, LocalCache } from './cache';
+export type { MemoryRegion } from './memory';
+export { DataType } from './data-type';
+export { LLMRole } from './role';
+export { Placement } from './placement';
+export { describeStatus, LLMStatusCode } from './status';
+export type { Locale, Recovery, StatusDescription } from './status';
+export { LLMBackendError, LLMException } from './exception';
+export type { LLMExceptionInfo, LLMExceptionJSON } from './exception';
+export { RULES as GUARD_RULES } from './guard/rule';
+export type { Rule as GuardRule } from './guard/rule';
+export { probeNative } from './backend/native';
+export type { BackendAttempt, NativeProbe } from './backend/native';
+export { DEFAULT_CACHE_DESC, DEFAULT_EXT_PARAM, DEFAULT_LAYER_RANGE } from './backend/backend';
+export type {
+  Backend,
+  BackendCacheDesc,
+  BackendFactory,
+  BackendOptions,
+  Cache,
+  CacheIndex,
+  ClusterInfo,
+  IpInfo,
+  KvCacheExtParam,
+  LayerRange,
+} from './backend/backend';
+export type { BackendChoice } from './backend/select';

@@ -1,0 +1,38 @@
+import type { AllocatedRegion } from './memory';
+
+/** The live memory regions of one instance, in ascending order of address. */
+export class Regions {
+  readonly #regions: AllocatedRegion[] = [];
+
+  add(region: AllocatedRegion): void {
+    this.#regions.splice(this.#indexAfter(region.address), 0, region);
+  }
+
+  delete(region: AllocatedRegion): void {
+    const index = this.#indexAfter(region.address) - 1;
+    if (this.#regions[index] === region) this.#regions.splice(index, 1);
+  }
+
+  /** The region that holds the byte at `address`. */
+  at(address: bigint): AllocatedRegion | undefined {
+    const region = this.#regions[this.#indexAfter(address) - 1];
+    return region !== undefined && address < region.address + region.byteLength ? region : undefined;
+  }
+
+  all(): AllocatedRegion[] {
+    return [...this.#regions];
+  }
+
+  /** Index of the first region that starts behind `address`. */
+  #indexAfter(address: bigint): number {
+    let low = 0;
+    let high = this.#regions.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const region = this.#regions[middle];
+      if (region !== undefined && region.address <= address) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}

@@ -1,0 +1,154 @@
+import type { BackendCacheDesc } from './backend/backend';
+import { tensorSize } from './tensor-size';
+
+/** A registered cache of one instance, as far as the package knows it. */
+export interface Registration {
+  readonly cacheId: bigint;
+  readonly desc: BackendCacheDesc;
+  readonly addrs: BigUint64Array;
+  readonly size: CacheSize;
+}
+
+/** What follows from shape and type; rows are blocks as well. */
+export interface CacheSize {
+  /** Bytes of one tensor. */
+  readonly tensorBytes: bigint;
+  readonly rows: bigint;
+  /** Bytes of one row or block; the last row of a tensor that does not divide is longer than it says. */
+  readonly rowBytes: bigint;
+}
+
+/** `undefined` where the library refuses to compute one. */
+export function cacheSize(desc: BackendCacheDesc): CacheSize | undefined {
+  const [rows] = desc.shape;
+  const size = tensorSize(desc.shape, desc.dataType);
+  if (rows === undefined || 'problem' in size) return undefined;
+  return { tensorBytes: size.byteLength, rows, rowBytes: size.byteLength / rows };
+}
+
+/** Bytes of the table that the library publishes to peers: its limit, its header, and what a cache and a tensor take. */
+export const TABLE_LIMIT = 1024 * 1024;
+const TABLE_HEADER = 24;
+const TABLE_PER_CACHE = 64;
+const TABLE_PER_TENSOR = 8;
+
+/** The caches of one instance that are registered now, and the memory and the table that they take. */
+export class Registrations {
+  readonly #byId = new Map<bigint, { registration: Registration; reservation: Reservation }>();
+  readonly #ranges = new AddressRanges();
+  #tensors = 0;
+  #caches = 0;
+  #generation = 0;
+
+  /** Counts finalizations: ids start at 1 again after one, so a handle of an earlier life may name another cache. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get(cacheId: bigint): Registration | undefined {
+    return this.#byId.get(cacheId)?.registration;
+  }
+
+  /** Bytes of the table with another cache of so many tensors in it. */
+  tableBytesWith(numTensors: number): number {
+    return TABLE_HEADER + TABLE_PER_CACHE * (this.#caches + 1) + TABLE_PER_TENSOR * (this.#tensors + numTensors);
+  }
+
+  /** An address whose range overlaps another one of the list or one that is registered. */
+  findOverlap(addrs: BigUint64Array, byteLength: bigint): bigint | undefined {
+    return this.#ranges.findOverlap(addrs, byteLength);
+  }
+
+  /** Takes memory and table space before the library is asked, so that two calls at a time do not take the same. */
+  reserve(addrs: BigUint64Array, byteLength: bigint): Reservation {
+    const reservation = { tensors: addrs.length, generation: this.#generation };
+    this.#ranges.add(reservation, addrs, byteLength);
+    this.#tensors += addrs.length;
+    this.#caches += 1;
+    return reservation;
+  }
+
+  confirm(registration: Registration, reservation: Reservation): void {
+    this.#byId.set(registration.cacheId, { registration, reservation });
+  }
+
+  cancel(reservation: Reservation): void {
+    // A finalize has cleared what was reserved before it.
+    if (reservation.generation !== this.#generation) return;
+    this.#ranges.remove(reservation);
+    this.#tensors -= reservation.tensors;
+    this.#caches -= 1;
+  }
+
+  remove(cacheId: bigint): void {
+    const entry = this.#byId.get(cacheId);
+    if (entry === undefined) return;
+    this.#byId.delete(cacheId);
+    this.cancel(entry.reservation);
+  }
+
+  clear(): void {
+    this.#generation += 1;
+    this.#byId.clear();
+    this.#ranges.clear();
+    this.#tensors = 0;
+    this.#caches = 0;
+  }
+}
+
+export interface Reservation {
+  readonly tensors: number;
+  readonly generation: number;
+}
+
+interface AddressRange {
+  readonly start: bigint;
+  readonly end: bigint;
+  readonly owner: Reservation;
+}
+
+/** Address ranges in ascending order of their starts. */
+class AddressRanges {
+  #ranges: AddressRange[] = [];
+
+  findOverlap(addrs: BigUint64Array, byteLength: bigint): bigint | undefined {
+    const sorted = addrs.slice().sort();
+    for (const [i, start] of sorted.entries()) {
+      const next = sorted[i + 1];
+      if (next !== undefined && next < start + byteLength) return next;
+      if (this.#overlaps(start, start + byteLength)) return start;
+    }
+    return undefined;
+  }
+
+  add(owner: Reservation, addrs: BigUint64Array, byteLength: bigint): void {
+    const sorted = addrs.slice().sort();
+    const last = this.#ranges.at(-1);
+    for (const start of sorted) this.#ranges.push({ start, end: start + byteLength, owner });
+    const [first] = sorted;
+    if (last === undefined || first === undefined || last.start <= first) return;
+    // Two sorted halves, which is what this sort is quick at.
+    this.#ranges.sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
+  }
+
+  remove(owner: Reservation): void {
+    this.#ranges = this.#ranges.filter((range) => range.owner !== owner);
+  }
+
+  clear(): void {
+    this.#ranges = [];
+  }
+
+  /** Ranges that are registered do not overlap each other unless guards are off; then only the nearest one is seen. */
+  #overlaps(start: bigint, end: bigint): boolean {
+    let low = 0;
+    let high = this.#ranges.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#ranges[middle]?.start ?? end) < end) low = middle + 1;
+      else high = middle;
+    }
+    const before = this.#ranges[low - 1];
+    return before !== undefined && before.end > start;
+  }
+}

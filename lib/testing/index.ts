@@ -1,0 +1,11 @@
+/**
+ * Rehearsing a cluster without an NPU: an isolated network of mock instances, and the time they live in.
+ *
+ * @packageDocumentation
+ */
+export { Fabric } from '../backend/mock/fabric';
+export type { Disturbance } from '../backend/mock/fabric';
+export { ManualClock, RealClock, VirtualClock } from '../backend/mock/clock';
+export type { Clock } from '../backend/mock/clock';
+export { MockBackend } from '../backend/mock/mock-backend';
+export type { MockBackendOptions } from '../backend/mock/mock-backend';

@@ -1,0 +1,269 @@
+#!/usr/bin/env node
+'use strict';
+
+// Builds and packs the package, installs the tarball in an empty project and looks at it as a user would.
+//
+//   node scripts/check-package.js [folder of the package]
+//
+// Prints one row per check, then "N passed, N failed"; the exit code is 1 when a check failed.
+
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+const tools = path.resolve(__dirname, '..', 'node_modules');
+const root = path.resolve(process.argv[2] ?? path.join(__dirname, '..'));
+const manifest = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
+const entryPoints = Object.entries(manifest.exports)
+  .filter(([, entry]) => typeof entry === 'object')
+  .map(([subPath, entry]) => ({ name: path.posix.join(manifest.name, subPath), entry }));
+
+/** What the tarball must hold beside dist/ and native/, and nothing else. */
+const topFiles = ['CHANGELOG.md', 'CMakeLists.txt', 'LICENSE', 'README.md', 'binding.gyp', 'package.json'];
+
+/** The names of this contract that a program of any user needs; the wrong call proves that the types are not `any`. */
+const consumer = `
+import { LLMDataDist, LLMException, LLMRole, type CacheDesc, type KvCache } from '${manifest.name}';
+import * as testing from '${manifest.name}/testing';
+import * as conformance from '${manifest.name}/conformance';
+
+export async function allocate(desc: CacheDesc): Promise<KvCache> {
+  const node = new LLMDataDist(LLMRole.PROMPT, 1n, { backend: 'mock' });
+  await node.init({ deviceId: 0 });
+  return await node.kvCacheManager.allocateCache(desc);
+}
+
+export function statusOf(error: unknown): number | undefined {
+  return error instanceof LLMException ? error.statusCode : undefined;
+}
+
+// @ts-expect-error a role is not a string
+export const wrong = new LLMDataDist('PROMPT', 1n);
+export const entryPoints: object[] = [testing, conformance];
+`;
+
+/** Reports are read in logs: no colours. With both variables set Node would print a warning about them. */
+const plainText = { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined };
+
+class CheckError extends Error {}
+
+function fail(problems) {
+  if (problems.length > 0) {
+    throw new CheckError(problems.join('\n'));
+  }
+}
+
+function run(command, args, cwd) {
+  const result = spawnSync(command, args, { cwd, env: plainText, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
+  const status = result.status ?? result.signal ?? result.error?.message;
+  return { status, output: `${result.stdout ?? ''}${result.stderr ?? ''}` };
+}
+
+/** Runs a program that has to succeed; what it printed is the reason when it does not. */
+function runWell(command, args, cwd) {
+  const { status, output } = run(command, args, cwd);
+  if (status !== 0) {
+    throw new CheckError(`it ended with ${status}:\n${output}`);
+  }
+}
+
+/** Runs JavaScript in the consumer's project; loading a package must not print anything. */
+function runQuietly(project, inputType, source) {
+  const { status, output } = run(process.execPath, [`--input-type=${inputType}`, '-e', source], project);
+  if (status !== 0 || output !== '') {
+    throw new CheckError(`it ended with ${status} and printed:\n${output}`);
+  }
+}
+
+function pack(folder) {
+  runWell('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder], root);
+  const tarball = fs.readdirSync(folder).find((name) => name.endsWith('.tgz'));
+  return path.join(folder, tarball);
+}
+
+function install(tarball, project) {
+  fs.mkdirSync(project);
+  fs.writeFileSync(path.join(project, 'package.json'), '{ "name": "consumer", "private": true }\n');
+  const quiet = ['--no-audit', '--no-fund', '--no-update-notifier', '--offline'];
+  // The prefix is spelled out because npm run hands its own to the npm that is started from here.
+  runWell('npm', ['install', tarball, '--prefix', project, ...quiet], project);
+}
+
+/** Nothing may run at install, and nothing may come along. */
+function checkInstalled(project) {
+  const lock = JSON.parse(fs.readFileSync(path.join(project, 'package-lock.json'), 'utf8'));
+  const { [`node_modules/${manifest.name}`]: own, ...others } = lock.packages;
+  const more = Object.keys(others).filter((key) => key !== '');
+  fail([
+    ...(own.hasInstallScript ? ['npm runs a script at install: remove it, or set "gypfile": false'] : []),
+    ...more.map((key) => `the package brings ${key} along: it must have no runtime dependency`),
+  ]);
+}
+
+function filesBelow(folder) {
+  return fs
+    .readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => path.relative(folder, path.join(entry.parentPath ?? entry.path, entry.name)))
+    .map((name) => name.split(path.sep).join('/'))
+    .sort();
+}
+
+/** Why a file does not belong into the tarball, or undefined. */
+function objection(name) {
+  if (topFiles.includes(name) || /^native\/([\w-]+\/)*[\w.-]+\.(cc|h|txt)$/.test(name)) {
+    return undefined;
+  }
+  const door = /^dist\/.*\.(mjs|d\.mts)$/.test(name);
+  const module = /^dist\/(?<stem>.*)\.(js|js\.map|d\.ts)$/.exec(name)?.groups.stem;
+  if (door) {
+    const named = entryPoints.some(({ entry }) => Object.values(entry.import).includes(`./${name}`));
+    return named ? undefined : 'no entry point of package.json names it';
+  }
+  if (module === undefined) {
+    return 'not on the list of files that are published';
+  }
+  const source = `lib/${module}.ts`;
+  return fs.existsSync(path.join(root, source)) ? undefined : `${source} is gone: remove dist/ and build again`;
+}
+
+function checkFiles(installed) {
+  const names = filesBelow(installed);
+  fail([
+    ...names
+      .map((name) => [name, objection(name)])
+      .filter(([, why]) => why !== undefined)
+      .map((pair) => pair.join(': ')),
+    ...topFiles.filter((name) => !names.includes(name)).map((name) => `${name}: missing`),
+    ...['dist/', 'native/'].filter((top) => !names.some((name) => name.startsWith(top))).map((top) => `${top}: empty`),
+  ]);
+}
+
+/** A source map leads a debugger to text that is in the tarball: embedded, or in a file beside it. */
+function checkMaps(installed) {
+  fail(
+    filesBelow(installed)
+      .filter((name) => name.endsWith('.map'))
+      .flatMap((name) => {
+        const {
+          sources,
+          sourceRoot = '',
+          sourcesContent = [],
+        } = JSON.parse(fs.readFileSync(path.join(installed, name), 'utf8'));
+        return sources
+          .filter((source, index) => {
+            const file = path.join(installed, path.dirname(name), sourceRoot, source);
+            const inside = !path.relative(installed, file).startsWith('..') && fs.existsSync(file);
+            return path.isAbsolute(source) || (typeof sourcesContent[index] !== 'string' && !inside);
+          })
+          .map((source) => `${name}: its source ${source} is neither embedded nor published`);
+      }),
+  );
+}
+
+function checkPaths(installed) {
+  fail(
+    filesBelow(installed)
+      .filter((name) => fs.readFileSync(path.join(installed, name), 'utf8').includes(root + path.sep))
+      .map((name) => `${name}: names the folder of this machine that it was built in`),
+  );
+}
+
+function checkSameObjects(project, name) {
+  const specifier = JSON.stringify(name);
+  runQuietly(
+    project,
+    'module',
+    `import { createRequire } from 'node:module';
+     import * as esm from ${specifier};
+     const cjs = createRequire(process.cwd() + '/')(${specifier});
+     const names = new Set([...Object.keys(cjs), ...Object.keys(esm)].filter((key) => key !== 'default'));
+     const different = [...names].filter((key) => !(key in cjs) || !(key in esm) || !Object.is(cjs[key], esm[key]));
+     if (esm.default !== cjs) different.push('default');
+     if (different.length > 0) console.log('not the same object from import and from require(): ' + different.join(', '));`,
+  );
+}
+
+function typeCheck(project, type) {
+  const folder = path.join(project, type);
+  fs.mkdirSync(folder);
+  fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ private: true, type }));
+  fs.writeFileSync(path.join(folder, 'consumer.ts'), consumer);
+  const compilerOptions = {
+    module: 'node16',
+    target: 'es2022',
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noEmit: true,
+    // Declarations that do not compile must show here, not at the user's.
+    skipLibCheck: false,
+    typeRoots: [path.join(tools, '@types')],
+    types: ['node'],
+  };
+  fs.writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }));
+  runWell(process.execPath, [path.join(tools, 'typescript/bin/tsc'), '-p', folder], folder);
+}
+
+const count = { passed: 0, failed: 0 };
+
+/** Runs one check and prints its row; returns what the check returned, or undefined when it failed. */
+function check(name, action) {
+  try {
+    const result = action();
+    count.passed += 1;
+    console.log(`ok    ${name}`);
+    return result;
+  } catch (error) {
+    count.failed += 1;
+    const reason = error instanceof CheckError ? error.message : error.stack;
+    const lines = reason.split('\n').filter((line) => line.trim() !== '');
+    console.log([`FAIL  ${name}`, ...lines.map((line) => `        ${line}`)].join('\n'));
+    return undefined;
+  }
+}
+
+function checkPackage(folder) {
+  const project = path.join(folder, 'project');
+  const installed = path.join(project, 'node_modules', manifest.name);
+  check('npm run build', () => runWell('npm', ['run', 'build'], root));
+  const tarball = check('npm pack', () => pack(folder));
+  if (tarball === undefined) {
+    return;
+  }
+  check('publint, strict', () =>
+    runWell(process.execPath, [path.join(tools, 'publint/src/cli.js'), 'run', tarball, '--strict'], root),
+  );
+  // The profile leaves out node10: that resolution knows no exports map, hence no sub-paths.
+  check('are the types wrong: node16 from CommonJS, node16 from ESM, bundler', () =>
+    runWell(
+      process.execPath,
+      [path.join(tools, '@arethetypeswrong/cli/dist/index.js'), tarball, '--profile', 'node16', '--format', 'ascii'],
+      root,
+    ),
+  );
+  check('the tarball installs offline in an empty project', () => install(tarball, project));
+  if (!fs.existsSync(installed)) {
+    return;
+  }
+  check('nothing runs at install and nothing comes along', () => checkInstalled(project));
+  check('the files are those that are meant to be published', () => checkFiles(installed));
+  check('source maps lead to published text', () => checkMaps(installed));
+  check('no file names a folder of this machine', () => checkPaths(installed));
+  for (const { name } of entryPoints) {
+    check(`require('${name}')`, () => runQuietly(project, 'commonjs', `require(${JSON.stringify(name)});`));
+    check(`import('${name}')`, () => runQuietly(project, 'module', `await import(${JSON.stringify(name)});`));
+    check(`${name}: import and require() give the same objects`, () => checkSameObjects(project, name));
+  }
+  check('a TypeScript consumer compiles as an ES module', () => typeCheck(project, 'module'));
+  check('a TypeScript consumer compiles as CommonJS', () => typeCheck(project, 'commonjs'));
+}
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'llm-datadist-package-'));
+try {
+  checkPackage(folder);
+} finally {
+  fs.rmSync(folder, { recursive: true });
+}
+console.log(`${count.passed} passed, ${count.failed} failed`);
+process.exitCode = count.failed === 0 ? 0 : 1;
