@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { checkCommResources, generateCommResource, type CommResource } from '../lib/backend/mock/comm-resource';
-import { brokenRule } from '../lib/backend/mock/option-error';
+import { checkCommResources, generateCommResource, type CommResource } from '../lib/option-text/comm-resource';
+import { brokenRule } from '../lib/option-text/option-error';
 
 const given = (deviceId: number, resource: unknown): CommResource => ({
   deviceId,

@@ -1,10 +1,10 @@
 import type { BackendOptions } from '../backend/backend';
-import { parseJson } from '../backend/mock/json';
-import { parseListenAddress } from '../backend/mock/listen-address';
-import { parseMemPoolConfig } from '../backend/mock/mem-pool-config';
-import { parseDigitsAsInt32 } from '../backend/mock/number-text';
-import { brokenRule } from '../backend/mock/option-error';
-import { checkHixlOptions } from '../backend/mock/hixl-options';
+import { parseJson } from '../option-text/json';
+import { parseListenAddress } from '../option-text/listen-address';
+import { parseMemPoolConfig } from '../option-text/mem-pool-config';
+import { parseDigitsAsInt32 } from '../option-text/number-text';
+import { brokenRule } from '../option-text/option-error';
+import { checkHixlOptions } from '../option-text/hixl-options';
 import { refusal } from './rule';
 import type { Rule } from './rule';
 

@@ -1,4 +1,4 @@
-import type { ListenAddress } from './listen-address';
+import type { ListenAddress } from '../../option-text/listen-address';
 import { failed } from './refusal';
 import type { Session } from './session';
 

@@ -1,9 +1,9 @@
 import { LLMStatusCode } from '../../status';
 import type { ClusterInfo, IpInfo } from '../backend';
-import type { CommResource } from './comm-resource';
-import { checkCommResources, generateCommResource } from './comm-resource';
+import type { CommResource } from '../../option-text/comm-resource';
+import { checkCommResources, generateCommResource } from '../../option-text/comm-resource';
 import { Link } from './link';
-import type { ListenAddress } from './listen-address';
+import type { ListenAddress } from '../../option-text/listen-address';
 import { failed, invalid, Refusal } from './refusal';
 import type { LinkManager, Session } from './session';
 import { settle } from './settle';

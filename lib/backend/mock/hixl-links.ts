@@ -1,7 +1,7 @@
 import { LLMStatusCode } from '../../status';
 import type { ClusterInfo } from '../backend';
 import { Link } from './link';
-import type { ListenAddress } from './listen-address';
+import type { ListenAddress } from '../../option-text/listen-address';
 import { failed, invalid, Refusal } from './refusal';
 import type { LinkManager, Session } from './session';
 import { settle } from './settle';
@@ -20,7 +20,8 @@ export class HixlLinks implements LinkManager {
   constructor(session: Session, listen: ListenAddress) {
     this.#session = session;
     this.#listen = listen;
-    session.listen(listen);
+    // As in the library, port 0 is no listener here; it looks at the number before it is cut to 16 bits.
+    if (listen.port !== 0) session.listen(listen);
   }
 
   find(clusterId: bigint): Link | undefined {

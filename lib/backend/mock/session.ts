@@ -5,7 +5,7 @@ import type { Clock } from './clock';
 import type { Binding, Fabric } from './fabric';
 import { Lane } from './lane';
 import type { Link } from './link';
-import type { ListenAddress } from './listen-address';
+import type { ListenAddress } from '../../option-text/listen-address';
 import type { Refusal } from './refusal';
 import { RegisteredMemory } from './registered-memory';
 

@@ -1,5 +1,5 @@
-import { isIpv4, isIpv6, parseListenAddress } from '../lib/backend/mock/listen-address';
-import { parseDigitsAsInt32, parseDouble, parseInt32, parseInt64, parseUint32 } from '../lib/backend/mock/number-text';
+import { isIpv4, isIpv6, parseListenAddress } from '../lib/option-text/listen-address';
+import { parseDigitsAsInt32, parseDouble, parseInt32, parseInt64, parseUint32 } from '../lib/option-text/number-text';
 import { ruleOf } from './fixtures/option-rule';
 
 describe('numbers in texts', () => {

@@ -1,6 +1,6 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseListenAddress } from '../lib/backend/mock/listen-address';
+import { parseListenAddress } from '../lib/option-text/listen-address';
 import {
   OptionError,
   checkHcclOptions,
@@ -8,7 +8,7 @@ import {
   checkLateOptions,
   readInitOptions,
   type Options,
-} from '../lib/backend/mock/options';
+} from '../lib/option-text/options';
 import { ruleOf } from './fixtures/option-rule';
 
 const PORT = 26000;

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { JsonError, MAX_JSON_DEPTH, memberOf, parseJson, type JsonValue } from '../lib/backend/mock/json';
+import { JsonError, MAX_JSON_DEPTH, memberOf, parseJson, type JsonValue } from '../lib/option-text/json';
 
 /** The reader's tree as `JSON.parse` would give it. */
 function plain(value: JsonValue): unknown {

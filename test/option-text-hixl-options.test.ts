@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseListenAddress, type ListenAddress } from '../lib/backend/mock/listen-address';
-import { checkHixlOptions, type HixlOptions, type OptionError, type Options } from '../lib/backend/mock/options';
+import { parseListenAddress, type ListenAddress } from '../lib/option-text/listen-address';
+import { checkHixlOptions, type HixlOptions, type OptionError, type Options } from '../lib/option-text/options';
 import { ruleOf } from './fixtures/option-rule';
 
 const LISTEN: ListenAddress = { ip: '127.0.0.1', port: 26000, boundPort: 26000 };
