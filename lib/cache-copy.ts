@@ -176,7 +176,6 @@ function registered(
   src: RegisteredCache,
   dst: RegisteredCache,
 ): [Registration, Registration] {
-  instance.checkInitialized(operation);
   for (const { cacheId } of [src, dst]) {
     if (instance.registrations.get(cacheId) === undefined) {
       throw new LLMException(LLMStatusCode.LLM_KV_CACHE_NOT_EXIST, {

@@ -138,7 +138,8 @@ export interface LLMConfigOptions {
 export type LLMRawOptions = Readonly<Record<`llm.${string}` | `ge.${string}`, string>>;
 
 /** What `init` takes. */
-export type LLMInitOptions = LLMConfig | (LLMConfigOptions & LLMRawOptions) | Readonly<Record<string, string>>;
+export type LLMInitOptions =
+  LLMConfig | LLMConfigOptions | (LLMConfigOptions & LLMRawOptions) | Readonly<Record<string, string>>;
 
 /**
  * Builds the options of `init`. Every property is checked when it is assigned, and a refused assignment leaves the

@@ -203,10 +203,7 @@ export class LLMDataDist implements AsyncDisposable {
   ): Promise<MemoryRegion> {
     const operation = 'allocateMemory';
     const wanted = checkAllocation(byteLength, checkOptionalObject(options, 'options'));
-    return this.#instance.run(operation, () => {
-      this.#instance.checkInitialized(operation);
-      return this.#instance.allocate(wanted.byteLength, wanted.placement);
-    });
+    return this.#instance.run(operation, () => this.#instance.allocate(wanted.byteLength, wanted.placement));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -148,7 +148,6 @@ export class LLMException extends ErrorByPrototype {
       const info = checkInfo(value, fromDecimal);
       const exception = new LLMException(checkUint32(statusCode, 'value.statusCode'), info);
       exception.message = checkString(info.message, 'value.message');
-      Error.captureStackTrace(exception);
       return exception;
     } catch (cause) {
       const error = invalidArgType('value', 'an LLMException, its structured clone or its toJSON()', value);
@@ -184,7 +183,7 @@ export class LLMException extends ErrorByPrototype {
    *
    * @internal
    */
-  [inspect.custom](depth: number | null, options: InspectOptionsStylized): unknown {
+  [inspect.custom](depth: number | null, options: InspectOptionsStylized): string {
     if (beingInspected.has(this)) return options.stylize('[Circular]', 'special');
     if (depth !== null && depth < 0) return options.stylize(`[${String(this)}]`, 'special');
     beingInspected.add(this);
@@ -192,9 +191,7 @@ export class LLMException extends ErrorByPrototype {
       const inner = { ...options, depth: depth === null ? null : depth - 1 };
       const fields = untold(this).map(([key, value]) => `  ${key}: ${inspect(value, inner).replaceAll('\n', '\n  ')}`);
       const head = typeof this.stack === 'string' ? this.stack : `[${String(this)}]`;
-      const text = `${head} {\n${fields.join(',\n')}\n}`;
-      // An object and not the text itself: Node indents the one inside other objects, but not the other.
-      return { [inspect.custom]: () => text };
+      return `${head} {\n${fields.join(',\n')}\n}`;
     } finally {
       beingInspected.delete(this);
     }

@@ -62,6 +62,15 @@ export class Instance {
         operation,
         message: `cluster ${this.clusterId} is being finalized`,
         remedy: 'Call init() again when finalize() has ended, or make an instance of its own for this work.',
+        recovery: 'fix-input',
+      });
+    }
+    if (!this.#initialized) {
+      throw new LLMException(LLMStatusCode.LLM_FAILED, {
+        operation,
+        message: `cluster ${this.clusterId} is not initialised`,
+        remedy: 'Call init() first, and again after finalize().',
+        recovery: 'fix-input',
       });
     }
     this.#inFlight += 1;
@@ -79,16 +88,6 @@ export class Instance {
     const region = new AllocatedRegion(this, address, byteLength, where);
     this.regions.add(region);
     return region;
-  }
-
-  /** What the library says of a call that it does not have itself, before Initialize. */
-  checkInitialized(operation: string): void {
-    if (this.#initialized) return;
-    throw new LLMException(LLMStatusCode.LLM_FAILED, {
-      operation,
-      message: `cluster ${this.clusterId} is not initialised`,
-      remedy: 'Call init() first, and again after finalize().',
-    });
   }
 
   async #end(): Promise<void> {

@@ -126,7 +126,6 @@ export class KvCacheManager {
     const operation = 'deallocateCache';
     const handle = this.#own(cache, 'cache', operation);
     await this.#instance.run(operation, async () => {
-      this.#instance.checkInitialized(operation);
       if (handle.regions === undefined || this.#instance.registrations.get(handle.cacheId) === undefined) {
         throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
           operation,
@@ -317,8 +316,8 @@ export class KvCacheManager {
   }
 
   async #register(desc: BackendCacheDesc, addrs: BigUint64Array): Promise<Registration> {
-    const { registrations, guards, isInitialized } = this.#instance;
-    if (guards && isInitialized) guardRegistration(this.#instance, desc, addrs);
+    const { registrations, guards } = this.#instance;
+    if (guards) guardRegistration(this.#instance, desc, addrs);
     const size = cacheSize(desc) ?? { tensorBytes: 0n, rows: 0n, rowBytes: 0n };
     const reservation = registrations.reserve(addrs, size.tensorBytes);
     try {
@@ -340,7 +339,6 @@ export class KvCacheManager {
 
   async #allocate(desc: BackendCacheDesc): Promise<KvCache> {
     const operation = 'allocateCache';
-    this.#instance.checkInitialized(operation);
     if (this.#instance.guards) guardDescription(operation, desc);
     const size = cacheSize(desc);
     if (size === undefined || desc.numTensors === 0) {
@@ -418,13 +416,12 @@ export class KvCacheManager {
     remoteRange: LayerRange,
     ext: KvCacheExtParam,
   ): Transfer | undefined {
-    const { requireLayout, guards, isInitialized, registrations } = this.#instance;
+    const { requireLayout, guards, registrations } = this.#instance;
     const { clusterId, cacheId, layout } = remote;
     if (requireLayout && layout === undefined) {
       throw refusal('require-layout', operation, 'the key carries no layout', { clusterId, cacheId });
     }
-    // Before init the library has one answer to everything.
-    if (!guards || !isInitialized) return undefined;
+    if (!guards) return undefined;
     const { tensorNumPerLayer } = ext;
     const local = registrations.get(cache.cacheId);
     const transfer = { operation, remote, layout, local, localRange, remoteRange, tensorNumPerLayer };

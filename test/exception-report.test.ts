@@ -151,12 +151,13 @@ describe('LLMException across threads and processes', () => {
     const worker = startWorker(false);
     worker.postMessage(exception);
     const [message] = (await once(worker, 'message')) as [
-      { received: object; rebuilt: object; isException: boolean; own: object },
+      { received: object; rebuilt: object; isException: boolean; rebuiltStack: string; own: object },
     ];
     await once(worker, 'exit');
     expect(message.isException).toBe(true);
     expect(fieldsOf(message.received)).toEqual(fieldsOf(exception));
     expect(fieldsOf(message.rebuilt)).toEqual(fieldsOf(exception));
+    expect(message.rebuiltStack.split('\n')[0]).toBe(String(exception));
     expect(LLMException.from(message.own)).toMatchObject({
       name: 'LLMException',
       message: expect.stringMatching(

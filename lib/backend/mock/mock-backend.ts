@@ -218,7 +218,8 @@ export class MockBackend implements Backend {
   }
 
   #initialised(): Session {
-    if (this.#session === undefined) throw failed('the instance is not initialised');
+    if (this.#session === undefined)
+      throw failed('the instance is not initialised', { remedy: 'Initialise it first.', recovery: 'fix-input' });
     return this.#session;
   }
 
@@ -316,7 +317,7 @@ export class MockBackend implements Backend {
     } catch (error) {
       const ids = peer === undefined ? {} : { clusterId: peer.clusterId, cacheId: peer.cacheId };
       if (error instanceof Refusal)
-        throw new LLMException(error.statusCode, { operation, message: error.detail, ...ids });
+        throw new LLMException(error.statusCode, { operation, message: error.detail, ...error.advice, ...ids });
       if (error instanceof OptionError) {
         throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, { operation, message: error.rule, ...ids });
       }

@@ -25,7 +25,10 @@ export type Direction = 'pull' | 'push';
 export function localEntry(session: Session, cacheId: bigint): CacheEntry {
   const entry = session.table.get(cacheId);
   if (entry === undefined) {
-    throw new Refusal(LLMStatusCode.LLM_KV_CACHE_NOT_EXIST, `this instance has no cache ${cacheId}`);
+    throw new Refusal(LLMStatusCode.LLM_KV_CACHE_NOT_EXIST, `this instance has no cache ${cacheId}`, {
+      remedy: 'Use a cache that this instance registered, and has not unregistered since.',
+      recovery: 'fix-input',
+    });
   }
   return entry;
 }
