@@ -1,3 +1,5 @@
+import { inspect } from 'node:util';
+
 /** A scenario that is not what its format demands. The message names file, scenario and step. */
 export class ScenarioError extends Error {
   override readonly name = 'ScenarioError';
@@ -48,6 +50,11 @@ export class Fields {
   optional<T, U>(key: string, read: Reader<T>, preset: U): T | U {
     this.#read.add(key);
     return this.has(key) ? read(this.#object[key], this.#placeOf(key)) : preset;
+  }
+
+  /** For objects that may hold anything more. */
+  ignoreRest(): void {
+    for (const key of Object.keys(this.#object)) this.#read.add(key);
   }
 
   /** Refuses what has not been read. */
@@ -149,6 +156,6 @@ export function named(values: Readonly<Record<string, unknown>>, number: Reader<
 
 /** A value as it stands in the file, cut where it is long. */
 export function shown(value: unknown): string {
-  const json = JSON.stringify(value);
-  return json.length > 80 ? `${json.slice(0, 77)}...` : json;
+  const source = inspect(value, { depth: 2, breakLength: Infinity });
+  return source.length > 80 ? `${source.slice(0, 77)}...` : source;
 }

@@ -1,0 +1,79 @@
+import { join } from 'node:path';
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { compared, single } from './result';
+import type { Result } from './result';
+import { runRounds } from './rounds';
+import type { Suite, SuiteOptions } from './suite';
+import { STEPS } from './world';
+import type { Step, WorldSize } from './world';
+import type { Built, WorldReport, WorldRequest } from './world-messages';
+
+const SMALL: WorldSize = { nodes: 10, linksPerNode: 100 };
+const LARGE: WorldSize = { nodes: 1000, linksPerNode: 100 };
+const GOAL = { kind: 'at most', bound: 1.5 } as const;
+const HELD_TO_GOAL: readonly Step[] = ['pull', 'link', 'register'];
+
+/** What one step costs among a thousand nodes, next to what it costs among ten. */
+export const scale: Suite = {
+  name: 'scale',
+  title: `One step at ${LARGE.nodes} nodes with ${LARGE.nodes * LARGE.linksPerNode} links, next to ${SMALL.nodes} nodes`,
+  async run(options: SuiteOptions): Promise<Result[]> {
+    const small = new WorldWorker();
+    const large = new WorldWorker();
+    try {
+      await small.build(SMALL);
+      const built = await large.build(LARGE);
+      const results: Result[] = [];
+      for (const step of STEPS) {
+        const contestants = [large, small].map((world) => (operations: number) => world.run(step, operations));
+        const [atLarge = [], atSmall = []] = await runRounds(contestants, options);
+        const micros = (ms: number): number => ms * 1000;
+        const goal = HELD_TO_GOAL.includes(step) ? GOAL : undefined;
+        const rival = { name: `${SMALL.nodes} nodes`, samples: atSmall.map(micros) };
+        results.push(compared(this.name, `one ${step}`, 'µs', atLarge.map(micros), rival, goal));
+      }
+      results.push(single(this.name, `${LARGE.nodes} nodes started`, 's', [built.secondsToStart]));
+      results.push(single(this.name, `${built.links} links made and used both ways`, 's', [built.secondsToLink]));
+      results.push(single(this.name, 'heap of one link, both ends', 'bytes', [built.heapBytes / built.links]));
+      await small.close();
+      await large.close();
+      return results;
+    } finally {
+      await small.terminate();
+      await large.terminate();
+    }
+  },
+};
+
+/** A world in a thread of its own; one request at a time. */
+class WorldWorker {
+  readonly #worker = new Worker(join(__dirname, 'world-worker.js'));
+
+  async build(size: WorldSize): Promise<Built> {
+    const { built } = await this.#ask({ kind: 'build', size });
+    if (built === undefined) throw new Error('the worker did not say what it built');
+    return built;
+  }
+
+  async run(step: Step, operations: number): Promise<number> {
+    await this.#ask({ kind: 'collect-garbage' });
+    const { milliseconds } = await this.#ask({ kind: 'run', step, operations });
+    return milliseconds;
+  }
+
+  async close(): Promise<void> {
+    await this.#ask({ kind: 'close' });
+  }
+
+  async terminate(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  async #ask(request: WorldRequest): Promise<WorldReport> {
+    const answer = once(this.#worker, 'message');
+    this.#worker.postMessage(request);
+    const [report] = (await answer) as [WorldReport];
+    return report;
+  }
+}

@@ -1,0 +1,88 @@
+import type { Backend, BackendFactory } from '../../backend/backend';
+import type { BackendChoice } from '../../backend/select';
+import type { KvCache } from '../../cache';
+import type { LLMClusterInfo } from '../../cluster';
+import { LLMDataDist } from '../../datadist';
+import type { KvCacheManager } from '../../kv-cache-manager';
+import type { LLMRole } from '../../role';
+import { CacheContents } from './contents';
+import { kvCacheDesc } from './geometry';
+
+/** One of the three parties: where a deployment has a process on an NPU of its own. */
+export interface ClusterPlan {
+  readonly name: string;
+  readonly role: LLMRole;
+  readonly clusterId: bigint;
+  readonly deviceId: number;
+  readonly ip: string;
+  readonly port: number;
+}
+
+/** A party at work. Leaving its scope gives back its memory first and then ends it, so that nothing is left to warn of. */
+export class Cluster implements AsyncDisposable {
+  readonly #dist: LLMDataDist;
+  readonly #caches = new Set<KvCache>();
+
+  /** @throws LLMBackendError where the native backend is wanted and cannot be loaded */
+  constructor(
+    readonly plan: ClusterPlan,
+    backend: BackendChoice | Backend | BackendFactory,
+  ) {
+    this.#dist = new LLMDataDist(plan.role, plan.clusterId, {
+      backend,
+      // On NPUs the three parties share a process for the sake of the demo only.
+      allowMultipleInstances: true,
+    });
+  }
+
+  get name(): string {
+    return this.plan.name;
+  }
+
+  get backendName(): string {
+    return this.#dist.backendName;
+  }
+
+  get manager(): KvCacheManager {
+    return this.#dist.kvCacheManager;
+  }
+
+  /** What a peer has to know to link here. */
+  get info(): LLMClusterInfo {
+    const { clusterId, ip, port } = this.plan;
+    return { remoteClusterId: clusterId, remoteIpInfos: [{ ip, port }] };
+  }
+
+  async start(): Promise<void> {
+    const { deviceId, ip, port } = this.plan;
+    await this.#dist.init({ deviceId, listenIpInfo: `${ip}:${port}` });
+  }
+
+  async allocate(blocks: number): Promise<CacheContents> {
+    const cache = await this.manager.allocateCache(kvCacheDesc(blocks));
+    this.#caches.add(cache);
+    return new CacheContents(this.name, cache, blocks);
+  }
+
+  async link(peer: Cluster): Promise<void> {
+    await this.#dist.linkClusters([peer.info]);
+  }
+
+  async unlink(peer: Cluster, options?: { readonly force: boolean }): Promise<void> {
+    await this.#dist.unlinkClusters([peer.info], options);
+  }
+
+  /** Ends it without a word to its peers, as the end of a process does. It can be started again. */
+  async stop(): Promise<void> {
+    try {
+      for (const cache of this.#caches) await this.manager.deallocateCache(cache);
+    } finally {
+      this.#caches.clear();
+      await this.#dist.finalize();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
