@@ -1,3 +1,4 @@
+import { Placement } from '../../placement';
 import { LLMStatusCode } from '../../status';
 import { failed, invalid, Refusal } from './refusal';
 
@@ -51,10 +52,12 @@ export class AddressSpace {
     try {
       buffer = new ArrayBuffer(Number(byteLength));
     } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
+      // Constructing one fails for want of memory only.
       throw new Refusal(
-        placement === 1 ? LLMStatusCode.LLM_DEVICE_OUT_OF_MEMORY : LLMStatusCode.LLM_OUT_OF_MEMORY,
-        `${byteLength} bytes cannot be had from this machine: ${error.message}`,
+        placement === (Placement.DEVICE as number)
+          ? LLMStatusCode.LLM_DEVICE_OUT_OF_MEMORY
+          : LLMStatusCode.LLM_OUT_OF_MEMORY,
+        `${byteLength} bytes cannot be had from this machine: ${String(error)}`,
       );
     }
     const address = nextAddress;

@@ -1,0 +1,246 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { LLMBackendError, LLMDataDist, LLMRole, probeNative } from '../lib';
+import type { Backend, BackendFactory } from '../lib';
+import { Fabric, MockBackend } from '../lib/testing';
+import { compileLib } from './fixtures/compiled-lib';
+
+const lib = compileLib('index');
+afterAll(lib.remove);
+
+const saved = process.env['LLM_DATADIST_BACKEND'];
+afterEach(() => {
+  if (saved === undefined) delete process.env['LLM_DATADIST_BACKEND'];
+  else process.env['LLM_DATADIST_BACKEND'] = saved;
+});
+
+const create = (backend: unknown) => new LLMDataDist(LLMRole.PROMPT, 1n, { backend } as never);
+
+test('mock never touches the addon', () => {
+  expect(create('mock').backendName).toBe('mock');
+});
+
+test("a backend of the user's own is used as it is, under its own name", async () => {
+  const backend = new MockBackend(1n, LLMRole.PROMPT, { fabric: new Fabric() });
+  Object.defineProperty(backend, 'name', { value: 'mine' });
+  const dist = create(backend);
+  expect(dist.backendName).toBe('mine');
+  await dist.init({ deviceId: 0 });
+  await dist.finalize();
+});
+
+test('a factory makes the backend from the arguments of the constructor', () => {
+  const made: [bigint, number][] = [];
+  const factory: BackendFactory = (clusterId, role) => {
+    made.push([clusterId, role]);
+    return new MockBackend(clusterId, role, { fabric: new Fabric() });
+  };
+  new LLMDataDist(LLMRole.MIX, 2n ** 64n - 1n, { backend: factory });
+  expect(made).toEqual([[2n ** 64n - 1n, 3]]);
+});
+
+test('a backend that lacks a method is refused when it is given, and the method is named', () => {
+  const incomplete: Partial<Backend> = { name: 'x', initialize: async () => undefined };
+  expect(() => create(incomplete)).toThrow(
+    expect.objectContaining({
+      code: 'ERR_INVALID_ARG_TYPE',
+      message: expect.stringContaining('options.backend.finalize') as string,
+    }),
+  );
+  expect(() => create(() => undefined)).toThrow(TypeError);
+  expect(() => create({})).toThrow(/options\.backend\.name/);
+  expect(() => create(null)).toThrow(TypeError);
+});
+
+test.each(['hccl', '', 1, true])('%p is no backend', (backend) => {
+  expect(() => create(backend)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }));
+});
+
+describe('native', () => {
+  test('where it cannot be loaded throws, and says where it looked', () => {
+    const probe = probeNative();
+    expect(probe.available).toBe(false);
+    expect(probe.attempts.length).toBeGreaterThan(0);
+    let error: unknown;
+    try {
+      create('native');
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toBeInstanceOf(LLMBackendError);
+    expect(error).toMatchObject({ code: 'ERR_LLM_BACKEND_UNAVAILABLE' });
+    for (const { path, error: reason } of probe.attempts) {
+      expect((error as Error).message).toContain(path);
+      expect((error as Error).message).toContain(reason);
+    }
+    for (const advice of ['set_env.sh', 'ASCEND_HOME_PATH', 'LLM_DATADIST_LIBRARY', "backend: 'mock'"]) {
+      expect((error as Error).message).toContain(advice);
+    }
+  });
+});
+
+describe('LLM_DATADIST_BACKEND', () => {
+  test('decides where auto was asked for, or nothing', () => {
+    process.env['LLM_DATADIST_BACKEND'] = 'mock';
+    expect(create('auto').backendName).toBe('mock');
+    expect(create(undefined).backendName).toBe('mock');
+    process.env['LLM_DATADIST_BACKEND'] = 'native';
+    expect(() => create('auto')).toThrow(LLMBackendError);
+  });
+
+  test('does not overrule what was asked for by name', () => {
+    process.env['LLM_DATADIST_BACKEND'] = 'native';
+    expect(create('mock').backendName).toBe('mock');
+  });
+
+  test('that names no backend is an error that names it', () => {
+    process.env['LLM_DATADIST_BACKEND'] = 'hccl';
+    expect(() => create('auto')).toThrow(/LLM_DATADIST_BACKEND.*hccl/s);
+  });
+});
+
+describe('auto', () => {
+  // The warning comes once per process, and so needs one of its own.
+  const program = `
+    const { LLMDataDist, LLMRole } = require(process.argv[1]);
+    const warnings = [];
+    process.on('warning', (warning) => warnings.push({ name: warning.name, message: warning.message }));
+    const names = [1n, 2n].map((id) => new LLMDataDist(LLMRole.PROMPT, id).backendName);
+    setImmediate(() => console.log(JSON.stringify({ names, warnings })));
+  `;
+
+  test('falls back to the mock with one warning that says why', () => {
+    const env = { ...process.env, LLM_DATADIST_BACKEND: '', FORCE_COLOR: undefined };
+    const output = execFileSync(process.execPath, ['-e', program, lib.path], { env, encoding: 'utf8' });
+    const { names, warnings } = JSON.parse(output) as {
+      names: string[];
+      warnings: { name: string; message: string }[];
+    };
+    expect(names).toEqual(['mock', 'mock']);
+    expect(warnings.map(({ name }) => name)).toEqual(['LLMDataDistMockWarning']);
+    expect(warnings[0]?.message).toContain('mock');
+    expect(warnings[0]?.message).toContain('llm_datadist.node');
+  });
+});
+
+describe('an instance that is not finalized', () => {
+  const program = `
+    const { LLMDataDist, LLMRole } = require(process.argv[1]);
+    process.on('warning', (warning) => console.log(warning.name + ': ' + warning.message));
+    const make = () => new LLMDataDist(LLMRole.PROMPT, 7n, { backend: 'mock' });
+    const options = { deviceId: 0, listenIpInfo: '127.0.0.1:26000' };
+    const collect = async () => {
+      // Collection is the engine's business: ask until the warning has come.
+      for (let i = 0; i < 100; i++) { gc(); await new Promise((resolve) => setImmediate(resolve)); }
+    };
+    (async () => { %BODY% })();
+  `;
+  const run = (body: string) =>
+    spawnSync(process.execPath, ['--expose-gc', '-e', program.replace('%BODY%', body), lib.path], {
+      encoding: 'utf8',
+      env: { ...process.env, FORCE_COLOR: undefined },
+    });
+
+  test('is finalized when it is garbage-collected, with a warning', () => {
+    const { stdout, status } = run(`
+      await (async () => { await make().init(options); })();
+      await collect();
+      await make().init(options);
+      console.log('the port is free');
+    `);
+    expect(stdout).toMatch(/^LLMDataDistLeakWarning: an LLMDataDist of cluster 7 was garbage-collected/);
+    expect(stdout).toContain('the port is free');
+    expect(status).toBe(0);
+  });
+
+  test('is not taken for abandoned while its cache manager, a handle or a region is in use', () => {
+    const { stdout, stderr } = run(`
+      const desc = { numTensors: 1, dataType: 2, shape: [4] };
+      const manager = await (async () => { const d = make(); await d.init(options); return d.kvCacheManager; })();
+      await collect();
+      const cache = await manager.allocateCache(desc);
+      console.log('manager: cache ' + cache.cacheId);
+      await collect();
+      await cache.regions[0].write(new Uint8Array([1, 2, 3, 4]));
+      console.log('region: ' + (await cache.regions[0].read()).join());
+      await manager.deallocateCache(cache);
+      process.exit();
+    `);
+    expect(stderr).toBe('');
+    expect(stdout).toBe('manager: cache 1\nregion: 1,2,3,4\n');
+  });
+
+  test("and a finalized one is nobody's business", () => {
+    const { stdout } = run(`
+      await (async () => { const d = make(); await d.init(options); await d.finalize(); })();
+      await collect();
+    `);
+    expect(stdout).toBe('');
+  });
+
+  test('that was left at the end of the program ends with it', () => {
+    const { stdout, stderr, status } = run('globalThis.kept = make(); await kept.init(options);');
+    expect({ stdout, stderr, status }).toEqual({ stdout: '', stderr: '', status: 0 });
+  });
+});
+
+describe('the addon', () => {
+  const addonPath = join(__dirname, '..', 'build', 'Release', 'llm_datadist.node');
+
+  /** The package as it would be with this addon in the place of the built one. */
+  function withAddon(load: () => unknown, use: (lib: typeof import('../lib')) => void): void {
+    jest.isolateModules(() => {
+      jest.doMock('node:fs', () => ({
+        ...jest.requireActual<object>('node:fs'),
+        existsSync: (path: string) => path === addonPath,
+      }));
+      jest.doMock(addonPath, load, { virtual: true });
+      use(jest.requireActual('../lib'));
+    });
+    jest.dontMock('node:fs');
+    jest.dontMock(addonPath);
+  }
+
+  test('with the bridge serves native and auto', () => {
+    const options: unknown[] = [];
+    const createBackend = (clusterId: bigint, role: number, given: unknown) => {
+      options.push(given);
+      return Object.defineProperty(new MockBackend(clusterId, role), 'name', { value: 'native' });
+    };
+    withAddon(
+      () => ({ version: '1.2.3', createBackend }),
+      (lib) => {
+        expect(lib.probeNative()).toEqual({ available: true, addonPath, addonVersion: '1.2.3', attempts: [] });
+        expect(new lib.LLMDataDist(1, 1n, { backend: 'native', allowMultipleInstances: true }).backendName).toBe(
+          'native',
+        );
+        expect(new lib.LLMDataDist(1, 1n).backendName).toBe('native');
+        expect(options).toEqual([{ allowMultipleInstances: true }, { allowMultipleInstances: false }]);
+      },
+    );
+  });
+
+  test('without the bridge is reported with its version', () => {
+    withAddon(
+      () => ({ version: '1.2.3' }),
+      (lib) => {
+        const probe = lib.probeNative();
+        expect(probe).toMatchObject({ available: false, addonPath, addonVersion: '1.2.3' });
+        expect(probe.attempts.at(-1)?.error).toContain('addon 1.2.3 loads, but was built without the bridge');
+      },
+    );
+  });
+
+  test("that does not load is reported in the loader's own words", () => {
+    withAddon(
+      () => {
+        throw new Error('GLIBC_2.99 not found');
+      },
+      (lib) => {
+        const attempts = lib.probeNative().attempts.filter(({ path }) => path === addonPath);
+        expect(attempts).toEqual([{ path: addonPath, error: 'GLIBC_2.99 not found' }]);
+        expect(() => new lib.LLMDataDist(1, 1n, { backend: 'native' })).toThrow(/GLIBC_2\.99 not found/);
+      },
+    );
+  });
+});
