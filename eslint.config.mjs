@@ -13,6 +13,8 @@ export default tseslint.config(
       '@typescript-eslint/no-unnecessary-condition': ['error', { allowConstantLoopConditions: true }],
       '@typescript-eslint/prefer-literal-enum-member': ['error', { allowBitwiseExpressions: true }],
       '@typescript-eslint/no-non-null-assertion': 'error',
+      // Enums are the library's int32: any number may be handed to it, and it answers for itself.
+      '@typescript-eslint/no-unsafe-enum-assignment': 'off',
     },
   },
   {

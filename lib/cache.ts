@@ -2,7 +2,7 @@ import { checkArray, checkInt32, checkInt64, checkObject, checkUint32, checkUint
 import type { BackendCacheDesc, CacheIndex } from './backend/backend';
 import type { DataType } from './data-type';
 import type { Instance } from './instance';
-import type { MemoryRegion } from './memory';
+import type { AllocatedRegion, MemoryRegion } from './memory';
 import { Placement } from './placement';
 import type { Registration } from './registrations';
 
@@ -108,16 +108,16 @@ class CacheKey implements CacheKeyByIdAndIndex {
  */
 export function cacheKeyFromJSON(json: unknown): CacheKeyByIdAndIndex {
   const object = checkObject(typeof json === 'string' ? JSON.parse(json) : json, 'json');
-  const { layout } = object;
+  const { clusterId, cacheId, batchIndex, layout } = object;
   const index = {
-    clusterId: checkUint64(decimal(object['clusterId'], 'json.clusterId'), 'json.clusterId'),
-    cacheId: checkInt64(decimal(object['cacheId'], 'json.cacheId'), 'json.cacheId'),
-    batchIndex: checkUint32(object['batchIndex'] ?? 0, 'json.batchIndex'),
+    clusterId: checkUint64(decimal(clusterId, 'json.clusterId'), 'json.clusterId'),
+    cacheId: checkInt64(decimal(cacheId, 'json.cacheId'), 'json.cacheId'),
+    batchIndex: checkUint32(batchIndex ?? 0, 'json.batchIndex'),
   };
   if (layout === undefined) return new CacheKey(index, undefined);
-  const fields = checkObject(layout, 'json.layout');
-  const rowBytes = decimal(fields['rowBytes'], 'json.layout.rowBytes');
-  return new CacheKey(index, checkLayout({ ...fields, rowBytes }, 'json.layout'));
+  const { rowBytes, ...fields } = checkObject(layout, 'json.layout');
+  const exact = { ...fields, rowBytes: decimal(rowBytes, 'json.layout.rowBytes') };
+  return new CacheKey(index, checkLayout(exact, 'json.layout'));
 }
 
 function decimal(value: unknown, name: string): bigint {
@@ -167,16 +167,17 @@ export function checkDesc(value: unknown, name: string): BackendCacheDesc {
 export class RegisteredCache implements KvCache {
   readonly cacheId: bigint;
   readonly desc: CacheDesc;
-  declare readonly regions?: MemoryRegion[];
+  declare readonly regions?: AllocatedRegion[];
   readonly #registration: Registration;
   readonly #instance: Instance;
   readonly #generation: number;
 
-  constructor(instance: Instance, registration: Registration, regions?: MemoryRegion[]) {
+  constructor(instance: Instance, registration: Registration, regions?: AllocatedRegion[]) {
     this.#instance = instance;
     this.#generation = instance.registrations.generation;
     this.#registration = registration;
     this.cacheId = registration.cacheId;
+    // Numbers that are no member of the enums are the library's to refuse, and it has not.
     this.desc = registration.desc;
     if (regions !== undefined) this.regions = regions;
   }

@@ -71,7 +71,7 @@ export class LLMDataDist implements AsyncDisposable {
     const several = flag(allowMultipleInstances, 'allowMultipleInstances', false);
     const chosen = createBackend(backend, id, this.#role, { allowMultipleInstances: several });
     this.#instance = new Instance(id, chosen, guarded, layouts);
-    this.#kvCacheManager = new KvCacheManager(this.#instance, this);
+    this.#kvCacheManager = new KvCacheManager(this.#instance);
   }
 
   /** The role of the constructor, or of the last {@link switchRole} that succeeded. Python `role`. */
@@ -133,7 +133,7 @@ export class LLMDataDist implements AsyncDisposable {
    * C++ `SetRole`, Python `switch_role`.
    */
   async switchRole(role: LLMRole, options: LLMInitOptions = {}): Promise<void> {
-    const newRole = checkInt32(role, 'role');
+    const newRole = checkInt32(role, 'role') as LLMRole;
     const texts = this.#optionsOf(options, 'switchRole');
     await this.#instance.switchRole(async () => {
       await this.#instance.backend.setRole(newRole, texts);

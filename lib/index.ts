@@ -6,7 +6,7 @@
 export { LLMDataDist } from './datadist';
 export type { LLMDataDistOptions } from './datadist';
 export { KvCacheManager } from './kv-cache-manager';
-export type { BlockList, PullCacheOptions, PullOptions, PushOptions, TransferOptions } from './kv-cache-manager';
+export type { BlockList, PullCacheOptions, PullOptions, PushOptions, TransferOptions } from './transfer-options';
 export type { CopyCacheOptions } from './cache-copy';
 export { LLMConfig } from './config';
 export type { LLMConfigOptions, LLMInitOptions, LLMRawOptions } from './config';

@@ -1,21 +1,19 @@
 import type { Backend, BackendCacheDesc, Cache, KvCacheExtParam, LayerRange } from './backend/backend';
-import { DEFAULT_CACHE_DESC, DEFAULT_EXT_PARAM, DEFAULT_LAYER_RANGE } from './backend/backend';
+import { DEFAULT_CACHE_DESC, DEFAULT_EXT_PARAM } from './backend/backend';
 import { copyBlocks, copyCache, swapBlocks } from './cache-copy';
 import type { CopyCacheOptions } from './cache-copy';
 import type { CacheDesc, CacheKeyByIdAndIndex, CheckedKey, KvCache, LocalCache } from './cache';
 import { checkDesc, checkKey, RegisteredCache } from './cache';
 import {
-  checkArray,
-  checkInt32,
   checkInt64,
   checkOptionalObject,
   checkUint32,
   checkUint64List,
-  checkUint8,
   invalidArgType,
-  outOfRange,
 } from './check';
 import { LLMException } from './exception';
+import { checkExtParam } from './transfer-options';
+import type { BlockList, PullCacheOptions, PullOptions, PushOptions } from './transfer-options';
 import { guardDescription, guardRegistration } from './guard/registration';
 import { refusal } from './guard/rule';
 import type { Transfer } from './guard/transfer';
@@ -25,31 +23,6 @@ import type { AllocatedRegion } from './memory';
 import type { Registration } from './registrations';
 import { cacheSize } from './registrations';
 import { LLMStatusCode } from './status';
-
-/** Block numbers, uint64 each. Plain arrays are converted once; typed arrays may be reused as soon as the call returns. */
-export type BlockList = BigUint64Array | Uint32Array | readonly number[] | readonly bigint[];
-
-/**
- * Which layers a transfer moves.
- *
- * C++ `KvCacheExtParam`; Python: the keyword arguments of the same names, where ranges exclude their end.
- */
-export interface TransferOptions {
-  /** First and last layer of the source, inclusive. Default `[-1, -1]`: all. */
-  readonly srcLayerRange?: readonly [first: number, last: number];
-  /** First and last layer of the destination, inclusive. Default `[-1, -1]`: all. */
-  readonly dstLayerRange?: readonly [first: number, last: number];
-  /** Tensors of a layer, 1 to 255. Default 2: K and V. */
-  readonly tensorNumPerLayer?: number;
-}
-
-export type PullOptions = TransferOptions;
-export type PushOptions = TransferOptions;
-
-export interface PullCacheOptions extends PullOptions {
-  /** Bytes of the row to pull, int64. Default -1: the whole row of the local cache. */
-  readonly size?: bigint | number;
-}
 
 /**
  * Registers KV caches and moves them between linked clusters.
@@ -61,13 +34,10 @@ export interface PullCacheOptions extends PullOptions {
  */
 export class KvCacheManager {
   readonly #instance: Instance;
-  /** Held so that an instance is not taken for abandoned while its manager is in use. */
-  readonly #owner: object;
 
   /** @internal */
-  constructor(instance: Instance, owner: object) {
+  constructor(instance: Instance) {
     this.#instance = instance;
-    this.#owner = owner;
   }
 
   /**
@@ -138,7 +108,7 @@ export class KvCacheManager {
         });
       }
       await this.#unregister(handle.cacheId);
-      await freeAll(handle.regions as AllocatedRegion[]);
+      await freeAll(handle.regions);
     });
   }
 
@@ -167,7 +137,7 @@ export class KvCacheManager {
     const fields = checkOptionalObject(options, 'options');
     const { size: wanted } = fields;
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
-    const ext = checkExt(fields);
+    const ext = checkExtParam(fields);
     return this.#instance.run(operation, () => {
       const transfer = this.#guard(operation, remote, cache, ext.dstLayerRange, ext.srcLayerRange, ext);
       if (transfer !== undefined)
@@ -197,7 +167,7 @@ export class KvCacheManager {
     const cache = this.#local(dst, 'dst', operation);
     const sources = checkUint64List(srcBlocks, 'srcBlocks');
     const destinations = checkUint64List(dstBlocks, 'dstBlocks');
-    const ext = options === undefined ? DEFAULT_EXT_PARAM : checkExt(checkOptionalObject(options, 'options'));
+    const ext = options === undefined ? DEFAULT_EXT_PARAM : checkExtParam(checkOptionalObject(options, 'options'));
     return this.#instance.run(operation, () => {
       const transfer = this.#guard(operation, remote, cache, ext.dstLayerRange, ext.srcLayerRange, ext);
       if (transfer !== undefined) {
@@ -232,7 +202,7 @@ export class KvCacheManager {
     const fields = checkOptionalObject(options, 'options');
     const { size: wanted } = fields;
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
-    const ext = checkExt(fields);
+    const ext = checkExtParam(fields);
     return this.#instance.run(operation, () => {
       const transfer = this.#guard(operation, remote, cache, ext.srcLayerRange, ext.dstLayerRange, ext);
       if (transfer !== undefined) guardRowAgainstLayout(transfer, transfer.local?.size.rowBytes ?? 0n);
@@ -260,7 +230,7 @@ export class KvCacheManager {
     const cache = this.#local(src, 'src', operation);
     const sources = checkUint64List(srcBlocks, 'srcBlocks');
     const destinations = checkUint64List(dstBlocks, 'dstBlocks');
-    const ext = options === undefined ? DEFAULT_EXT_PARAM : checkExt(checkOptionalObject(options, 'options'));
+    const ext = options === undefined ? DEFAULT_EXT_PARAM : checkExtParam(checkOptionalObject(options, 'options'));
     return this.#instance.run(operation, () => {
       const transfer = this.#guard(operation, remote, cache, ext.srcLayerRange, ext.dstLayerRange, ext);
       if (transfer !== undefined) {
@@ -440,36 +410,10 @@ export class KvCacheManager {
       ({ ...DEFAULT_CACHE_DESC, numTensors: ext.tensorNumPerLayer } satisfies BackendCacheDesc);
     return { ...cache, desc };
   }
-
-  /** @internal Whose manager this is. */
-  get owner(): object {
-    return this.#owner;
-  }
 }
 
 const NO_ADDRESSES = new BigUint64Array(0);
 
 async function freeAll(regions: readonly AllocatedRegion[]): Promise<void> {
   for (const region of regions) await region.release();
-}
-
-function checkExt(options: Readonly<Record<string, unknown>>): KvCacheExtParam {
-  const { srcLayerRange, dstLayerRange, tensorNumPerLayer } = options;
-  return {
-    srcLayerRange: checkLayerRange(srcLayerRange, 'options.srcLayerRange'),
-    dstLayerRange: checkLayerRange(dstLayerRange, 'options.dstLayerRange'),
-    tensorNumPerLayer:
-      tensorNumPerLayer === undefined
-        ? DEFAULT_EXT_PARAM.tensorNumPerLayer
-        : checkUint8(tensorNumPerLayer, 'options.tensorNumPerLayer'),
-  };
-}
-
-function checkLayerRange(value: unknown, name: string): LayerRange {
-  if (value === undefined) return DEFAULT_LAYER_RANGE;
-  const [first, last, ...more] = checkArray(value, name, checkInt32, 3);
-  if (first === undefined || last === undefined || more.length > 0) {
-    throw outOfRange(name, 'a pair of a first and a last layer', value);
-  }
-  return [first, last];
 }

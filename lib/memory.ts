@@ -113,7 +113,7 @@ export function checkAllocation(
   options: Readonly<Record<string, unknown>>,
 ): { byteLength: bigint; placement: Placement } {
   const size = checkUint64(byteLength, 'byteLength');
-  const placement = options['placement'] ?? Placement.DEVICE;
+  const { placement = Placement.DEVICE } = options;
   if (placement !== Placement.DEVICE && placement !== Placement.HOST) {
     if (typeof placement !== 'number') throw invalidArgType('options.placement', 'a Placement', placement);
     throw outOfRange('options.placement', 'Placement.HOST (0) or Placement.DEVICE (1)', placement);

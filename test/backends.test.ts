@@ -6,12 +6,14 @@ import { Fabric, MockBackend } from '../lib/testing';
 import { compileLib } from './fixtures/compiled-lib';
 
 const lib = compileLib('index');
-afterAll(lib.remove);
+afterAll(() => {
+  lib.remove();
+});
 
-const saved = process.env['LLM_DATADIST_BACKEND'];
+const saved = process.env.LLM_DATADIST_BACKEND;
 afterEach(() => {
-  if (saved === undefined) delete process.env['LLM_DATADIST_BACKEND'];
-  else process.env['LLM_DATADIST_BACKEND'] = saved;
+  if (saved === undefined) delete process.env.LLM_DATADIST_BACKEND;
+  else process.env.LLM_DATADIST_BACKEND = saved;
 });
 
 const create = (backend: unknown) => new LLMDataDist(LLMRole.PROMPT, 1n, { backend } as never);
@@ -45,7 +47,7 @@ test('a backend that lacks a method is refused when it is given, and the method 
     expect.objectContaining({
       code: 'ERR_INVALID_ARG_TYPE',
       message: expect.stringContaining('options.backend.finalize') as string,
-    }),
+    }) as Error,
   );
   expect(() => create(() => undefined)).toThrow(TypeError);
   expect(() => create({})).toThrow(/options\.backend\.name/);
@@ -53,7 +55,7 @@ test('a backend that lacks a method is refused when it is given, and the method 
 });
 
 test.each(['hccl', '', 1, true])('%p is no backend', (backend) => {
-  expect(() => create(backend)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }));
+  expect(() => create(backend)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }) as Error);
 });
 
 describe('native', () => {
@@ -81,20 +83,20 @@ describe('native', () => {
 
 describe('LLM_DATADIST_BACKEND', () => {
   test('decides where auto was asked for, or nothing', () => {
-    process.env['LLM_DATADIST_BACKEND'] = 'mock';
+    process.env.LLM_DATADIST_BACKEND = 'mock';
     expect(create('auto').backendName).toBe('mock');
     expect(create(undefined).backendName).toBe('mock');
-    process.env['LLM_DATADIST_BACKEND'] = 'native';
+    process.env.LLM_DATADIST_BACKEND = 'native';
     expect(() => create('auto')).toThrow(LLMBackendError);
   });
 
   test('does not overrule what was asked for by name', () => {
-    process.env['LLM_DATADIST_BACKEND'] = 'native';
+    process.env.LLM_DATADIST_BACKEND = 'native';
     expect(create('mock').backendName).toBe('mock');
   });
 
   test('that names no backend is an error that names it', () => {
-    process.env['LLM_DATADIST_BACKEND'] = 'hccl';
+    process.env.LLM_DATADIST_BACKEND = 'hccl';
     expect(() => create('auto')).toThrow(/LLM_DATADIST_BACKEND.*hccl/s);
   });
 });
@@ -211,10 +213,10 @@ describe('the addon', () => {
       () => ({ version: '1.2.3', createBackend }),
       (lib) => {
         expect(lib.probeNative()).toEqual({ available: true, addonPath, addonVersion: '1.2.3', attempts: [] });
-        expect(new lib.LLMDataDist(1, 1n, { backend: 'native', allowMultipleInstances: true }).backendName).toBe(
+        expect(new lib.LLMDataDist(LLMRole.PROMPT, 1n, { backend: 'native', allowMultipleInstances: true }).backendName).toBe(
           'native',
         );
-        expect(new lib.LLMDataDist(1, 1n).backendName).toBe('native');
+        expect(new lib.LLMDataDist(LLMRole.PROMPT, 1n).backendName).toBe('native');
         expect(options).toEqual([{ allowMultipleInstances: true }, { allowMultipleInstances: false }]);
       },
     );
@@ -239,7 +241,7 @@ describe('the addon', () => {
       (lib) => {
         const attempts = lib.probeNative().attempts.filter(({ path }) => path === addonPath);
         expect(attempts).toEqual([{ path: addonPath, error: 'GLIBC_2.99 not found' }]);
-        expect(() => new lib.LLMDataDist(1, 1n, { backend: 'native' })).toThrow(/GLIBC_2\.99 not found/);
+        expect(() => new lib.LLMDataDist(LLMRole.PROMPT, 1n, { backend: 'native' })).toThrow(/GLIBC_2\.99 not found/);
       },
     );
   });

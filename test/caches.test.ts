@@ -1,7 +1,7 @@
 import { cacheKeyFromJSON, DataType, LLMDataDist, LLMRole, LLMStatusCode, LLMException, Placement } from '../lib';
 import type { Backend, CacheDesc, KvCache } from '../lib';
 import { Fabric, MockBackend } from '../lib/testing';
-import { bytesOf, DESC, fill, linkedPair, node, pair, rejection, rowOf } from './fixtures/cluster';
+import { bytesOf, DESC, fill, linkedPair, pair, rejection, rowOf } from './fixtures/cluster';
 
 const HOST_DESC: CacheDesc = { ...DESC, placement: Placement.HOST };
 
@@ -292,8 +292,7 @@ describe('raw statuses', () => {
 
   test('success is no exception, and statusCode and code of results agree', async () => {
     const { decoder } = await linkedPair();
-    const { node: _, ...rest } = { node, decoder };
-    const outcome = await rest.decoder.dist.unlinkClusters([{ remoteClusterId: 77n, remoteIpInfos: [] }], {
+    const outcome = await decoder.dist.unlinkClusters([{ remoteClusterId: 77n, remoteIpInfos: [] }], {
       force: true,
     });
     expect(outcome).toEqual([{ remoteClusterId: 77n, statusCode: LLMStatusCode.LLM_SUCCESS, code: 'LLM_SUCCESS' }]);

@@ -37,7 +37,7 @@ function chosen(choice: unknown): BackendChoice {
   const expected = "'auto', 'native', 'mock', a Backend or a function that makes one";
   if (choice !== undefined && !isChoice(choice)) throw invalidArgType('options.backend', expected, choice);
   if (choice !== undefined && choice !== 'auto') return choice;
-  const override = process.env['LLM_DATADIST_BACKEND'];
+  const override = process.env.LLM_DATADIST_BACKEND;
   if (override === undefined || override === '') return 'auto';
   if (!isChoice(override)) throw invalidArgType('LLM_DATADIST_BACKEND', "'auto', 'native' or 'mock'", override);
   return override;
@@ -88,7 +88,7 @@ const METHODS = [
 function checkBackend(value: unknown): Backend {
   if (typeof value !== 'object' || value === null) throw invalidArgType('options.backend', 'a Backend', value);
   const backend = value as Record<string, unknown>;
-  if (typeof backend['name'] !== 'string') throw invalidArgType('options.backend.name', 'a string', backend['name']);
+  if (typeof backend.name !== 'string') throw invalidArgType('options.backend.name', 'a string', backend.name);
   for (const method of METHODS) {
     const actual = backend[method];
     if (typeof actual !== 'function') throw invalidArgType(`options.backend.${method}`, 'a function', actual);

@@ -102,8 +102,8 @@ function layersOf(src: Cache, ext: KvCacheExtParam): { first: number; dstFirst: 
   const whole = Math.floor(numTensors / perLayer);
   // What is left over is tried as one more layer, and a cache of less than a layer as one.
   const layers = whole === 0 ? 1 : numTensors % perLayer === 0 ? whole : whole + 1;
-  if (layers === 2 ** 31) throw invalid(`${numTensors} tensors: the library would abort`);
-  // The library counts layers in int32: beyond that nothing is pushed.
+  if (whole === 2 ** 31) throw invalid(`${numTensors} tensors: the library would abort`);
+  // The library counts layers in int32: beyond that, which takes one tensor per layer, nothing is pushed.
   return { first: 0, dstFirst: 0, last: layers > 2 ** 31 ? -1 : layers - 1 };
 }
 
