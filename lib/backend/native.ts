@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { LLMBackendError } from '../exception';
 import type { Backend } from './backend';
@@ -36,6 +37,9 @@ interface LoadedAddon {
   readonly path: string;
   readonly addon: Addon;
 }
+
+/** An addon can be loaded in no other way, whatever this file is compiled to. */
+const load = createRequire(__filename);
 
 const PACKAGE_ROOT = join(__dirname, '..', '..');
 
@@ -77,8 +81,7 @@ function loadAddon(): { loaded?: LoadedAddon; attempts: BackendAttempt[] } {
       continue;
     }
     try {
-      // eslint-disable-next-line @typescript-eslint/no-require-imports -- a .node file can be loaded in no other way
-      return { loaded: { path, addon: require(path) as Addon }, attempts };
+      return { loaded: { path, addon: load(path) as Addon }, attempts };
     } catch (error) {
       attempts.push({ path, error: error instanceof Error ? error.message : String(error) });
     }
