@@ -4,6 +4,8 @@ import type { ClusterResult } from './cluster';
 import { describeStatus, LLMStatusCode, recoveries, recoveryOf, remedyOf, statusHex, statusName } from './status';
 import type { Recovery, StatusDescription } from './status';
 
+const TELLS_CLUSTERS_APART: ReadonlySet<string> = new Set(['linkClusters', 'unlinkClusters']);
+
 /** What is known about a failure besides its status. Empty texts count as not given. */
 export interface LLMExceptionInfo {
   /** The method that failed, such as `pullBlocks`. */
@@ -127,7 +129,8 @@ export class LLMException extends ErrorByPrototype {
     if (detail !== undefined) this.detail = detail;
     if (clusterId !== undefined) this.clusterId = clusterId;
     if (cacheId !== undefined) this.cacheId = cacheId;
-    if (results !== undefined) this.results = results;
+    // Link and unlink tell clusters apart; a call that was refused as a whole has none to tell of.
+    if (results !== undefined || TELLS_CLUSTERS_APART.has(operation)) this.results = results ?? [];
     if (cause !== undefined) {
       Object.defineProperty(this, 'cause', { value: cause, configurable: true, writable: true });
     }

@@ -474,3 +474,17 @@ async function hixlPair() {
   await decoder.dist.init({ deviceId: 1, transferBackend: 'hixl', listenIpInfo: `${HOST}:26001` });
   return { fabric, prompt, decoder };
 }
+
+test.each(['linkClusters', 'unlinkClusters'] as const)(
+  '%s that is refused as a whole has no results',
+  async (operation) => {
+    const { prompt, decoder } = await pair();
+    await decoder.dist.finalize();
+    const refused = [
+      decoder.dist[operation]([PROMPT_CLUSTER]),
+      prompt.dist[operation]([]),
+      prompt.dist[operation]([DECODER_CLUSTER], { timeout: 0 }),
+    ];
+    for (const call of refused) expect(await rejection(call)).toMatchObject({ results: [] });
+  },
+);

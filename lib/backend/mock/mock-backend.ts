@@ -316,25 +316,15 @@ export class MockBackend implements Backend {
       return result instanceof Promise ? await result : result;
     } catch (error) {
       const ids = peer === undefined ? {} : { clusterId: peer.clusterId, cacheId: peer.cacheId };
-      if (error instanceof Refusal)
-        throw new LLMException(error.statusCode, {
-          operation,
-          message: error.detail,
-          ...error.advice,
-          ...ids,
-          ...(isClusterCall(operation) && { results: [] }),
-        });
+      if (error instanceof Refusal) {
+        throw new LLMException(error.statusCode, { operation, message: error.detail, ...error.advice, ...ids });
+      }
       if (error instanceof OptionError) {
         throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, { operation, message: error.rule, ...ids });
       }
       throw error;
     }
   }
-}
-
-/** Their exceptions tell clusters apart; a call that was refused as a whole has none to tell of. */
-function isClusterCall(operation: Operation): boolean {
-  return operation === 'linkClusters' || operation === 'unlinkClusters';
 }
 
 function notEnabled(): never {
