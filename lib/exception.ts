@@ -292,7 +292,9 @@ function happened(status: StatusDescription, info: CheckedInfo): string {
   }
   if (clusterId !== undefined && names.length === 0) names.push(`cluster ${clusterId}`);
   if (cacheId !== undefined) names.push(`cache ${cacheId}`);
-  if (names.length > 0) clauses.push(names.join(', '));
+  // What the message says itself is not said again.
+  const untold = names.filter((name) => !new RegExp(`\\b${name}\\b`).test(message));
+  if (untold.length > 0) clauses.push(untold.join(', '));
   return clauses.join('; ');
 }
 

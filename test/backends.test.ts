@@ -113,7 +113,7 @@ describe('auto', () => {
 
   test('falls back to the mock with one warning that says why', () => {
     const env = { ...process.env, LLM_DATADIST_BACKEND: '', FORCE_COLOR: undefined };
-    const output = execFileSync(process.execPath, ['-e', program, lib.path], { env, encoding: 'utf8' });
+    const output = execFileSync(process.execPath, ['-e', program, lib.path], { env, encoding: 'utf8', stdio: 'pipe' });
     const { names, warnings } = JSON.parse(output) as {
       names: string[];
       warnings: { name: string; message: string }[];
@@ -213,9 +213,9 @@ describe('the addon', () => {
       () => ({ version: '1.2.3', createBackend }),
       (lib) => {
         expect(lib.probeNative()).toEqual({ available: true, addonPath, addonVersion: '1.2.3', attempts: [] });
-        expect(new lib.LLMDataDist(LLMRole.PROMPT, 1n, { backend: 'native', allowMultipleInstances: true }).backendName).toBe(
-          'native',
-        );
+        expect(
+          new lib.LLMDataDist(LLMRole.PROMPT, 1n, { backend: 'native', allowMultipleInstances: true }).backendName,
+        ).toBe('native');
         expect(new lib.LLMDataDist(LLMRole.PROMPT, 1n).backendName).toBe('native');
         expect(options).toEqual([{ allowMultipleInstances: true }, { allowMultipleInstances: false }]);
       },

@@ -1,13 +1,14 @@
 import { cacheKeyFromJSON, DataType, LLMDataDist, LLMRole, LLMStatusCode, LLMException, Placement } from '../lib';
 import type { Backend, CacheDesc, KvCache } from '../lib';
 import { Fabric, MockBackend } from '../lib/testing';
-import { bytesOf, DESC, fill, linkedPair, pair, rejection, rowOf } from './fixtures/cluster';
+import { bytesOf, DESC, fill, linkedPair, pair, rejection, rowOf, track } from './fixtures/cluster';
+import { warningsDuring } from './fixtures/warnings';
 
 const HOST_DESC: CacheDesc = { ...DESC, placement: Placement.HOST };
 
 async function single(backend?: Backend) {
   const mock = new MockBackend(1n, LLMRole.PROMPT, { fabric: new Fabric() });
-  const dist = new LLMDataDist(LLMRole.PROMPT, 1n, { backend: backend ?? mock });
+  const dist = track(new LLMDataDist(LLMRole.PROMPT, 1n, { backend: backend ?? mock }));
   await dist.init({ deviceId: 0 });
   return { dist, caches: dist.kvCacheManager };
 }
@@ -38,13 +39,12 @@ describe('allocating', () => {
     ['a dimension of 0', { ...DESC, shape: [4, 0] }],
     ['a type without a size', { ...DESC, dataType: DataType.DT_UNDEFINED }],
   ])('refuses %s and allocates nothing', async (_, desc) => {
-    const { dist, caches } = await single();
+    const { caches } = await single();
     expect(await rejection(caches.allocateCache(desc))).toMatchObject({
       code: 'LLM_PARAM_INVALID',
       operation: 'allocateCache',
     });
     expect((await caches.allocateCache(DESC)).cacheId).toBe(1n);
-    await dist.finalize();
   });
 
   test('frees what it had when memory runs out, or registering fails', async () => {
@@ -57,7 +57,7 @@ describe('allocating', () => {
     const deep = { ...DESC, shape: Array<number>(32).fill(1) };
     expect(await rejection(caches.allocateCache(deep))).toMatchObject({ code: 'LLM_PARAM_INVALID' });
     // Nothing is left that finalize would have to free, and to warn of.
-    expect(await warningsOf(() => dist.finalize())).toEqual([]);
+    expect(await warningsDuring(() => dist.finalize())).toEqual([]);
   });
 
   test('deallocating unregisters and frees, once', async () => {
@@ -66,7 +66,7 @@ describe('allocating', () => {
     await caches.deallocateCache(cache);
     expect(await rejection(cache.regions![0]!.read())).toMatchObject({ code: 'LLM_PARAM_INVALID', operation: 'read' });
     expect(await rejection(caches.deallocateCache(cache))).toMatchObject({ code: 'LLM_PARAM_INVALID', cacheId: 1n });
-    expect(await warningsOf(() => dist.finalize())).toEqual([]);
+    expect(await warningsDuring(() => dist.finalize())).toEqual([]);
   });
 
   test('memory of the caller is not deallocated', async () => {
@@ -86,6 +86,14 @@ describe('allocating', () => {
     await cache.regions![2]!.free();
     await caches.deallocateCache(cache);
   });
+});
+
+test('finalize frees what was left, and says what', async () => {
+  const { dist, caches } = await single();
+  const cache = await caches.allocateCache(DESC);
+  await dist.allocateMemory(4096);
+  expect(await warningsDuring(() => dist.finalize())).toEqual(['LLMDataDistMemoryWarning']);
+  expect(await rejection(cache.regions![0]!.write(new Uint8Array(1)))).toMatchObject({ code: 'LLM_PARAM_INVALID' });
 });
 
 describe('a cache handle', () => {
@@ -298,14 +306,3 @@ describe('raw statuses', () => {
     expect(outcome).toEqual([{ remoteClusterId: 77n, statusCode: LLMStatusCode.LLM_SUCCESS, code: 'LLM_SUCCESS' }]);
   });
 });
-
-async function warningsOf(work: () => Promise<void>): Promise<string[]> {
-  const names: string[] = [];
-  const listener = (warning: Error) => names.push(warning.name);
-  process.on('warning', listener);
-  await work();
-  // Warnings are emitted on the next tick.
-  await new Promise((resolve) => setImmediate(resolve));
-  process.off('warning', listener);
-  return names;
-}

@@ -104,7 +104,7 @@ describe('LLMException', () => {
     });
     expect(exception).toMatchObject({ recovery: 'fix-input', remedy: 'Register it first' });
     expect(exception.message).toBe(
-      'pullBlocks failed: LLM_KV_CACHE_NOT_EXIST (0x5010B002): cache 9 is not registered here; cluster 1, cache 9. ' +
+      'pullBlocks failed: LLM_KV_CACHE_NOT_EXIST (0x5010B002): cache 9 is not registered here; cluster 1. ' +
         'Register it first.',
     );
   });

@@ -6,6 +6,7 @@ import ts from 'typescript';
 import { transformSync } from '@swc/core';
 import * as lib from '../lib';
 import * as testing from '../lib/testing';
+import { warningsDuring } from './fixtures/warnings';
 import { expectReadmeBlock, readmeCodeBlocks, readmeExamples } from './fixtures/readme';
 
 const examples = readmeExamples();
@@ -18,16 +19,11 @@ test('every code block has a name, and so a run', () => {
 test.each(examples)('the example $name runs as it stands, and prints what its comments say', async ({ code }) => {
   const printed: unknown[] = [];
   const modules: Readonly<Record<string, unknown>> = { 'llm-datadist': lib, 'llm-datadist/testing': testing };
-  const warnings: Error[] = [];
-  const listener = (warning: Error) => warnings.push(warning);
-  process.on('warning', listener);
-  await run(code, {
+  const scope = {
     require: (name: string) => modules[name],
     console: { log: (...values: unknown[]) => printed.push(...values) },
-  });
-  await new Promise((resolve) => setImmediate(resolve));
-  process.off('warning', listener);
-  expect(warnings).toEqual([]);
+  };
+  expect(await warningsDuring(() => run(code, scope))).toEqual([]);
   for (const [, comment = ''] of code.matchAll(/console\.log\([^;]*\);? ?\)?;? \/\/ (LLM_\w+|retry|LLM_\w+ \w+)$/gm)) {
     for (const word of comment.split(' ')) expect(printed).toContain(word);
   }

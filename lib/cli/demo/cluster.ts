@@ -6,6 +6,7 @@ import { LLMDataDist } from '../../datadist';
 import type { KvCacheManager } from '../../kv-cache-manager';
 import type { LLMRole } from '../../role';
 import { CacheContents } from './contents';
+import type { CacheOwner } from './contents';
 import { kvCacheDesc } from './geometry';
 
 /** One of the three parties: where a deployment has a process on an NPU of its own. */
@@ -18,8 +19,8 @@ export interface ClusterPlan {
   readonly port: number;
 }
 
-/** A party at work. Leaving its scope gives back its memory first and then ends it, so that nothing is left to warn of. */
-export class Cluster implements AsyncDisposable {
+/** A party at work. */
+export class Cluster implements CacheOwner {
   readonly #dist: LLMDataDist;
   readonly #caches = new Set<KvCache>();
 
@@ -61,7 +62,7 @@ export class Cluster implements AsyncDisposable {
   async allocate(blocks: number): Promise<CacheContents> {
     const cache = await this.manager.allocateCache(kvCacheDesc(blocks));
     this.#caches.add(cache);
-    return new CacheContents(this.name, cache, blocks);
+    return new CacheContents(this, cache, blocks);
   }
 
   async link(peer: Cluster): Promise<void> {
@@ -72,7 +73,7 @@ export class Cluster implements AsyncDisposable {
     await this.#dist.unlinkClusters([peer.info], options);
   }
 
-  /** Ends it without a word to its peers, as the end of a process does. It can be started again. */
+  /** Gives its memory back and ends it without a word to its peers, as a process does. It can be started again. */
   async stop(): Promise<void> {
     try {
       for (const cache of this.#caches) await this.manager.deallocateCache(cache);
@@ -80,9 +81,5 @@ export class Cluster implements AsyncDisposable {
       this.#caches.clear();
       await this.#dist.finalize();
     }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop();
   }
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { KvCache } from '../../cache';
+import type { KvCacheManager } from '../../kv-cache-manager';
 import type { MemoryRegion } from '../../memory';
 import { BLOCK_BYTES, LAYERS, TENSORS, TENSORS_PER_LAYER, tensorName } from './geometry';
 import type { Pattern } from './pattern';
@@ -17,6 +18,12 @@ export type BlockPair = readonly [src: number, dst: number];
 /** First and last layer, inclusive. */
 export type LayerSpan = readonly [first: number, last: number];
 
+/** Whose cache it is. */
+export interface CacheOwner {
+  readonly name: string;
+  readonly manager: KvCacheManager;
+}
+
 const ALL_LAYERS: LayerSpan = [0, LAYERS - 1];
 
 /**
@@ -24,7 +31,6 @@ const ALL_LAYERS: LayerSpan = [0, LAYERS - 1];
  * never more than one block of one tensor.
  */
 export class CacheContents {
-  readonly #owner: string;
   readonly #regions: readonly MemoryRegion[];
   /** By tensor, then by block; undefined where nothing is known. */
   readonly #checksums: (string | undefined)[];
@@ -34,12 +40,11 @@ export class CacheContents {
    * @throws TypeError for a cache whose memory is not known
    */
   constructor(
-    owner: string,
+    readonly owner: CacheOwner,
     readonly cache: KvCache,
     readonly blocks: number,
   ) {
     if (cache.regions === undefined) throw new TypeError(`the memory of cache ${cache.cacheId} is not known`);
-    this.#owner = owner;
     this.#regions = cache.regions;
     this.#checksums = new Array<undefined>(TENSORS * blocks);
   }
@@ -86,7 +91,7 @@ export class CacheContents {
       const actual = await readChecksum(region, block);
       if (actual === expected) return;
       throw new VerificationError(
-        `${this.#owner} does not hold what was sent in block ${block} of ${tensorName(tensor)} (tensor ${tensor} of cache ` +
+        `${this.owner.name} does not hold what was sent in block ${block} of ${tensorName(tensor)} (tensor ${tensor} of cache ` +
           `${this.cache.cacheId}, bytes ${block * BLOCK_BYTES} to ${(block + 1) * BLOCK_BYTES - 1}): the ${CHECKSUM} ` +
           `begins with ${actual.slice(0, 12)} and should begin with ${String(expected).slice(0, 12)}.`,
       );

@@ -24,13 +24,16 @@ const MAX_DEVICE = 2 ** 31 - 1;
 
 export const USAGE = `Usage: npm run demo -- [options]
 
-One prompt and two decoders in one process move the KV cache of a Llama-3-8B-class model, check every byte that
-was moved, and show three failures with their recovery.
+One prompt and two decoders in one process move the KV cache of a
+Llama-3-8B-class model, check every byte that was moved, and show three
+failures with their recovery.
 
-  --backend NAME    mock (default), native (an Ascend host with three NPUs) or auto
+  --backend NAME    mock (default), native (an Ascend host with three NPUs)
+                    or auto
   --blocks N        blocks of each cache, ${MIN_BLOCKS} to ${MAX_BLOCKS}, 16 MiB each; default ${DEFAULT_BLOCKS}
   --ip ADDRESS      IPv4 address that all three listen on; default 127.0.0.1
-  --port N          port of the prompt, the decoders take the next two; default 26000
+  --port N          port of the prompt, the decoders take the next two;
+                    default 26000
   --devices A,B,C   NPUs of prompt, decoder 1 and decoder 2; default 0,1,2
   -h, --help        show this text
 
@@ -68,7 +71,7 @@ function parse(argv: readonly string[]) {
       },
     }).values;
   } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error });
+    throw new UsageError((error as Error).message, { cause: error });
   }
 }
 

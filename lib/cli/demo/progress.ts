@@ -1,5 +1,8 @@
-import type { Screen } from './screen';
 import { inMiB } from './quantity';
+import type { Screen } from './screen';
+
+/** A shorter bar shows nothing that the percentage does not. */
+const MIN_BAR = 4;
 
 /** A bar that grows with the bytes; where the line cannot be drawn over there is none, and only the result is told. */
 export class Progress {
@@ -31,12 +34,30 @@ export class Progress {
   }
 
   #draw(percent: number): string {
-    const numbers = ` ${String(percent).padStart(3)} %  ${inMiB(this.#done)} of ${inMiB(this.#total)} MiB`;
+    // As wide as at the end, so that the bar stands still.
+    const total = inMiB(this.#total);
+    const numbers = ` ${String(percent).padStart(3)} %  ${inMiB(this.#done).padStart(total.length)} of ${total} MiB`;
     const label = `   ${this.#what} `;
-    const room = this.#screen.width - label.length - numbers.length - '[]'.length;
-    if (room < 4) return `${label}${numbers}`.slice(0, this.#screen.width);
+    const { columns } = this.#screen;
+    const room = columns - label.length - numbers.length - '[]'.length;
+    if (room < MIN_BAR) return `${label}${numbers}`.slice(0, columns);
     const filled = Math.floor((room * percent) / 100);
     const bar = '='.repeat(filled) + (filled < room ? '>' : '');
     return `${label}[${this.#screen.styled('green', bar.padEnd(room))}]${numbers}`;
+  }
+}
+
+/** Runs `work` under a bar that is gone afterwards, whatever comes of it. */
+export async function withProgress(
+  screen: Screen,
+  what: string,
+  total: number,
+  work: (progress: Progress) => Promise<void>,
+): Promise<void> {
+  const progress = new Progress(screen, what, total);
+  try {
+    await work(progress);
+  } finally {
+    progress.end();
   }
 }

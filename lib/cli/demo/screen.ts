@@ -9,6 +9,7 @@ export interface Output {
 
 /** Lines that are longer are hard to read, however wide the terminal is. */
 const MAX_WIDTH = 100;
+/** Text that is narrower is no text any more. */
 const MIN_WIDTH = 40;
 const DEFAULT_COLUMNS = 80;
 
@@ -24,15 +25,16 @@ export class Screen {
 
   constructor(output: Output, env: NodeJS.ProcessEnv) {
     this.#output = output;
-    const terminal = output.isTTY === true && env['TERM'] !== 'dumb';
-    this.#colours = terminal && !isSet(env['NO_COLOR']);
-    this.animated = terminal && !isSet(env['CI']);
+    const terminal = output.isTTY === true && env.TERM !== 'dumb';
+    this.#colours = terminal && !isSet(env.NO_COLOR);
+    this.animated = terminal && !isSet(env.CI);
   }
 
-  /** Characters of a line. The last column stays free: some terminals wrap when it is written. */
-  get width(): number {
-    const columns = this.#output.columns ?? DEFAULT_COLUMNS;
-    return Math.max(Math.min(columns - 1, MAX_WIDTH), MIN_WIDTH);
+  /** Characters that a line can have. The last column stays free: some terminals wrap when it is written. */
+  get columns(): number {
+    // A terminal without a size says 0.
+    const { columns = 0 } = this.#output;
+    return Math.min((columns > 0 ? columns : DEFAULT_COLUMNS) - 1, MAX_WIDTH);
   }
 
   /** A text in a style that ends with it. */
@@ -47,13 +49,14 @@ export class Screen {
 
   heading(text: string): void {
     this.blank();
-    this.text(text, { style: 'bold' });
+    this.text(text, { hang: 3, style: 'bold' });
   }
 
   /** A paragraph: wrapped at spaces, all its lines indented, the second and later ones by `hang` more. */
   text(text: string, options: { readonly indent?: number; readonly hang?: number; readonly style?: Style } = {}): void {
     const { indent = 0, hang = 0, style } = options;
-    wrap(text, this.width - indent - hang).forEach((line, i) => {
+    const width = Math.max(this.columns, MIN_WIDTH);
+    wrap(text, width - indent, hang).forEach((line, i) => {
       const shown = style === undefined ? line : this.styled(style, line);
       this.#output.write(`${' '.repeat(i === 0 ? indent : indent + hang)}${shown}\n`);
     });
