@@ -34,7 +34,6 @@ function writeDoor({ cjs, esm, types }) {
   const declarations = `import cjs from '${from}';\n\nexport * from '${from}';\nexport default cjs;\n`;
   fs.writeFileSync(path.join(root, esm), code);
   fs.writeFileSync(path.join(root, types), declarations);
-  console.log(`${esm}: ${names.length} names`);
 }
 
 try {

@@ -40,12 +40,17 @@ export class Link {
     }
     const entry = this.#table?.get(cacheId);
     if (entry !== undefined) return entry;
-    const late = this.peer.alive && this.peer.table.get(cacheId) !== undefined;
+    const { clusterId, alive, table } = this.peer;
+    if (alive && table.get(cacheId) !== undefined) {
+      throw new Refusal(
+        LLMStatusCode.LLM_KV_CACHE_NOT_EXIST,
+        `cluster ${clusterId} registered cache ${cacheId} after this link had copied its table of caches`,
+        { remedy: 'Unlink, link again and repeat the transfer: the table is copied once per link.' },
+      );
+    }
     throw new Refusal(
       LLMStatusCode.LLM_KV_CACHE_NOT_EXIST,
-      late
-        ? `cluster ${this.peer.clusterId} registered cache ${cacheId} after this link had copied its table of caches`
-        : `cluster ${this.peer.clusterId} had no cache ${cacheId} when this link copied its table of caches`,
+      `cluster ${clusterId} had no cache ${cacheId} when this link copied its table of caches`,
     );
   }
 
