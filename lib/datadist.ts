@@ -6,6 +6,7 @@ import { checkClusters } from './cluster';
 import type { ClusterResult, LLMClusterInfo } from './cluster';
 import { LLMConfig, toOptions, toUntranslatedOptions } from './config';
 import type { LLMInitOptions } from './config';
+import { isOptionProperty } from './option-keys';
 import { guardOptions } from './guard/options';
 import { Instance } from './instance';
 import { KvCacheManager } from './kv-cache-manager';
@@ -224,10 +225,10 @@ export class LLMDataDist implements AsyncDisposable {
   }
 }
 
-/** Whether there are only keys as the library's own map has them; typed options have none with a dot. */
+/** Whether no key is one of the typed options. */
 function isRawRecord(options: unknown): boolean {
   if (typeof options !== 'object' || options === null || options instanceof LLMConfig) return false;
-  return Object.keys(options).every((key) => key.includes('.') || key === '');
+  return !Object.keys(options).some(isOptionProperty);
 }
 
 function toResults(

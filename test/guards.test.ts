@@ -444,6 +444,16 @@ test('with guards off the same values go to the library', async () => {
   expect((error as LLMException).remedy).not.toMatch(/^Rule/);
 });
 
+test('with guards off a record of texts goes to the library untouched, which ignores what it does not know', async () => {
+  const options = { 'llm.DeviceId': '0', 'llm.listenIpInfo': 'junk', foo: 'x', '': 'y' };
+  const bare = node(LLMRole.PROMPT, 1n, { fabric: new Fabric() }, { guards: false });
+  await bare.dist.init(options);
+  const guarded = node(LLMRole.PROMPT, 2n, { fabric: new Fabric() });
+  expect(await rejection(guarded.dist.init(options))).toMatchObject({ code: 'LLM_PARAM_INVALID' });
+  const typed = await rejection(bare.dist.switchRole(LLMRole.MIX, { deviceId: 0, foo: 'x' } as LLMConfigOptions));
+  expect(String(typed)).toContain('foo');
+});
+
 describe('the source of a push', () => {
   test('is described by its registration, whatever the caller says', async () => {
     const { decoder, decoderCache, promptCache } = await linkedPair();

@@ -20,7 +20,9 @@ export class CacheMemory {
     private readonly backend: Backend,
     readonly addresses: BigUint64Array<ArrayBuffer>,
     private readonly tensorBytes: number,
-    private readonly allocations: readonly bigint[],
+    private readonly allocations: bigint[],
+    /** Whether the tensors follow each other in one allocation. */
+    private readonly inOne: boolean,
   ) {}
 
   /**
@@ -35,48 +37,52 @@ export class CacheMemory {
   ): Promise<CacheMemory> {
     const tooMuch = fails && tensorBytes !== undefined && tensorBytes * BigInt(count) > MAX_BYTES_TO_FAIL;
     if (count === 0 || tensorBytes === undefined || tooMuch) {
-      return new CacheMemory(backend, addresses(count, NOWHERE, NOWHERE), 0, []);
+      return new CacheMemory(backend, addresses(count, NOWHERE, NOWHERE), 0, [], false);
     }
     const bytes = Number(tensorBytes);
     const perAllocation = count > MAX_ALLOCATIONS ? count : 1;
-    const allocations: bigint[] = [];
-    const starts: bigint[] = [];
-    for (let first = 0; first < count; first += perAllocation) {
-      const start = await backend.malloc(tensorBytes * BigInt(perAllocation), placement);
-      allocations.push(start);
-      await backend.write(start, initialBytes(first, perAllocation, bytes, base));
-      for (let i = 0; i < perAllocation; i++) starts.push(start + BigInt(i) * tensorBytes);
+    const starts = new BigUint64Array(count);
+    const memory = new CacheMemory(backend, starts, bytes, [], perAllocation > 1);
+    try {
+      for (let first = 0; first < count; first += perAllocation) {
+        const start = await backend.malloc(tensorBytes * BigInt(perAllocation), placement);
+        memory.allocations.push(start);
+        starts.set(addresses(perAllocation, start, tensorBytes), first);
+        await backend.write(start, initialBytes(first, perAllocation, bytes, base));
+      }
+    } catch (error) {
+      await memory.free();
+      throw error;
     }
-    return new CacheMemory(backend, BigUint64Array.from(starts), bytes, allocations);
+    return memory;
   }
 
   /** The same memory, as another cache of `count` tensors sees it. */
   view(count: number, tensorBytes: bigint | undefined): CacheMemory {
-    return new CacheMemory(this.backend, this.addresses.slice(0, count), Number(tensorBytes ?? 0n), []);
+    const bytes = Number(tensorBytes ?? 0n);
+    return new CacheMemory(
+      this.backend,
+      this.addresses.slice(0, count),
+      bytes,
+      [],
+      this.inOne && bytes === this.tensorBytes,
+    );
   }
 
   /** CRC-32 over the bytes of all tensors, in order, as 8 hexadecimal digits. */
   async crc(): Promise<string> {
     let crc = 0;
-    for (const { address, byteLength } of this.#runs()) {
-      crc = crc32(await this.backend.read(address, byteLength), crc);
+    const [first] = this.addresses;
+    if (this.inOne && first !== undefined) {
+      crc = crc32(await this.backend.read(first, this.addresses.length * this.tensorBytes));
+    } else {
+      for (const address of this.addresses) crc = crc32(await this.backend.read(address, this.tensorBytes), crc);
     }
     return crcText(crc);
   }
 
   async free(): Promise<void> {
     for (const allocation of this.allocations) await this.backend.free(allocation);
-  }
-
-  /** Tensors that follow each other in memory are read as one. */
-  #runs(): { address: bigint; byteLength: number }[] {
-    const runs: { address: bigint; byteLength: number }[] = [];
-    for (const address of this.addresses) {
-      const last = runs.at(-1);
-      if (last !== undefined && last.address + BigInt(last.byteLength) === address) last.byteLength += this.tensorBytes;
-      else runs.push({ address, byteLength: this.tensorBytes });
-    }
-    return runs;
   }
 }
 

@@ -132,7 +132,10 @@ export function wide(min: bigint, max: bigint): Reader<bigint> {
           ? BigInt(value as number)
           : undefined;
     if (number !== undefined && number >= min && number <= max) return number;
-    throw new ScenarioError(place, `expected an integer from ${min} to ${max} or its decimal text, found ${shown(value)}`);
+    throw new ScenarioError(
+      place,
+      `expected an integer from ${min} to ${max} or its decimal text, found ${shown(value)}`,
+    );
   };
 }
 

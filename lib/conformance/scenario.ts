@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { MAX_LIST_LENGTH } from '../check';
 import { LLMStatusCode } from '../status';
 import { Fields, flag, list, object, record, ScenarioError, shown, text, uint64 } from './fields';
@@ -47,10 +48,15 @@ const readNode = object<ScenarioNode>((fields) => ({
 export function parseScenario(json: unknown, place = 'scenario'): Scenario {
   const fields = new Fields(json, place);
   const name = fields.get('name', text);
-  const here = place.includes(name) ? place : `${place}: ${name}`;
+  const here = basename(place, '.json') === name ? place : `${place}: ${name}`;
   const inside = new Fields(json, here);
   const nodes = inside.get('nodes', record(readNode));
-  const steps = inside.get('steps', list((value) => value)).map((step, i) => readStep(step, i, here));
+  const steps = inside
+    .get(
+      'steps',
+      list((value) => value),
+    )
+    .map((step, i) => readStep(step, i, here));
   checkSteps(steps, nodes, here);
   return {
     name,
@@ -78,7 +84,8 @@ function checkSteps(steps: readonly Step[], nodes: Scenario['nodes'], scenario: 
     }
     if ('crc' in step) {
       for (const cache of named) if (!step.crc.has(cache)) fail(`crc of cache ${shown(cache)} is missing`);
-      for (const cache of step.crc.keys()) if (!named.includes(cache)) fail(`crc of cache ${shown(cache)}, which is not named`);
+      for (const cache of step.crc.keys())
+        if (!named.includes(cache)) fail(`crc of cache ${shown(cache)}, which is not named`);
     }
     if (step.op === 'register') {
       checkRegistration(step, fail);

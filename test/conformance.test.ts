@@ -1,0 +1,62 @@
+import { formatDifference, mockBackends, runScenario } from '../lib/conformance';
+import type { Scenario } from '../lib/conformance';
+import { handWritten, random } from './fixtures/recordings';
+
+const PER_TEST = 50;
+
+const batches = Array.from({ length: Math.ceil(random.length / PER_TEST) }, (_, i) => {
+  const scenarios = random.slice(i * PER_TEST, (i + 1) * PER_TEST);
+  return { first: scenarios[0]!.name, last: scenarios.at(-1)!.name, scenarios };
+});
+
+async function differences(scenarios: readonly Scenario[]): Promise<string[]> {
+  const lines: string[] = [];
+  for (const scenario of scenarios) lines.push(...(await runScenario(scenario, mockBackends)).map(formatDifference));
+  return lines;
+}
+
+describe('the mock answers as the recordings of the library do', () => {
+  test.each(handWritten.map((scenario) => [scenario.name, scenario] as const))('%s', async (_name, scenario) => {
+    expect(await differences([scenario])).toEqual([]);
+  });
+
+  test.each(batches)('$first to $last', async ({ scenarios }) => {
+    expect(await differences(scenarios)).toEqual([]);
+  });
+});
+
+describe('the recordings', () => {
+  test('are all there', () => {
+    expect(handWritten.length).toBeGreaterThanOrEqual(86);
+    expect(random.length).toBeGreaterThanOrEqual(310);
+  });
+
+  test('have names of their own', () => {
+    const names = [...handWritten, ...random].map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  test('hold calls of every kind, successful and refused', () => {
+    const seen = new Set<string>();
+    for (const { steps } of [...handWritten, ...random]) {
+      for (const step of steps) seen.add('status' in step ? `${step.op} ${step.status === 0}` : step.op);
+    }
+    const answered = [
+      'init',
+      'setRole',
+      'register',
+      'link',
+      'unlink',
+      'pullCache',
+      'pullBlocks',
+      'pushCache',
+      'pushBlocks',
+    ];
+    expect([...seen].sort()).toEqual(
+      [
+        ...answered.flatMap((op) => [`${op} true`, `${op} false`]),
+        ...['unregister true', 'unregister false', 'raw false', 'finalize'],
+      ].sort(),
+    );
+  });
+});
