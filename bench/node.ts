@@ -6,7 +6,7 @@ import type { Fabric } from '../lib/testing';
 const DEVICES_PER_HOST = 8;
 const FIRST_PORT = 26_000;
 
-/** A cluster with one NPU on a fabric of the mock: what its peers need to link to it, and its caches. */
+/** A cluster with one NPU on a fabric of the mock, and what its peers need to link to it. */
 export interface Node {
   readonly dist: LLMDataDist;
   readonly info: LLMClusterInfo;

@@ -47,3 +47,8 @@ export function compared(
   };
   return goal === undefined ? result : { ...result, goal: { ...goal, of: 'ratio' }, verdict: judge(goal, ratio) };
 }
+
+/** Whether a goal is missed by more than the noise: what is missed within it is for a reader to judge. */
+export function missesGoal(results: readonly Result[]): boolean {
+  return results.some(({ verdict }) => verdict === 'missed');
+}

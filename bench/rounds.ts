@@ -12,6 +12,8 @@ export interface RoundOptions {
 
 /** Longer parts than this are cut: a contestant whose clock stands still would be asked for ever more. */
 const MAX_OPERATIONS = 2 ** 30;
+/** Parts of full length that are run before the first measured one. */
+const SETTLING_PARTS = 4;
 
 /**
  * Measures contestants in turns: each round runs every one of them once, and starts with another one than the round
@@ -38,16 +40,17 @@ export async function runRounds(contestants: readonly Contestant[], options: Rou
   return samples;
 }
 
-/** Runs a contestant until a part takes as long as it should, which also lets the compiler settle. */
+/** Runs a contestant until its parts take as long as they should, and the compiler has settled. */
 async function warmUp(contestant: Contestant, milliseconds: number): Promise<number> {
   let operations = 1;
+  let longEnough = 0;
   for (;;) {
     const elapsed = await contestant(operations);
-    if (elapsed >= milliseconds || operations >= MAX_OPERATIONS) {
-      // The part that was long enough is also the first one at full speed; the measured ones need not be longer.
-      return Math.max(1, Math.ceil((operations * milliseconds) / Math.max(elapsed, milliseconds)));
-    }
-    operations *= elapsed > milliseconds / 16 ? 2 : 8;
+    const wanted = Math.ceil((operations * milliseconds) / elapsed);
+    if (elapsed >= milliseconds || operations >= MAX_OPERATIONS) longEnough += 1;
+    // Code gets faster while it is new, so what was enough at first may be too little in the end.
+    else operations = Math.min(MAX_OPERATIONS, wanted, operations * 8);
+    if (longEnough > SETTLING_PARTS) return operations;
   }
 }
 

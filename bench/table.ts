@@ -16,7 +16,12 @@ export function renderMachine(machine: Machine, rounds: number): string {
 export function renderTable(title: string, results: readonly Result[]): string {
   const rows = [HEADINGS, ...results.map(cellsOf)];
   const widths = HEADINGS.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd());
+  const lines = rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
   return [title, '', ...lines].join('\n');
 }
 

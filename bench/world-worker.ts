@@ -1,5 +1,5 @@
 import { parentPort } from 'node:worker_threads';
-import { collectGarbage } from './garbage';
+import { collectYoung, usedHeap } from './garbage';
 import { timed } from './rounds';
 import { World } from './world';
 import type { WorldSize } from './world';
@@ -16,9 +16,8 @@ async function answer(request: WorldRequest): Promise<WorldReport> {
     }
     case 'run':
       if (world === undefined) throw new Error('the world was not built');
-      return { milliseconds: await world.run(request.step, request.operations) };
-    case 'collect-garbage':
-      return { milliseconds: await timed(collectGarbage) };
+      collectYoung();
+      return { milliseconds: await world.run(request.step, request.visit, request.operations) };
     case 'close':
       await world?.close();
       return { milliseconds: 0 };
@@ -32,19 +31,14 @@ async function build(size: WorldSize): Promise<Built> {
   });
   if (made === undefined) throw new Error('no world was built');
   world = made;
-  const before = heapBytes();
+  const before = usedHeap();
   const linking = await timed(() => world?.linkAll());
   return {
     links: made.links,
     secondsToStart: starting / 1000,
     secondsToLink: linking / 1000,
-    heapBytes: heapBytes() - before,
+    heapBytes: usedHeap() - before,
   };
-}
-
-function heapBytes(): number {
-  collectGarbage();
-  return process.memoryUsage().heapUsed;
 }
 
 if (parentPort === null) throw new Error('this file is run by a worker thread only');

@@ -112,7 +112,7 @@ export function cacheKeyFromJSON(json: unknown): CacheKeyByIdAndIndex {
   const index = {
     clusterId: checkUint64(decimal(clusterId, 'json.clusterId'), 'json.clusterId'),
     cacheId: checkInt64(decimal(cacheId, 'json.cacheId'), 'json.cacheId'),
-    batchIndex: checkUint32(batchIndex ?? 0, 'json.batchIndex'),
+    batchIndex: batchIndex === undefined ? 0 : checkUint32(batchIndex, 'json.batchIndex'),
   };
   if (layout === undefined) return new CacheKey(index, undefined);
   const { rowBytes, ...fields } = checkObject(layout, 'json.layout');
@@ -171,15 +171,29 @@ export class RegisteredCache implements KvCache {
   readonly #registration: Registration;
   readonly #instance: Instance;
   readonly #generation: number;
+  readonly #regions: readonly AllocatedRegion[] | undefined;
 
-  constructor(instance: Instance, registration: Registration, regions?: AllocatedRegion[]) {
+  constructor(instance: Instance, registration: Registration, regions?: readonly AllocatedRegion[]) {
     this.#instance = instance;
+    this.#regions = regions;
     this.#generation = instance.registrations.generation;
     this.#registration = registration;
     this.cacheId = registration.cacheId;
     // Numbers that are no member of the enums are the library's to refuse, and it has not.
     this.desc = registration.desc;
-    if (regions !== undefined) this.regions = regions;
+    // A list of the caller's own: what deallocateCache() frees is kept apart.
+    if (regions !== undefined) this.regions = [...regions];
+    Object.freeze(this);
+  }
+
+  /** @internal Told by what cannot be imitated or hidden behind a proxy. */
+  static is(value: unknown): value is RegisteredCache {
+    return typeof value === 'object' && value !== null && #registration in value;
+  }
+
+  /** @internal What {@link regions} gave when the cache was made. */
+  static regionsOf(cache: RegisteredCache): readonly AllocatedRegion[] | undefined {
+    return cache.#regions;
   }
 
   /** @internal */

@@ -11,8 +11,18 @@ const MAX_UINT64 = 0xffff_ffff_ffff_ffffn;
 const MAX_INT64 = 0x7fff_ffff_ffff_ffffn;
 const MIN_INT64 = -0x8000_0000_0000_0000n;
 
+/** What a list of block numbers rarely exceeds. */
+const FIRST_ELEMENTS = 1024;
+
 /** Longest list that is taken from JavaScript. A proxy may claim any length, and reading it must not hang the process. */
-export const MAX_LIST_LENGTH = 2 ** 24;
+export const MAX_LIST_LENGTH = 2 ** 20;
+
+/** What messages quote of a value: more is cut, because to write out a hostile one can take minutes. */
+const MAX_QUOTED = 60;
+const MAX_WRITTEN_BIGINT = 2n ** 128n;
+
+/** Asked for a view's properties, the language itself answers; the object may have others of the same names. */
+const TYPED_ARRAY = Object.getPrototypeOf(Uint8Array.prototype) as typeof Uint8Array.prototype;
 
 export function invalidArgType(name: string, expected: string, actual: unknown): TypeError {
   return Object.assign(new TypeError(`The "${name}" argument must be ${expected}. Received ${describe(actual)}`), {
@@ -31,9 +41,12 @@ export function outOfRange(name: string, range: string, actual: unknown): RangeE
 function describe(value: unknown): string {
   switch (typeof value) {
     case 'string':
-      return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value);
+      return JSON.stringify(shortened(value));
     case 'bigint':
+      if (value < -MAX_WRITTEN_BIGINT || value > MAX_WRITTEN_BIGINT) return 'a bigint of more than 128 bits';
       return `${value}n`;
+    case 'symbol':
+      return `Symbol(${shortened(value.description ?? '')})`;
     case 'function':
       return 'a function';
     case 'object':
@@ -48,6 +61,10 @@ function describe(value: unknown): string {
   }
 }
 
+function shortened(text: string): string {
+  return text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED - 3)}...` : text;
+}
+
 export function checkString(value: unknown, name: string): string {
   if (typeof value !== 'string') throw invalidArgType(name, 'a string', value);
   return value;
@@ -58,9 +75,11 @@ export function checkBoolean(value: unknown, name: string): boolean {
   return value;
 }
 
-/** A non-null object that is no array and no function. */
+/** A non-null object that is no array, no function and no revoked proxy. */
 export function checkObject(value: unknown, name: string): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || isArray(value)) throw invalidArgType(name, 'an object', value);
+  if (typeof value !== 'object' || value === null || isRevoked(value) || Array.isArray(value)) {
+    throw invalidArgType(name, 'an object', value);
+  }
   return value as Record<string, unknown>;
 }
 
@@ -130,38 +149,57 @@ export function checkArray<T>(
  */
 export function checkUint64List(value: unknown, name: string): BigUint64Array {
   if (types.isBigUint64Array(value)) {
-    checkAttached(value, name);
+    checkLive(value, name);
+    checkLength(Reflect.get(TYPED_ARRAY, 'length', value), name, MAX_LIST_LENGTH);
     return new BigUint64Array(value);
   }
   if (types.isUint32Array(value)) {
-    checkAttached(value, name);
-    const narrow = new Uint32Array(value);
-    const wide = new BigUint64Array(narrow.length);
-    for (let i = 0; i < narrow.length; i++) wide[i] = BigInt(narrow[i] ?? 0);
+    checkLive(value, name);
+    const wide = new BigUint64Array(checkLength(Reflect.get(TYPED_ARRAY, 'length', value), name, MAX_LIST_LENGTH));
+    for (let i = 0; i < wide.length; i++) wide[i] = BigInt(value[i] ?? 0);
     return wide;
   }
   if (!isArray(value)) throw invalidArgType(name, 'an Array, a BigUint64Array or a Uint32Array', value);
   const length = checkLength(value.length, name, MAX_LIST_LENGTH);
   // Grown while checking: a claimed length must not allocate before its elements were seen.
-  const elements: bigint[] = [];
-  for (let i = 0; i < length; i++) elements.push(checkUint64(value[i], `${name}[${i}]`));
-  return BigUint64Array.from(elements);
+  let list = new BigUint64Array(Math.min(length, FIRST_ELEMENTS));
+  for (let i = 0; i < length; i++) {
+    if (i === list.length) {
+      const longer = new BigUint64Array(Math.min(length, 2 * i));
+      longer.set(list);
+      list = longer;
+    }
+    const element = value[i];
+    // Most are block numbers: no name is made up for each of a thousand elements that are as they should be.
+    list[i] = isUint32(element) ? BigInt(element) : checkUint64(element, `${name}[${i}]`);
+  }
+  return list;
+}
+
+function isUint32(value: unknown): value is number {
+  return typeof value === 'number' && value >>> 0 === value;
 }
 
 /** The bytes of any view, without copying. */
 export function checkBytes(value: unknown, name: string): Uint8Array {
   if (!ArrayBuffer.isView(value))
     throw invalidArgType(name, 'an ArrayBufferView (Buffer, TypedArray, DataView)', value);
-  checkAttached(value, name);
-  return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  checkLive(value, name);
+  const properties = types.isDataView(value) ? DataView.prototype : TYPED_ARRAY;
+  return new Uint8Array(
+    Reflect.get(properties, 'buffer', value),
+    Reflect.get(properties, 'byteOffset', value),
+    Reflect.get(properties, 'byteLength', value),
+  );
 }
 
-function checkAttached(view: ArrayBufferView, name: string): void {
+/** A view whose buffer was detached, or shrunk until the view did not fit any more, would pass for an empty one. */
+function checkLive(view: ArrayBufferView, name: string): void {
   try {
-    // Constructing over a detached buffer throws; `ArrayBuffer.prototype.detached` came with Node 22.
-    new Uint8Array(view.buffer, 0, 0);
+    if (types.isDataView(view)) Reflect.get(DataView.prototype, 'byteLength', view);
+    else TYPED_ARRAY.values.call(view as Uint8Array);
   } catch (cause) {
-    const error = invalidArgType(name, 'a view of a buffer that is not detached', view);
+    const error = invalidArgType(name, 'a view of a buffer that is neither detached nor too short for it', view);
     error.cause = cause;
     throw error;
   }
@@ -171,11 +209,17 @@ function checkLength(length: unknown, name: string, maxLength: number): number {
   return checkInteger(length, `${name}.length`, 0, maxLength);
 }
 
+/** A proxy of an array is as good as one. */
 function isArray(value: unknown): value is readonly unknown[] {
-  // Array.isArray throws on a revoked proxy, and a proxy of an array is as good as one.
+  return typeof value === 'object' && value !== null && !isRevoked(value) && Array.isArray(value);
+}
+
+/** A proxy that was revoked throws whatever one does with it. */
+function isRevoked(value: object): boolean {
   try {
-    return Array.isArray(value);
-  } catch {
+    Array.isArray(value);
     return false;
+  } catch {
+    return true;
   }
 }

@@ -1,7 +1,7 @@
 import type { Backend, BackendFactory } from './backend/backend';
 import { createBackend } from './backend/select';
 import type { BackendChoice } from './backend/select';
-import { checkBoolean, checkInt32, checkOptionalObject, checkUint64 } from './check';
+import { checkBoolean, checkInt32, checkObject, checkOptionalObject, checkUint64 } from './check';
 import { checkClusters } from './cluster';
 import type { ClusterResult, LLMClusterInfo } from './cluster';
 import { LLMConfig, toOptions, toUntranslatedOptions } from './config';
@@ -110,7 +110,11 @@ export class LLMDataDist implements AsyncDisposable {
    */
   async init(options: LLMInitOptions): Promise<void> {
     const texts = this.#optionsOf(options, 'init');
-    await this.#instance.init(() => this.#instance.backend.initialize(texts));
+    await this.#instance.init(async () => {
+      // Now, and not when it was called: a finalize or another init may have been under way. A second init succeeds.
+      if (this.#instance.guards && !this.isInitialized) guardOptions(texts, 'init');
+      await this.#instance.backend.initialize(texts);
+    });
   }
 
   /**
@@ -137,6 +141,7 @@ export class LLMDataDist implements AsyncDisposable {
     const newRole = checkInt32(role, 'role') as LLMRole;
     const texts = this.#optionsOf(options, 'switchRole');
     await this.#instance.switchRole(async () => {
+      if (this.#instance.guards) guardOptions(texts, 'switchRole');
       await this.#instance.backend.setRole(newRole, texts);
       this.#role = newRole;
     });
@@ -216,12 +221,9 @@ export class LLMDataDist implements AsyncDisposable {
    * so does C++.
    */
   #optionsOf(options: unknown, operation: 'init' | 'switchRole'): Record<string, string> {
+    checkObject(options, 'options');
     if (!this.#instance.guards && isRawRecord(options)) return toUntranslatedOptions(options, operation);
-    const texts = toOptions(options, operation);
-    // The library looks at them in these cases only: init once, switchRole after it.
-    const looksAtThem = this.isInitialized === (operation === 'switchRole');
-    if (this.#instance.guards && looksAtThem) guardOptions(texts, operation);
-    return texts;
+    return toOptions(options, operation);
   }
 }
 

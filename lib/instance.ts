@@ -17,7 +17,10 @@ export class Instance {
   readonly registrations = new Registrations();
   readonly regions = new Regions();
   #initialized = false;
-  #finalizing: Promise<void> | undefined;
+  /** Calls of finalize that have not ended: from the first one on no other call starts. */
+  #finalizing = 0;
+  /** The finalize after which no init has been called. */
+  #lastFinalize: Promise<void> | undefined;
   /** Init, role switch and finalize run one after the other. */
   #control: Promise<unknown> = Promise.resolve();
   #controlPending = 0;
@@ -49,15 +52,17 @@ export class Instance {
   }
 
   finalize(): Promise<void> {
-    if (this.#finalizing !== undefined) return this.#finalizing;
+    if (this.#lastFinalize !== undefined) return this.#lastFinalize;
     if (!this.#initialized && this.#controlPending === 0) return Promise.resolve();
-    this.#finalizing = this.#inTurn(() => this.#end());
-    return this.#finalizing;
+    this.#finalizing += 1;
+    const ended = this.#inTurn(() => this.#end());
+    this.#lastFinalize = ended;
+    return ended;
   }
 
   /** Runs a call of the instance; `finalize()` waits for it, and comes before it when it was called before it. */
   async run<T>(operation: string, work: () => Promise<T>): Promise<T> {
-    if (this.#finalizing !== undefined) {
+    if (this.#finalizing > 0) {
       throw new LLMException(LLMStatusCode.LLM_FAILED, {
         operation,
         message: `cluster ${this.clusterId} is being finalized`,
@@ -105,7 +110,8 @@ export class Instance {
       abandoned.unregister(this);
       this.registrations.clear();
       this.#initialized = false;
-      this.#finalizing = undefined;
+      this.#finalizing -= 1;
+      if (this.#finalizing === 0) this.#lastFinalize = undefined;
     }
   }
 
@@ -126,6 +132,7 @@ export class Instance {
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     this.#controlPending += 1;
+    this.#lastFinalize = undefined;
     const turn = this.#control.then(work).finally(() => {
       this.#controlPending -= 1;
     });

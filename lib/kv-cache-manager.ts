@@ -4,13 +4,7 @@ import { copyBlocks, copyCache, swapBlocks } from './cache-copy';
 import type { CopyCacheOptions } from './cache-copy';
 import type { CacheDesc, CacheKeyByIdAndIndex, CheckedKey, KvCache, LocalCache } from './cache';
 import { checkDesc, checkKey, RegisteredCache } from './cache';
-import {
-  checkInt64,
-  checkOptionalObject,
-  checkUint32,
-  checkUint64List,
-  invalidArgType,
-} from './check';
+import { checkInt64, checkObject, checkOptionalObject, checkUint32, checkUint64List, invalidArgType } from './check';
 import { LLMException } from './exception';
 import { checkExtParam } from './transfer-options';
 import type { BlockList, PullCacheOptions, PullOptions, PushOptions } from './transfer-options';
@@ -54,8 +48,11 @@ export class KvCacheManager {
   async registerCache(desc: CacheDesc, addrs: readonly (bigint | number)[] | BigUint64Array): Promise<KvCache> {
     const description = checkDesc(desc, 'desc');
     const addresses = checkUint64List(addrs, 'addrs');
-    const registration = await this.#instance.run('registerCache', () => this.#register(description, addresses));
-    return new RegisteredCache(this.#instance, registration);
+    return this.#instance.run(
+      'registerCache',
+      // Inside of the call, so that a finalize that waits for it makes the handle one of an earlier life.
+      async () => new RegisteredCache(this.#instance, await this.#register(description, addresses)),
+    );
   }
 
   /**
@@ -95,12 +92,13 @@ export class KvCacheManager {
   async deallocateCache(cache: KvCache): Promise<void> {
     const operation = 'deallocateCache';
     const handle = this.#own(cache, 'cache', operation);
+    const regions = RegisteredCache.regionsOf(handle);
     await this.#instance.run(operation, async () => {
-      if (handle.regions === undefined || this.#instance.registrations.get(handle.cacheId) === undefined) {
+      if (regions === undefined || this.#instance.registrations.get(handle.cacheId) === undefined) {
         throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
           operation,
           message:
-            handle.regions === undefined
+            regions === undefined
               ? 'the memory of this cache was not allocated by allocateCache()'
               : 'this cache was deallocated or unregistered before',
           remedy: 'Use unregisterCache() for memory of your own, and region.free() for regions that are left.',
@@ -108,7 +106,7 @@ export class KvCacheManager {
         });
       }
       await this.#unregister(handle.cacheId);
-      await freeAll(handle.regions);
+      await freeAll(regions);
     });
   }
 
@@ -289,7 +287,9 @@ export class KvCacheManager {
     const { registrations, guards } = this.#instance;
     if (guards) guardRegistration(this.#instance, desc, addrs);
     const size = cacheSize(desc) ?? { tensorBytes: 0n, rows: 0n, rowBytes: 0n };
-    const reservation = registrations.reserve(addrs, size.tensorBytes);
+    // What the library refuses for its count takes nothing, however long the list is.
+    const taken = addrs.length === desc.numTensors ? addrs : NO_ADDRESSES;
+    const reservation = registrations.reserve(taken, size.tensorBytes);
     try {
       // The backend gets a list of its own: handles answer with this one for as long as they live.
       const cacheId = await this.#backend.registerKvCache(desc, addrs.slice());
@@ -336,8 +336,8 @@ export class KvCacheManager {
 
   /** A local cache as C++ would take it: a handle's description goes with it, a bare id has none. */
   #local(value: unknown, name: string, operation: string): Cache {
-    if (value instanceof RegisteredCache) {
-      this.#checkOrigin(value, operation);
+    if (RegisteredCache.is(value)) {
+      if (this.#instance.guards) this.#checkOrigin(value, operation);
       const { cacheId, desc, addrs } = RegisteredCache.registrationOf(value);
       return { cacheId, desc, tensorAddrs: addrs };
     }
@@ -347,7 +347,7 @@ export class KvCacheManager {
       }
       return { cacheId: checkInt64(value, name), desc: DEFAULT_CACHE_DESC, tensorAddrs: NO_ADDRESSES };
     }
-    const { cacheId, desc } = value as Record<string, unknown>;
+    const { cacheId, desc } = checkObject(value, name);
     return {
       cacheId: checkInt64(cacheId, `${name}.cacheId`),
       desc: desc === undefined ? DEFAULT_CACHE_DESC : checkDesc(desc, `${name}.desc`),
@@ -357,19 +357,17 @@ export class KvCacheManager {
 
   /** A handle of this instance: what works on memory needs more than an id. */
   #own(value: unknown, name: string, operation: string): RegisteredCache {
-    if (!(value instanceof RegisteredCache)) {
+    if (!RegisteredCache.is(value)) {
       throw invalidArgType(name, 'a KvCache of registerCache() or allocateCache()', value);
     }
-    if (!RegisteredCache.isOf(value, this.#instance)) throw this.#foreign(value, operation);
+    this.#checkOrigin(value, operation);
     return value;
   }
 
   #checkOrigin(cache: RegisteredCache, operation: string): void {
-    if (this.#instance.guards && !RegisteredCache.isOf(cache, this.#instance)) throw this.#foreign(cache, operation);
-  }
-
-  #foreign(cache: RegisteredCache, operation: string): LLMException {
-    return refusal(
+    // Before init and after finalize there is one answer to everything, and the call is going to get it.
+    if (!this.#instance.isInitialized || RegisteredCache.isOf(cache, this.#instance)) return;
+    throw refusal(
       'own-cache',
       operation,
       `the handle of cache ${cache.cacheId} does not come from the present life of this instance (cluster ${this.#instance.clusterId})`,

@@ -1,4 +1,4 @@
-import { checkBytes, checkInteger, checkUint64, invalidArgType, outOfRange } from './check';
+import { checkBytes, checkInteger, checkUint64, outOfRange } from './check';
 import { LLMException } from './exception';
 import type { Instance } from './instance';
 import { Placement } from './placement';
@@ -50,6 +50,8 @@ export class AllocatedRegion implements MemoryRegion {
     readonly placement: Placement,
   ) {
     this.#instance = instance;
+    // Changed from outside, these would lead copies to memory of somebody else.
+    Object.freeze(this);
   }
 
   async write(data: ArrayBufferView, offset = 0): Promise<void> {
@@ -59,12 +61,12 @@ export class AllocatedRegion implements MemoryRegion {
   }
 
   async read(offset = 0, length?: number): Promise<Uint8Array> {
-    const first = checkInteger(offset, 'offset', 0, MAX_OFFSET);
-    const rest = this.byteLength - BigInt(first);
-    const count = length === undefined ? Number(rest) : checkInteger(length, 'length', 0, MAX_OFFSET);
-    const start = this.#checkRange(first, count);
+    const start = this.#checkRange(offset, 0);
+    const rest = this.byteLength - start;
+    const count = length === undefined ? rest : BigInt(checkInteger(length, 'length', 0, MAX_OFFSET));
+    if (count > rest) throw outOfRange('length', `<= ${rest}, the bytes that follow byte ${start}`, length);
     if (count > MAX_COPY) throw outOfRange('length', `<= ${MAX_COPY} bytes in one call`, count);
-    return this.#use('read', () => this.#instance.backend.read(this.address + start, count));
+    return this.#use('read', () => this.#instance.backend.read(this.address + start, Number(count)));
   }
 
   async free(): Promise<void> {
@@ -114,9 +116,8 @@ export function checkAllocation(
 ): { byteLength: bigint; placement: Placement } {
   const size = checkUint64(byteLength, 'byteLength');
   const { placement = Placement.DEVICE } = options;
-  if (placement !== Placement.DEVICE && placement !== Placement.HOST) {
-    if (typeof placement !== 'number') throw invalidArgType('options.placement', 'a Placement', placement);
-    throw outOfRange('options.placement', 'Placement.HOST (0) or Placement.DEVICE (1)', placement);
-  }
-  return { byteLength: size, placement };
+  return {
+    byteLength: size,
+    placement: checkInteger(placement, 'options.placement', Placement.HOST, Placement.DEVICE),
+  };
 }

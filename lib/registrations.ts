@@ -61,7 +61,7 @@ export class Registrations {
 
   /** Takes memory and table space before the library is asked, so that two calls at a time do not take the same. */
   reserve(addrs: BigUint64Array, byteLength: bigint): Reservation {
-    const reservation = { tensors: addrs.length, generation: this.#generation };
+    const reservation = { addrs, generation: this.#generation };
     this.#ranges.add(reservation, addrs, byteLength);
     this.#tensors += addrs.length;
     this.#caches += 1;
@@ -76,7 +76,7 @@ export class Registrations {
     // A finalize has cleared what was reserved before it.
     if (reservation.generation !== this.#generation) return;
     this.#ranges.remove(reservation);
-    this.#tensors -= reservation.tensors;
+    this.#tensors -= reservation.addrs.length;
     this.#caches -= 1;
   }
 
@@ -97,7 +97,7 @@ export class Registrations {
 }
 
 export interface Reservation {
-  readonly tensors: number;
+  readonly addrs: BigUint64Array;
   readonly generation: number;
 }
 
@@ -106,6 +106,9 @@ interface AddressRange {
   readonly end: bigint;
   readonly owner: Reservation;
 }
+
+/** A cache of a model has some hundred tensors, a hostile one a hundred thousand. */
+const FEW = 1024;
 
 /** Address ranges in ascending order of their starts. */
 class AddressRanges {
@@ -132,7 +135,17 @@ class AddressRanges {
   }
 
   remove(owner: Reservation): void {
-    this.#ranges = this.#ranges.filter((range) => range.owner !== owner);
+    // Few are found one by one, whatever else is registered; many are dropped in one go.
+    if (owner.addrs.length > FEW) {
+      this.#ranges = this.#ranges.filter((range) => range.owner !== owner);
+      return;
+    }
+    for (const start of owner.addrs) {
+      // Without guards others may start at the same address.
+      let index = this.#indexFrom(start + 1n) - 1;
+      while (index >= 0 && this.#ranges[index]?.owner !== owner) index -= 1;
+      if (index >= 0) this.#ranges.splice(index, 1);
+    }
   }
 
   clear(): void {
@@ -141,14 +154,20 @@ class AddressRanges {
 
   /** Ranges that are registered do not overlap each other unless guards are off; then only the nearest one is seen. */
   #overlaps(start: bigint, end: bigint): boolean {
+    const before = this.#ranges[this.#indexFrom(end) - 1];
+    return before !== undefined && before.end > start;
+  }
+
+  /** Index of the first range that starts at `address` or behind it. */
+  #indexFrom(address: bigint): number {
     let low = 0;
     let high = this.#ranges.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if ((this.#ranges[middle]?.start ?? end) < end) low = middle + 1;
+      const range = this.#ranges[middle];
+      if (range !== undefined && range.start < address) low = middle + 1;
       else high = middle;
     }
-    const before = this.#ranges[low - 1];
-    return before !== undefined && before.end > start;
+    return low;
   }
 }

@@ -218,7 +218,7 @@ describe('a malformed scenario is refused with its place', () => {
     [
       'more tensors than can be',
       { ...REGISTER, desc: { ...DESC, numTensors: 2 ** 32 - 1 } },
-      '2 (register): 4294967295 tensors without addrCount: at most 16777216 can be allocated',
+      '2 (register): 4294967295 tensors without addrCount: at most 1048576 can be allocated',
     ],
     [
       'memory of a cache nobody registered',

@@ -1,9 +1,12 @@
 import { invalid } from './refusal';
 
-/** Neighbouring pairs whose source and destination both rise by one: one copy. */
+/**
+ * Neighbouring pairs whose source and destination both rise by one: one copy. Block numbers are compared with numbers of
+ * rows several times, which is slow with bigints; one that does not fit a number is beyond any cache all the same.
+ */
 export interface BlockRun {
-  readonly src: bigint;
-  readonly dst: bigint;
+  readonly src: number;
+  readonly dst: number;
   length: number;
 }
 
@@ -28,7 +31,7 @@ export function blockRuns(srcBlocks: BigUint64Array, dstBlocks: BigUint64Array):
       else run = undefined;
     }
     if (run === undefined) {
-      run = { src, dst, length: 1 };
+      run = { src: Number(src), dst: Number(dst), length: 1 };
       runs.push(run);
     }
     previousSrc = src;
@@ -38,4 +41,4 @@ export function blockRuns(srcBlocks: BigUint64Array, dstBlocks: BigUint64Array):
 }
 
 /** The last block of a run's source or destination. */
-export const lastOf = (first: bigint, run: BlockRun): bigint => first + BigInt(run.length - 1);
+export const lastOf = (first: number, run: BlockRun): number => first + run.length - 1;

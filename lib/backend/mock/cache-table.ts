@@ -9,8 +9,6 @@ const TENSOR_BYTES = 8;
 
 /** A registered cache, as its owner and those who copied the table see it. */
 export class CacheEntry {
-  /** Rows, which are blocks as well. */
-  readonly rows: number;
   /** Bytes of a row or block, rounded down. */
   readonly stride: number;
 
@@ -18,19 +16,22 @@ export class CacheEntry {
     readonly id: bigint,
     readonly tensors: readonly Tensor[],
     readonly tensorBytes: number,
-    firstDimension: bigint,
+    /** Rows, which are blocks as well. */
+    readonly rows: number,
   ) {
-    // The library keeps the first dimension in 32 bits and divides by it.
-    this.rows = Number(BigInt.asUintN(32, firstDimension));
-    if (this.rows === 0) {
-      throw invalid(`first dimension ${firstDimension} is a multiple of 2^32: the library would divide by zero`);
-    }
     this.stride = Math.floor(tensorBytes / this.rows);
   }
 
   get tableBytes(): number {
     return CACHE_BYTES + TENSOR_BYTES * this.tensors.length;
   }
+}
+
+/** The library keeps the first dimension in 32 bits and divides by it. */
+export function rowsOf(firstDimension: bigint): number {
+  const rows = Number(BigInt.asUintN(32, firstDimension));
+  if (rows > 0) return rows;
+  throw invalid(`first dimension ${firstDimension} is a multiple of 2^32: the library would divide by zero`);
 }
 
 /** What a peer sees after it copied the table. */

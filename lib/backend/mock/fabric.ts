@@ -13,6 +13,8 @@ export type Disturbance =
 export interface Binding {
   readonly ip: string;
   readonly port: number;
+  /** `ip:port` */
+  readonly address: string;
   /** Who answers; `undefined` when the port is taken and nobody does. */
   session: Session | undefined;
 }
@@ -45,7 +47,7 @@ export class Fabric {
         taken.session === undefined ? 'an instance whose Initialize failed' : `cluster ${taken.session.clusterId}`;
       throw failed(`cannot listen on ${ip}:${port}: ${taken.ip}:${port} is taken by ${holder}`);
     }
-    const binding: Binding = { ip, port, session };
+    const binding: Binding = { ip, port, address: `${ip}:${port}`, session };
     onPort.set(ip, binding);
     this.#listeners.set(port, onPort);
     return binding;

@@ -107,7 +107,9 @@ export class HcclLinks implements LinkManager {
           : `the peer waited in vain for this side: ${mine.detail}`,
       );
     }
-    this.#links.set(peer.clusterId, new Link(this.#session, peer, `${remote.ip}:${remote.port}`));
+    const address = `${remote.ip}:${remote.port}`;
+    // 100,000 links to 1,000 peers are to share 1,000 texts; who listens on any address is dialled under another one.
+    this.#links.set(peer.clusterId, new Link(this.#session, peer, address === peer.address ? peer.address : address));
     peerLinks.#links.set(this.#session.clusterId, new Link(peer, this.#session, this.#session.address));
   }
 
@@ -175,12 +177,12 @@ export class HcclLinks implements LinkManager {
       }
       peer = await this.#connect(remote, timeoutMs, LLMStatusCode.LLM_UNLINK_FAILED);
     }
-    await this.#links.get(cluster.remoteClusterId)?.lane.run(() => undefined);
+    await this.#links.get(cluster.remoteClusterId)?.run(() => undefined);
     this.#drop(cluster.remoteClusterId);
     if (peer === undefined) return;
     if (!(peer.links instanceof HcclLinks)) throw failed('the peer uses the transfer backend hixl, this side does not');
     // The peer goes by the id of the one who asks, not by the link that the asker meant.
-    await peer.links.#links.get(this.#session.clusterId)?.lane.run(() => undefined);
+    await peer.links.#links.get(this.#session.clusterId)?.run(() => undefined);
     peer.links.#drop(this.#session.clusterId);
   }
 

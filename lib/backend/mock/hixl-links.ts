@@ -96,7 +96,7 @@ export class HixlLinks implements LinkManager {
   async #unlinkOne(clusterId: bigint): Promise<void> {
     const link = this.#links.get(clusterId);
     if (link === undefined) return;
-    await link.lane.run(() => undefined);
+    await link.run(() => undefined);
     link.closed = true;
     this.#links.delete(clusterId);
     this.#connected.delete(link.peerAddress);

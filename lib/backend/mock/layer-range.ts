@@ -17,13 +17,20 @@ export function checkExtParam(ext: KvCacheExtParam, options: { equalSpans: boole
   }
 }
 
-function checkRange([first, last]: LayerRange, side: string): void {
+// Taking a range apart as an array runs its iterator: in this path, which every transfer takes, it is read by index.
+function checkRange(range: LayerRange, side: string): void {
+  const first = range[0];
+  const last = range[1];
   if (first < -1 || last < -1 || first > last) {
     throw invalid(`${side} layers [${first}, ${last}]: both must be >= -1, and first <= last`);
   }
 }
 
-const span = ([first, last]: LayerRange): number => last - first;
+function span(range: LayerRange): number {
+  const layers = range[1] - range[0];
+  if (layers > 0x7fff_ffff) throw invalid(`layers [${range.join(', ')}]: the library would abort on their number`);
+  return layers;
+}
 
 /** Tensors that a layer range stands for. */
 export interface TensorRange {

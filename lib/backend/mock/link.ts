@@ -7,11 +7,10 @@ import type { Session } from './session';
 
 /**
  * One side of a link: what this side knows of the peer. It lives on when the peer drops its own side, as in the
- * library, where a forced unlink or a Finalize tells the peer nothing.
+ * library, where a forced unlink or a Finalize tells the peer nothing. Transfers over it run one after the other, and an
+ * unlink waits for them.
  */
-export class Link {
-  /** Transfers over a link run one after the other, and an unlink waits for them. */
-  readonly lane = new Lane();
+export class Link extends Lane {
   closed = false;
   readonly #localSequence: number;
   readonly #peerSequence: number;
@@ -24,6 +23,7 @@ export class Link {
     /** `ip:port` where the peer listens, as far as this side knows; '' for an initiator without a listener. */
     readonly peerAddress: string,
   ) {
+    super();
     this.#localSequence = local.memory.sequence;
     this.#peerSequence = peer.memory.sequence;
   }

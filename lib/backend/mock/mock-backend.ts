@@ -14,7 +14,7 @@ import type {
   KvCacheExtParam,
 } from '../backend';
 import { AddressSpace } from './address-space';
-import { CacheEntry } from './cache-table';
+import { CacheEntry, rowsOf } from './cache-table';
 import type { Clock } from './clock';
 import { VirtualClock } from './clock';
 import type { Binding, Fabric } from './fabric';
@@ -371,9 +371,10 @@ function register(session: Session, desc: BackendCacheDesc, addrs: BigUint64Arra
   if (size.bits > MAX_SUB_BYTE_BITS && isSubByte(desc.dataType)) {
     throw invalid(`${size.bits} bits of a type below a byte: the library computes the size in 32 bits`);
   }
+  const [firstDimension = 0n] = desc.shape;
+  const rows = rowsOf(firstDimension);
   const host = desc.placement !== (Placement.DEVICE as number);
   const tensors = session.memory.register(cacheId, addrs, size.byteLength, host);
-  const [firstDimension = 0n] = desc.shape;
-  session.table.add(new CacheEntry(cacheId, tensors, Number(size.byteLength), firstDimension));
+  session.table.add(new CacheEntry(cacheId, tensors, Number(size.byteLength), rows));
   return cacheId;
 }

@@ -154,8 +154,8 @@ function pullSpans(runs: readonly BlockRun[], local: CacheEntry, remote: CacheEn
       throw invalid(`${run.length} blocks of ${local.stride} bytes exceed the tensor of remote cache ${remote.id}`);
     }
     return {
-      local: Number(run.dst) * local.stride,
-      remote: Number(run.src) * local.stride,
+      local: run.dst * local.stride,
+      remote: run.src * local.stride,
       length: i === runs.length - 1 && remainder > 0 ? remainder : bytes,
     };
   });

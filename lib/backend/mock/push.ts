@@ -72,8 +72,8 @@ export function pushBlocks(
         }
         // The library addresses both sides with the local block size.
         return {
-          local: Number(run.src) * local.stride,
-          remote: Number(run.dst) * local.stride,
+          local: run.src * local.stride,
+          remote: run.dst * local.stride,
           length: local.stride * run.length,
         };
       });

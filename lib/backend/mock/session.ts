@@ -66,7 +66,7 @@ export class Session {
 
   /** `ip:port` of the listener; '' without one. */
   get address(): string {
-    return this.binding === undefined ? '' : `${this.binding.ip}:${this.binding.port}`;
+    return this.binding?.address ?? '';
   }
 
   listen(address: ListenAddress): void {

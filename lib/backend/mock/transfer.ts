@@ -41,7 +41,7 @@ export function linkTo(session: Session, clusterId: bigint): Link {
 
 /** Runs `work` on the link's lane; a link that went away while waiting is none. */
 export function onLink(link: Link, clusterId: bigint, work: () => void | Promise<void>): void | Promise<void> {
-  return link.lane.run(() => {
+  return link.run(() => {
     if (link.closed) throw notLinked(clusterId);
     return work();
   });

@@ -1,0 +1,182 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DataType, LLMRole } from '../lib';
+import type { CacheDesc, LLMDataDist } from '../lib';
+import { guardRefusals, mockBackends, parseScenario, runScenario } from '../lib/conformance';
+import { crc32, crcText } from '../lib/conformance/crc32';
+import { Fabric } from '../lib/testing';
+import { bytesOf, DESC, linkedPair, node, PROMPT_CLUSTER, PROMPT_PORT, rejection } from './fixtures/cluster';
+import { RECORDINGS } from './fixtures/recordings';
+
+/** What the README lists as deliberate differences: where the library's behaviour is undefined the mock decides. */
+
+interface Crash {
+  readonly name: string;
+  readonly crash: { readonly step: number };
+  readonly nodes: unknown;
+  readonly steps: Record<string, unknown>[];
+}
+
+const { crashes } = JSON.parse(readFileSync(join(RECORDINGS, 'crashes.json'), 'utf8')) as { crashes: Crash[] };
+
+/** Checksum of a cache that nobody has written to, as its registration says. */
+function untouched(step: Record<string, unknown>): string {
+  const { numTensors, dataType, shape } = step.desc as { numTensors: number; dataType: string; shape: number[] };
+  const bits = dataType === 'DT_UINT1' ? 1 : dataType === 'DT_INT8' ? 8 : 32;
+  const length = Math.ceil((shape.reduce((product, n) => product * n, 1) * bits) / 8);
+  let crc = 0;
+  for (let t = 0; t < numTensors; t++) {
+    crc = crc32(
+      Uint8Array.from({ length }, (_, k) => (Number(step.base) + 131 * t + k) % 251),
+      crc,
+    );
+  }
+  return crcText(crc);
+}
+
+function answered(crash: Crash, status: string) {
+  const steps = crash.steps.map((step) => ({ ...step }));
+  const last = steps[crash.crash.step]!;
+  last.status = status;
+  if (last.op !== 'register') {
+    const caches = steps.filter(({ op, cache }) => op === 'register' && cache !== undefined);
+    last.crc = Object.fromEntries(caches.map((step) => [step.cache, untouched(step)]));
+  }
+  return parseScenario({ name: crash.name, nodes: crash.nodes, steps });
+}
+
+describe('what ends the process of the library', () => {
+  test('is all there', () => {
+    expect(crashes.length).toBe(13);
+  });
+
+  test.each(crashes.map((crash) => [crash.name, crash] as const))(
+    '%s: is refused, and nothing changes',
+    async (_, crash) => {
+      expect(await runScenario(answered(crash, 'LLM_PARAM_INVALID'), mockBackends)).toEqual([]);
+    },
+  );
+
+  const byDescription = 'push-tensor-count-overflow';
+  test.each(crashes.filter(({ name }) => name !== byDescription).map((crash) => [crash.name, crash] as const))(
+    '%s: does not get past the guards',
+    async (_, crash) => {
+      const refusals = await guardRefusals([answered(crash, 'LLM_FAILED')], mockBackends);
+      expect(refusals.length).toBeGreaterThan(0);
+      for (const { step } of refusals) expect(step).toBeLessThanOrEqual(crash.crash.step);
+    },
+  );
+
+  test(`${byDescription}: cannot happen with guards, which describe the source of a push themselves`, async () => {
+    const { decoder, decoderCache, promptCache } = await linkedPair();
+    const { cacheId, desc } = decoderCache;
+    const lie = { ...decoderCache, cacheId, desc: { ...desc, numTensors: 2 ** 31 }, tensorAddrs: new BigUint64Array() };
+    await decoder.dist.kvCacheManager.pushCache(promptCache.key(), { ...lie, key: () => promptCache.key() }, 0, {
+      tensorNumPerLayer: 1,
+    });
+    expect((await bytesOf(promptCache)).subarray(0, 64)).toEqual((await bytesOf(decoderCache)).subarray(0, 64));
+  });
+});
+
+describe("what reads or writes past the peer's memory", () => {
+  type Call = (
+    caches: LLMDataDist['kvCacheManager'],
+    key: { clusterId: bigint; cacheId: bigint },
+    local: bigint,
+  ) => Promise<void>;
+  const wide: CacheDesc = { ...DESC, shape: [4, 32] };
+  const long: CacheDesc = { ...DESC, shape: [8, 16] };
+  const cases: [string, CacheDesc, CacheDesc, Call][] = [
+    ['a remote row that does not exist', DESC, DESC, (c, key, local) => c.pullCache({ ...key, batchIndex: 4 }, local)],
+    ['the largest remote row', DESC, DESC, (c, key, local) => c.pullCache({ ...key, batchIndex: 0xffff_ffff }, local)],
+    [
+      'a run of blocks that ends behind the remote tensor',
+      DESC,
+      long,
+      (c, key, local) => c.pullBlocks(key, local, [2, 3, 4], [0, 1, 2]),
+    ],
+    [
+      'layers that the remote cache does not have',
+      { ...DESC, numTensors: 2 },
+      DESC,
+      (c, key, local) => c.pullBlocks(key, local, [0], [0], { srcLayerRange: [1, 1], dstLayerRange: [0, 0] }),
+    ],
+    [
+      'rows that do not fit the last remote row',
+      DESC,
+      wide,
+      (c, key, local) => c.pushCache({ ...key, batchIndex: 3 }, local),
+    ],
+    ['blocks that are larger than the remote ones', DESC, wide, (c, key, local) => c.pushBlocks(key, local, [0], [3])],
+  ];
+  test.each(cases)('%s: is refused, and nothing is copied', async (_, promptDesc, decoderDesc, call) => {
+    const { decoder, promptCache, decoderCache } = await linkedPair({ guards: false }, {}, promptDesc, decoderDesc);
+    const before = [await bytesOf(promptCache), await bytesOf(decoderCache)];
+    const key = { clusterId: 1n, cacheId: promptCache.cacheId };
+    // The source of a push is described by its handle when guards are off.
+    const manager = decoder.dist.kvCacheManager;
+    const local = { cacheId: decoderCache.cacheId, desc: decoderCache.desc } as unknown as bigint;
+    expect(await rejection(call(manager, key, local))).toMatchObject({ code: 'LLM_PARAM_INVALID' });
+    expect([await bytesOf(promptCache), await bytesOf(decoderCache)]).toEqual(before);
+  });
+
+  test('a remainder of the remote tensor that leaves the local one: is refused', async () => {
+    // 23 bytes in rows of 5: the library copies 3 bytes into a row of 2, the last one of the local tensor.
+    const remote: CacheDesc = { numTensors: 1, dataType: DataType.DT_INT2, shape: [4, 23] };
+    const local: CacheDesc = { numTensors: 1, dataType: DataType.DT_INT8, shape: [4, 2] };
+    const { decoder, promptCache, decoderCache } = await linkedPair({ guards: false }, {}, remote, local);
+    const before = await bytesOf(decoderCache);
+    const pull = decoder.dist.kvCacheManager.pullCache(promptCache.key(), decoderCache, 3);
+    expect(await rejection(pull)).toMatchObject({ code: 'LLM_PARAM_INVALID' });
+    expect(await bytesOf(decoderCache)).toEqual(before);
+  });
+});
+
+test('types below a byte beyond 2^31 bits are refused: the library computes their size in 32 bits', async () => {
+  const { dist } = node(LLMRole.PROMPT, 1n, { fabric: new Fabric() }, { guards: false });
+  await dist.init({ deviceId: 0 });
+  const desc = { numTensors: 1, dataType: DataType.DT_INT4, shape: [1, 2 ** 29] };
+  expect(await rejection(dist.kvCacheManager.registerCache(desc, [4096n]))).toMatchObject({
+    code: 'LLM_PARAM_INVALID',
+  });
+});
+
+test('a transfer with a negative wait time ends at once instead of never', async () => {
+  const fabric = new Fabric();
+  const prompt = node(LLMRole.PROMPT, 1n, { fabric }, { guards: false });
+  const decoder = node(LLMRole.DECODER, 2n, { fabric }, { guards: false });
+  await prompt.dist.init({ deviceId: 0, listenIpInfo: `127.0.0.1:${PROMPT_PORT}` });
+  await decoder.dist.init({
+    'llm.DeviceId': '1',
+    'llm.SyncKvCacheWaitTime': '4294967295',
+    'llm.ListenIpInfo': '127.0.0.1:26001',
+  });
+  const remote = await prompt.dist.kvCacheManager.allocateCache(DESC);
+  const local = await decoder.dist.kvCacheManager.allocateCache(DESC);
+  await decoder.dist.linkClusters([PROMPT_CLUSTER]);
+  fabric.disturb('127.0.0.1', PROMPT_PORT, 'silent');
+  expect(await rejection(decoder.dist.kvCacheManager.pullCache(remote.key(), local))).toMatchObject({
+    code: 'LLM_TIMEOUT',
+  });
+});
+
+describe('the newer engine of hixl', () => {
+  test('refuses memory that overlaps a registration of the same kind, and takes an id for it', async () => {
+    const { dist } = node(LLMRole.PROMPT, 1n, { fabric: new Fabric() }, { guards: false });
+    const endpoint = { protocol: 'roce', comm_id: '127.0.0.1', placement: 'host' };
+    await dist.init({
+      deviceId: 0,
+      transferBackend: 'hixl',
+      listenIpInfo: '127.0.0.1:26000',
+      localCommRes: JSON.stringify({ version: '1.3', net_instance_id: 'a', endpoint_list: [endpoint] }),
+    });
+    const region = await dist.allocateMemory(1024);
+    const register = (offset: bigint, placement = 1) =>
+      dist.kvCacheManager.registerCache({ ...DESC, numTensors: 1, placement }, [region.address + offset]);
+    await register(0n);
+    expect(await rejection(register(128n))).toMatchObject({ code: 'LLM_PARAM_INVALID' });
+    expect((await register(128n, 0)).cacheId).toBe(3n);
+    expect((await register(0n)).cacheId).toBe(4n);
+    expect((await register(256n)).cacheId).toBe(5n);
+  });
+});
