@@ -4,6 +4,9 @@ import type { ClusterResult } from './cluster';
 import { describeStatus, LLMStatusCode, recoveries, recoveryOf, remedyOf, statusHex, statusName } from './status';
 import type { Recovery, StatusDescription } from './status';
 
+/** More would be a wall of text; `results` has all of them. */
+const MAX_CLUSTERS_TOLD = 16;
+
 const TELLS_CLUSTERS_APART: ReadonlySet<string> = new Set(['linkClusters', 'unlinkClusters']);
 
 /** What is known about a failure besides its status. Empty texts count as not given. */
@@ -285,10 +288,12 @@ function happened(status: StatusDescription, info: CheckedInfo): string {
   if (results.length === 1 && first?.statusCode === status.code) {
     names.push(`cluster ${first.remoteClusterId}`);
   } else if (failed.length > 0) {
-    const list = failed.map(
-      (result) => `cluster ${result.remoteClusterId} ${named(describeStatus(result.statusCode))}`,
-    );
-    clauses.push(`${failed.length} of ${results.length} clusters failed: ${list.join(', ')}`);
+    const shown = failed
+      .slice(0, MAX_CLUSTERS_TOLD)
+      .map((result) => `cluster ${result.remoteClusterId} ${named(describeStatus(result.statusCode))}`);
+    const more = failed.length - shown.length;
+    if (more > 0) shown.push(`and ${more} more`);
+    clauses.push(`${failed.length} of ${results.length} clusters failed: ${shown.join(', ')}`);
   }
   if (clusterId !== undefined && names.length === 0) names.push(`cluster ${clusterId}`);
   if (cacheId !== undefined) names.push(`cache ${cacheId}`);

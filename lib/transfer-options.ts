@@ -2,7 +2,10 @@ import type { KvCacheExtParam, LayerRange } from './backend/backend';
 import { DEFAULT_EXT_PARAM, DEFAULT_LAYER_RANGE } from './backend/backend';
 import { checkArray, checkInt32, checkUint8, outOfRange } from './check';
 
-/** Block numbers, uint64 each. Plain arrays are converted once; typed arrays may be reused as soon as the call returns. */
+/**
+ * Block numbers, uint64 each, at most 1,048,576 of them. Plain arrays are converted once; typed arrays may be reused as
+ * soon as the call returns.
+ */
 export type BlockList = BigUint64Array | Uint32Array | readonly number[] | readonly bigint[];
 
 /**

@@ -52,6 +52,9 @@ test('a backend that lacks a method is refused when it is given, and the method 
   expect(() => create(() => undefined)).toThrow(TypeError);
   expect(() => create({})).toThrow(/options\.backend\.name/);
   expect(() => create(null)).toThrow(TypeError);
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  expect(() => create(proxy)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }) as Error);
 });
 
 test.each(['hccl', '', 1, true])('%p is no backend', (backend) => {

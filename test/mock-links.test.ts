@@ -488,3 +488,22 @@ test.each(['linkClusters', 'unlinkClusters'] as const)(
     for (const call of refused) expect(await rejection(call)).toMatchObject({ results: [] });
   },
 );
+
+test('a thousand clusters that fail are told in a message that one can read, and all in the results', async () => {
+  const { decoder } = await pair();
+  const clusters = Array.from({ length: 1000 }, (_, i) => ({
+    remoteClusterId: i + 100,
+    remoteIpInfos: [{ ip: HOST, port: 30_000 }],
+  }));
+  const error = (await rejection(decoder.dist.linkClusters(clusters))) as LLMException;
+  expect(error.results?.length).toBe(1000);
+  expect(error.message.length).toBeLessThan(4000);
+  expect(error.message).toContain('and 984 more');
+});
+
+test('an address of a mebibyte is quoted in part', async () => {
+  const { decoder } = await pair();
+  const clusters = [{ remoteClusterId: 1, remoteIpInfos: [{ ip: 'x'.repeat(2 ** 20), port: 1 }] }];
+  const error = (await rejection(decoder.dist.linkClusters(clusters))) as LLMException;
+  expect(error.message.length).toBeLessThan(1000);
+});

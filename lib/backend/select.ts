@@ -1,4 +1,4 @@
-import { invalidArgType } from '../check';
+import { checkObject, checkString, invalidArgType } from '../check';
 import { LLMBackendError } from '../exception';
 import type { Backend, BackendFactory } from './backend';
 import { MockBackend } from './mock/mock-backend';
@@ -86,9 +86,8 @@ const METHODS = [
 
 /** A backend of the user's own: missing methods are better found here than in the middle of a transfer. */
 function checkBackend(value: unknown): Backend {
-  if (typeof value !== 'object' || value === null) throw invalidArgType('options.backend', 'a Backend', value);
-  const backend = value as Record<string, unknown>;
-  if (typeof backend.name !== 'string') throw invalidArgType('options.backend.name', 'a string', backend.name);
+  const backend = checkObject(value, 'options.backend');
+  checkString(backend.name, 'options.backend.name');
   for (const method of METHODS) {
     const actual = backend[method];
     if (typeof actual !== 'function') throw invalidArgType(`options.backend.${method}`, 'a function', actual);

@@ -23,7 +23,7 @@ import { HcclLinks } from './hccl-links';
 import { HixlLinks } from './hixl-links';
 import type { ListenAddress } from '../../option-text/listen-address';
 import { isIpv4, parseListenAddress } from '../../option-text/listen-address';
-import { OptionError } from '../../option-text/option-error';
+import { OptionError, quote } from '../../option-text/option-error';
 import { checkHcclOptions, checkHixlOptions, checkLateOptions, readInitOptions } from '../../option-text/options';
 import { pullBlocks, pullCache } from './pull';
 import { pushBlocks, pushCache } from './push';
@@ -340,18 +340,21 @@ function checkClusters(clusters: readonly ClusterInfo[], timeoutMs: number): voi
   if (timeoutMs <= 0) throw invalid(`timeout ${timeoutMs} is not positive`);
   for (const { remoteClusterId, remoteIpInfos, localIpInfos } of clusters) {
     for (const { ip } of [...remoteIpInfos, ...localIpInfos]) {
-      if (!isIpv4(ip)) throw invalid(`"${ip}" of cluster ${remoteClusterId} is no IPv4 address`);
+      if (!isIpv4(ip)) throw invalid(`${quote(ip)} of cluster ${remoteClusterId} is no IPv4 address`);
     }
   }
   if (clusters.length === 0) throw invalid('no clusters given');
 }
 
+/** More would be a wall of text; the statuses of all of them are in the results. */
+const MAX_TOLD = 16;
+
 function describeOutcomes(clusters: readonly ClusterInfo[], outcomes: readonly (Refusal | undefined)[]): string {
-  return outcomes
-    .flatMap((outcome, i) =>
-      outcome === undefined ? [] : [`cluster ${clusters[i]?.remoteClusterId}: ${outcome.detail}`],
-    )
-    .join('; ');
+  const told = outcomes.flatMap((outcome, i) =>
+    outcome === undefined ? [] : [`cluster ${clusters[i]?.remoteClusterId}: ${outcome.detail}`],
+  );
+  const more = told.length - MAX_TOLD;
+  return [...told.slice(0, MAX_TOLD), ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
 }
 
 /** RegisterKvCache, in the library's order of checks (specification 4.7). */
