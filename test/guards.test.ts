@@ -450,7 +450,7 @@ test('with guards off a record of texts goes to the library untouched, which ign
   await bare.dist.init(options);
   const guarded = node(LLMRole.PROMPT, 2n, { fabric: new Fabric() });
   expect(await rejection(guarded.dist.init(options))).toMatchObject({ code: 'LLM_PARAM_INVALID' });
-  const typed = await rejection(bare.dist.switchRole(LLMRole.MIX, { deviceId: 0, foo: 'x' } as LLMConfigOptions));
+  const typed = await rejection(bare.dist.switchRole(LLMRole.MIX, { deviceId: 0, foo: 'x' }));
   expect(String(typed)).toContain('foo');
 });
 

@@ -87,6 +87,10 @@ export class HixlLinks implements LinkManager {
   async #connect(ip: string, port: number, timeoutMs: number): Promise<Session> {
     const connection = this.#session.fabric.connect(ip, port);
     if (connection.kind === 'accepted' && connection.session !== undefined) return connection.session;
+    if (connection.kind === 'accepted' && this.#session.engine === 'hixl') {
+      // The engine of an Initialize that failed late still answers, with a table of caches that is nowhere.
+      throw invalid(`${ip}:${port} is held by an instance whose Initialize failed, and that has no caches to offer`);
+    }
     if (connection.kind === 'accepted' || connection.kind === 'refused')
       throw failed(`nobody answers on ${ip}:${port}`);
     await this.#session.clock.sleep(timeoutMs);
