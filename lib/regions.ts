@@ -1,3 +1,4 @@
+import { lowerBound } from './lower-bound';
 import type { AllocatedRegion } from './memory';
 
 /** The live memory regions of one instance, in ascending order of address. */
@@ -25,14 +26,6 @@ export class Regions {
 
   /** Index of the first region that starts behind `address`. */
   #indexAfter(address: bigint): number {
-    let low = 0;
-    let high = this.#regions.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const region = this.#regions[middle];
-      if (region !== undefined && region.address <= address) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return lowerBound(this.#regions, (region) => region.address <= address);
   }
 }

@@ -1,4 +1,5 @@
 import type { BackendCacheDesc } from './backend/backend';
+import { lowerBound } from './lower-bound';
 import { tensorSize } from './tensor-size';
 
 /** A registered cache of one instance, as far as the package knows it. */
@@ -160,14 +161,6 @@ class AddressRanges {
 
   /** Index of the first range that starts at `address` or behind it. */
   #indexFrom(address: bigint): number {
-    let low = 0;
-    let high = this.#ranges.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const range = this.#ranges[middle];
-      if (range !== undefined && range.start < address) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return lowerBound(this.#ranges, (range) => range.start < address);
   }
 }

@@ -1,3 +1,4 @@
+import { lowerBound } from '../../lower-bound';
 import { Placement } from '../../placement';
 import { LLMStatusCode } from '../../status';
 import { failed, invalid, Refusal } from './refusal';
@@ -106,14 +107,7 @@ export class AddressSpace {
 
   /** Index of the last region that starts at or before `address`; -1 when there is none. */
   #indexOf(address: bigint): number {
-    let low = 0;
-    let high = this.#regions.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#regions[middle]?.address ?? address) <= address) low = middle + 1;
-      else high = middle;
-    }
-    return low - 1;
+    return lowerBound(this.#regions, (region) => region.address <= address) - 1;
   }
 }
 
