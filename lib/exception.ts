@@ -288,19 +288,26 @@ function happened(status: StatusDescription, info: CheckedInfo): string {
   if (results.length === 1 && first?.statusCode === status.code) {
     names.push(`cluster ${first.remoteClusterId}`);
   } else if (failed.length > 0) {
-    const shown = failed
-      .slice(0, MAX_CLUSTERS_TOLD)
-      .map((result) => `cluster ${result.remoteClusterId} ${named(describeStatus(result.statusCode))}`);
-    const more = failed.length - shown.length;
-    if (more > 0) shown.push(`and ${more} more`);
-    clauses.push(`${failed.length} of ${results.length} clusters failed: ${shown.join(', ')}`);
+    const told = failed.slice(0, MAX_CLUSTERS_TOLD);
+    const list = told.every(({ remoteClusterId }) => says(message, `cluster ${remoteClusterId}`))
+      ? []
+      : told.map((result) => `cluster ${result.remoteClusterId} ${named(describeStatus(result.statusCode))}`);
+    const more = failed.length - told.length;
+    if (list.length > 0 && more > 0) list.push(`and ${more} more`);
+    const count = `${failed.length} of ${results.length} clusters failed`;
+    clauses.push(list.length > 0 ? `${count}: ${list.join(', ')}` : count);
   }
   if (clusterId !== undefined && names.length === 0) names.push(`cluster ${clusterId}`);
   if (cacheId !== undefined) names.push(`cache ${cacheId}`);
   // What the message says itself is not said again.
-  const untold = names.filter((name) => !new RegExp(`\\b${name}\\b`).test(message));
+  const untold = names.filter((name) => !says(message, name));
   if (untold.length > 0) clauses.push(untold.join(', '));
   return clauses.join('; ');
+}
+
+/** Whether a text names a cluster or a cache; "cluster 1" is not "cluster 12". */
+function says(text: string, name: string): boolean {
+  return new RegExp(`\\b${name}\\b`).test(text);
 }
 
 /** Name and number of a status; also in decimal where the documentation of the number is in decimal. */

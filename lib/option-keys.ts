@@ -46,8 +46,8 @@ interface PropertyRow<T> extends Rule<T> {
 }
 
 /** The exception for a value that has the right type and is still not acceptable. */
-export function refuseOption(operation: string, detail: string, remedy: string, cause?: unknown): LLMException {
-  const info = { operation, detail, remedy };
+export function refuseOption(operation: string, message: string, remedy: string, cause?: unknown): LLMException {
+  const info = { operation, message, remedy };
   return new LLMException(LLMStatusCode.LLM_PARAM_INVALID, cause === undefined ? info : { ...info, cause });
 }
 

@@ -351,10 +351,13 @@ const MAX_TOLD = 16;
 
 function describeOutcomes(clusters: readonly ClusterInfo[], outcomes: readonly (Refusal | undefined)[]): string {
   const told = outcomes.flatMap((outcome, i) =>
-    outcome === undefined ? [] : [`cluster ${clusters[i]?.remoteClusterId}: ${outcome.detail}`],
+    outcome === undefined ? [] : [{ outcome, text: `cluster ${clusters[i]?.remoteClusterId}: ${outcome.detail}` }],
   );
-  const more = told.length - MAX_TOLD;
-  return [...told.slice(0, MAX_TOLD), ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
+  const [only] = told;
+  if (only !== undefined && told.length === 1) return only.text;
+  const shown = told.slice(0, MAX_TOLD).map(({ outcome, text }) => `${text} (${statusName(outcome.statusCode)})`);
+  const more = told.length - shown.length;
+  return [...shown, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
 }
 
 /** RegisterKvCache, in the library's order of checks (specification 4.7). */
