@@ -1,4 +1,5 @@
-import { formatDifference, mockBackends, runScenario } from '../lib/conformance';
+import { join } from 'node:path';
+import { formatDifference, loadScenarios, mockBackends, runScenario } from '../lib/conformance';
 import type { Scenario } from '../lib/conformance';
 import { handWritten, random } from './fixtures/recordings';
 
@@ -23,6 +24,14 @@ describe('the mock answers as the recordings of the library do', () => {
   test.each(batches)('$first to $last', async ({ scenarios }) => {
     expect(await differences(scenarios)).toEqual([]);
   });
+});
+
+/** Scenarios of this project, with the answers of the library built for a host without NPU. */
+const own = loadScenarios(join(__dirname, 'conformance', 'differential.jsonl'));
+
+test('the mock answers as the library did in scenarios of our own', async () => {
+  expect(own.length).toBeGreaterThanOrEqual(180);
+  expect(await differences(own)).toEqual([]);
 });
 
 describe('the recordings', () => {

@@ -391,6 +391,14 @@ describe('listeners', () => {
     await b.dist.init({ deviceId: 1, listenIpInfo: second });
   });
 
+  test('the any-address leads to this host, but not with the communicator engine', async () => {
+    const { decoder } = await pair();
+    const anywhere = { remoteClusterId: 1n, remoteIpInfos: [{ ip: '0.0.0.0', port: PROMPT_PORT }] };
+    await decoder.dist.linkClusters([anywhere]);
+    const { decoder: hixl } = await hixlPair();
+    expect(results(await rejection(hixl.dist.linkClusters([anywhere])))).toEqual(['LLM_FAILED']);
+  });
+
   test('different addresses share a port', async () => {
     const fabric = new Fabric();
     for (const [i, ip] of ['127.0.0.1', '127.0.0.2', '10.0.0.1'].entries()) {
@@ -432,6 +440,24 @@ describe('listeners', () => {
     expect(results(await rejection(second.dist.linkClusters([PROMPT_CLUSTER])))).toEqual(['LLM_FAILED']);
     await first.dist.init({ deviceId: 0 });
     expect(results(await rejection(second.dist.linkClusters([PROMPT_CLUSTER])))).toEqual(['LLM_LINK_FAILED']);
+  });
+
+  test.each([
+    ['another backend that is none', { transferBackend: 'bad' }, true],
+    ['a list of devices', { deviceId: [0, 1] }, true],
+    ['a listen address that is none', { listenIpInfo: 'x' }, false],
+  ])('the port of an init that failed late is free after one that fails on %s: %s', async (_, options, free) => {
+    const fabric = new Fabric();
+    const first = node(LLMRole.PROMPT, 1n, { fabric }, { guards: false });
+    const address = { deviceId: 0, listenIpInfo: `${HOST}:${PROMPT_PORT}` };
+    await rejection(first.dist.init({ ...address, 'llm.SyncKvCacheWaitTime': 'x' }));
+    await rejection(first.dist.init({ ...address, ...options }));
+    const second = node(LLMRole.PROMPT, 2n, { fabric });
+    const outcome = second.dist.init(address).then(
+      () => true,
+      () => false,
+    );
+    expect(await outcome).toBe(free);
   });
 
   test.each([

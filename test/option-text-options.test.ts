@@ -6,13 +6,25 @@ import {
   checkHcclOptions,
   checkHixlOptions,
   checkLateOptions,
-  readInitOptions,
+  readBackend,
+  readDevicesAndListener,
   type Options,
 } from '../lib/option-text/options';
 import { ruleOf } from './fixtures/option-rule';
 
+/** Both parts, one after the other, as Initialize reads them. */
+function readInitOptions(options: Options) {
+  const { devices, listen } = readDevicesAndListener(options);
+  return { listen, ...readBackend(options, devices) };
+}
+
 const PORT = 26000;
 const LISTEN = { ip: '127.0.0.1', port: PORT, boundPort: PORT };
+
+test('HCCL: half of the internal listen options is refused', () => {
+  expect(ruleOf(() => checkHcclOptions({ 'llm.ListenPort': '1' }))).toContain('llm.ListenPort');
+  expect(checkHcclOptions({ 'llm.ListenPort': '1', 'llm.ListenIpInfo': '127.0.0.1:1' })).toEqual({});
+});
 
 describe('what is read before the device is touched', () => {
   test('an HCCL client, an HCCL listener, a hixl cluster', () => {

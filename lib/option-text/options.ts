@@ -9,33 +9,47 @@ export { OptionError } from './option-error';
 /** Options as given to Initialize or SetRole. Keys that the library does not know are ignored. */
 export type Options = Readonly<Record<string, string>>;
 
-/** What Initialize reads before it touches the device. */
-export interface InitOptions {
-  readonly deviceId: number;
+/** What Initialize reads before it chooses a backend. */
+export interface DevicesAndListener {
+  /** As `llm.DeviceId` lists them; more than one is refused later. */
+  readonly devices: readonly number[];
   /** `undefined`: no listener. */
   readonly listen: ListenAddress | undefined;
+}
+
+/** What Initialize reads next; choosing a backend does away with the one of an Initialize that failed. */
+export interface BackendChoice {
   readonly backend: 'hccl' | 'hixl';
+  readonly deviceId: number;
 }
 
 /**
- * `llm.DeviceId`, `llm.ListenIpInfo` and `llm.TransferBackend`, checked in the library's order.
+ * `llm.DeviceId` and `llm.ListenIpInfo`, in the library's order.
  * @throws OptionError
  */
-export function readInitOptions(options: Options): InitOptions {
+export function readDevicesAndListener(options: Options): DevicesAndListener {
   const deviceText = options['llm.DeviceId'];
   if (deviceText === undefined) throw new OptionError('llm.DeviceId is missing; give the device number, such as "0".');
-  const [deviceId, ...moreDevices] = deviceText.split(';').map((item) => parseDeviceId(item, deviceText));
+  const devices = deviceText.split(';').map((item) => parseDeviceId(item, deviceText));
   const listenText = options['llm.ListenIpInfo'];
-  const listen = listenText === undefined ? undefined : parseListenAddress(listenText);
+  return { devices, listen: listenText === undefined ? undefined : parseListenAddress(listenText) };
+}
+
+/**
+ * `llm.TransferBackend`, and that there is one device.
+ * @throws OptionError
+ */
+export function readBackend(options: Options, devices: readonly number[]): BackendChoice {
   const backend = options['llm.TransferBackend'];
   if (backend !== undefined && backend !== 'hixl') {
     throw new OptionError(`llm.TransferBackend is ${quote(backend)}; it must be "hixl", or absent for HCCL.`);
   }
+  const [deviceId, ...more] = devices;
   // A list is well-formed, but the part of the library that reads it second knows single numbers only.
-  if (deviceId === undefined || moreDevices.length > 0) {
-    throw new OptionError(`llm.DeviceId is ${quote(deviceText)}; a cluster has exactly one device.`);
+  if (deviceId === undefined || more.length > 0) {
+    throw new OptionError(`llm.DeviceId is ${quote(devices.join(';'))}; a cluster has exactly one device.`);
   }
-  return { deviceId, listen, backend: backend ?? 'hccl' };
+  return { deviceId, backend: backend ?? 'hccl' };
 }
 
 function parseDeviceId(item: string, text: string): number {
@@ -73,6 +87,13 @@ export function checkHcclOptions(options: Options): HcclOptions {
     if (retryCount === undefined || retryCount < 1 || retryCount > 100) {
       throw new OptionError(`llm.LinkRetryCount is ${quote(retryText)}; it must be a number from 1 to 100.`);
     }
+  }
+  // The front end writes both of these itself from llm.ListenIpInfo; half of them given by hand is noticed.
+  if (
+    options['llm.ListenPort'] !== undefined &&
+    (options['llm.ListenIp'] ?? options['llm.ListenIpInfo']) === undefined
+  ) {
+    throw new OptionError('llm.ListenPort is given without llm.ListenIp; give llm.ListenIpInfo instead of both.');
   }
   const localCommRes = options['llm.LocalCommRes'];
   return { localCommRes: localCommRes === '' ? undefined : localCommRes };

@@ -26,7 +26,9 @@ export type Connection =
   | { readonly kind: Disturbance };
 
 const FIRST_EPHEMERAL_PORT = 32_768;
-const ANY_ADDRESSES = new Set(['0.0.0.0', '::']);
+const LOOPBACK = '127.0.0.1';
+const ANY_IPV4 = '0.0.0.0';
+const ANY_ADDRESSES = new Set([ANY_IPV4, '::']);
 
 /**
  * The network between mock instances of one process: listeners by ip and port. Every address is local here, so that a
@@ -63,7 +65,9 @@ export class Fabric {
     const disturbance = this.#disturbances.get(`${ip}:${port}`);
     if (disturbance !== undefined) return { kind: disturbance };
     const onPort = this.#listeners.get(port);
-    const binding = onPort && (onPort.get(ip) ?? anyOf(onPort));
+    // Who connects to the any-address reaches himself.
+    const host = ip === ANY_IPV4 ? LOOPBACK : ip;
+    const binding = onPort && (onPort.get(host) ?? anyOf(onPort));
     return binding === undefined ? { kind: 'refused' } : { kind: 'accepted', session: binding.session };
   }
 
@@ -90,7 +94,7 @@ export class Fabric {
 }
 
 function anyOf(onPort: ReadonlyMap<string, Binding>): Binding | undefined {
-  return onPort.get('0.0.0.0') ?? onPort.get('::');
+  return onPort.get(ANY_IPV4) ?? onPort.get('::');
 }
 
 /** Where instances meet that were not given a fabric of their own. */

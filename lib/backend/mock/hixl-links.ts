@@ -85,6 +85,8 @@ export class HixlLinks implements LinkManager {
   }
 
   async #connect(ip: string, port: number, timeoutMs: number): Promise<Session> {
+    if (ip === '0.0.0.0' && this.#session.engine === 'comm')
+      throw failed('the communicator engine needs a real address');
     const connection = this.#session.fabric.connect(ip, port);
     if (connection.kind === 'accepted' && connection.session !== undefined) return connection.session;
     if (connection.kind === 'accepted' && this.#session.engine === 'hixl') {

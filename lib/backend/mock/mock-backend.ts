@@ -24,7 +24,13 @@ import { HixlLinks } from './hixl-links';
 import type { ListenAddress } from '../../option-text/listen-address';
 import { isIpv4, parseListenAddress } from '../../option-text/listen-address';
 import { OptionError, quote } from '../../option-text/option-error';
-import { checkHcclOptions, checkHixlOptions, checkLateOptions, readInitOptions } from '../../option-text/options';
+import {
+  checkHcclOptions,
+  checkHixlOptions,
+  checkLateOptions,
+  readBackend,
+  readDevicesAndListener,
+} from '../../option-text/options';
 import { pullBlocks, pullCache } from './pull';
 import { pushBlocks, pushCache } from './push';
 import { failed, invalid, Refusal } from './refusal';
@@ -225,8 +231,9 @@ export class MockBackend implements Backend {
 
   /** Rows 3 to 27 of the table of Initialize (specification 4.1). */
   #start(options: BackendOptions): Session {
-    const { deviceId, listen, backend } = readInitOptions(options);
+    const { devices, listen } = readDevicesAndListener(options);
     this.#clearLeftover();
+    const { deviceId, backend } = readBackend(options, devices);
     if (deviceId >= this.#deviceCount)
       throw failed(`device ${deviceId} does not exist: there are ${this.#deviceCount}`);
     const session =
