@@ -38,6 +38,10 @@ export class Instance {
     return this.#initialized;
   }
 
+  get isFinalizing(): boolean {
+    return this.#finalizing > 0;
+  }
+
   async init(work: () => Promise<void>): Promise<void> {
     // After a finalize that is under way: the library's object can be initialised again.
     await this.#inTurn(async () => {
@@ -62,7 +66,7 @@ export class Instance {
 
   /** Runs a call of the instance; `finalize()` waits for it, and comes before it when it was called before it. */
   async run<T>(operation: string, work: () => Promise<T>): Promise<T> {
-    if (this.#finalizing > 0) {
+    if (this.isFinalizing) {
       throw new LLMException(LLMStatusCode.LLM_FAILED, {
         operation,
         message: `cluster ${this.clusterId} is being finalized`,

@@ -82,7 +82,8 @@ export class AllocatedRegion implements MemoryRegion {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#freed) await this.free();
+    // A finalize that is under way frees it, and says so.
+    if (!this.#freed && !this.#instance.isFinalizing) await this.free();
   }
 
   #checkRange(offset: unknown, length: number): bigint {

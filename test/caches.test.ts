@@ -96,6 +96,19 @@ test('finalize frees what was left, and says what', async () => {
   expect(await rejection(cache.regions![0]!.write(new Uint8Array(1)))).toMatchObject({ code: 'LLM_PARAM_INVALID' });
 });
 
+test('a region that is disposed of while finalize() is under way is left to it', async () => {
+  const { dist } = await single();
+  const region = await dist.allocateMemory(4096);
+  const warnings = await warningsDuring(async () => {
+    const finalized = dist.finalize();
+    await region[Symbol.asyncDispose]();
+    await finalized;
+  });
+  expect(warnings).toEqual(['LLMDataDistMemoryWarning']);
+  await region[Symbol.asyncDispose]();
+  expect(await rejection(region.read())).toMatchObject({ code: 'LLM_PARAM_INVALID' });
+});
+
 describe('a cache handle', () => {
   test('gives a key that survives JSON and a structured clone', async () => {
     const { decoder, decoderCache, promptCache } = await linkedPair({ requireLayout: true });
