@@ -1,17 +1,6 @@
-import {
-  assignOption,
-  checkOptionText,
-  isOptionProperty,
-  isRawOptionKey,
-  libraryKey,
-  OPTION_PROPERTIES,
-  optionEntries,
-  optionText,
-  quoteOption,
-  refuseOption,
-  unknownOption,
-} from './option-keys';
-import type { AssignedOptions, OptionProperty } from './option-keys';
+import { assignOption, isOptionProperty, optionEntries, unknownOption } from './option-keys';
+import type { AssignedOptions } from './option-keys';
+import { optionMap } from './option-map';
 
 /**
  * The options of `init` as a plain object. Every property has the rules of the property of {@link LLMConfig} with the
@@ -134,12 +123,7 @@ export interface LLMConfigOptions {
   readonly memUtilization?: number;
 }
 
-/** Options under the keys of the library; they may be mixed with those of {@link LLMConfigOptions}. */
-export type LLMRawOptions = Readonly<Record<`llm.${string}` | `ge.${string}`, string>>;
-
-/** What `init` takes. */
-export type LLMInitOptions =
-  LLMConfig | LLMConfigOptions | (LLMConfigOptions & LLMRawOptions) | Readonly<Record<string, string>>;
+const NO_GE_OPTIONS: Readonly<Record<string, string>> = Object.freeze({});
 
 /**
  * Builds the options of `init`. Every property is checked when it is assigned, and a refused assignment leaves the
@@ -198,7 +182,7 @@ export class LLMConfig {
 
   /** {@link LLMConfigOptions.geOptions}; an empty object when unset. */
   get geOptions(): Readonly<Record<string, string>> {
-    return this.assigned.geOptions ?? NO_OPTIONS;
+    return this.assigned.geOptions ?? NO_GE_OPTIONS;
   }
   set geOptions(value: Readonly<Record<string, string>> | undefined) {
     assignOption(this.assigned, 'geOptions', value, 'init');
@@ -341,7 +325,7 @@ export class LLMConfig {
    * @throws LLMException `LLM_PARAM_INVALID` when `geOptions` contradicts another property.
    */
   generateOptions(): Record<string, string> {
-    return emit(this.assigned, [], 'init');
+    return optionMap(this.assigned, [], 'init');
   }
 
   /** The same as {@link generateOptions}. Python `LLMConfig.gen_options`. */
@@ -353,89 +337,4 @@ export class LLMConfig {
   toJSON(): LLMConfigOptions {
     return { ...this.assigned };
   }
-}
-
-const NO_OPTIONS: Readonly<Record<string, string>> = Object.freeze({});
-
-/**
- * The options of `init` and `switchRole`, in any accepted form, as the C++ library reads them.
- *
- * Takes an {@link LLMConfig} or a plain object. In an object, the properties of {@link LLMConfigOptions} have their
- * rules, and keys that start with `llm.` or `ge.` pass with any text; both may be mixed. Of these keys
- * `ge.exec.deviceId` becomes `llm.DeviceId` and `llm.listenIpInfo` becomes `llm.ListenIpInfo`; all others are the same
- * in Python and C++ or unknown, and stay. Only own enumerable string keys count, each is read once, and whatever a
- * getter or proxy throws reaches the caller.
- *
- * @param operation - The method in whose name errors are reported.
- * @throws TypeError (`ERR_INVALID_ARG_TYPE`) for anything else than such an object, and for a value of the wrong type.
- * @throws RangeError (`ERR_OUT_OF_RANGE`) for a number that does not fit its C++ type.
- * @throws LLMException `LLM_PARAM_INVALID` for any other key, naming the nearest known one; for two spellings of one
- *   option with different values; for NUL characters; for other values that an option cannot have.
- */
-export function toOptions(input: unknown, operation = 'init'): Record<string, string> {
-  // A subclass may generate what it likes, so its texts are checked as well.
-  if (input instanceof LLMConfig) return toUntranslatedOptions(input.generateOptions(), operation);
-  const values: AssignedOptions = {};
-  const raw: [string, string][] = [];
-  for (const [key, value] of optionEntries(input, 'options')) {
-    if (isOptionProperty(key)) assignOption(values, key, value, operation);
-    else if (isRawOptionKey(key)) raw.push(textEntry(key, value, operation));
-    else throw unknownOption(key, operation);
-  }
-  return emit(values, raw, operation);
-}
-
-/**
- * A record of texts as it is: nothing is translated and no key is unknown. For callers that speak the option map of
- * the C++ library itself, which ignores what it does not know.
- *
- * @throws TypeError (`ERR_INVALID_ARG_TYPE`) when `record` is no object or holds anything but strings.
- * @throws LLMException `LLM_PARAM_INVALID` for NUL characters.
- */
-export function toUntranslatedOptions(record: unknown, operation = 'init'): Record<string, string> {
-  const entries: [string, string][] = [];
-  for (const [key, value] of optionEntries(record, 'options')) entries.push(textEntry(key, value, operation));
-  return Object.fromEntries(entries);
-}
-
-function textEntry(key: string, value: unknown, operation: string): [string, string] {
-  return [
-    checkOptionText(key, `the key ${quoteOption(key)}`, operation),
-    checkOptionText(value, `options[${quoteOption(key)}]`, operation),
-  ];
-}
-
-/** Gathers the options under the library's keys; two spellings of one key must agree. */
-function emit(values: AssignedOptions, raw: readonly [string, string][], operation: string): Record<string, string> {
-  const emitted = new Map<string, { spelling: string; value: string }>();
-  const put = (spelling: string, key: string, value: string): void => {
-    const other = emitted.get(key);
-    if (other !== undefined && other.value !== value) throw contradiction(other, { spelling, value }, operation);
-    emitted.set(key, { spelling, value });
-  };
-  for (const property of Object.keys(OPTION_PROPERTIES) as OptionProperty[]) {
-    const { key } = OPTION_PROPERTIES[property].names;
-    const value = optionText(values, property);
-    if (key !== undefined && value !== undefined) put(property, key, value);
-  }
-  for (const [key, value] of Object.entries(values.geOptions ?? NO_OPTIONS)) {
-    put(`geOptions[${quoteOption(key)}]`, libraryKey(key), value);
-  }
-  for (const [key, value] of raw) put(key, libraryKey(key), value);
-  // fromEntries defines its properties, so no key can reach a prototype.
-  return Object.fromEntries(Array.from(emitted, ([key, { value }]) => [key, value]));
-}
-
-interface Spelled {
-  readonly spelling: string;
-  readonly value: string;
-}
-
-function contradiction(first: Spelled, second: Spelled, operation: string): Error {
-  return refuseOption(
-    operation,
-    `${first.spelling} (${quoteOption(first.value)}) and ${second.spelling} (${quoteOption(second.value)}) ` +
-      'are the same option with different values',
-    'Give only one of them.',
-  );
 }

@@ -1,8 +1,10 @@
 import fc from 'fast-check';
 import { inspect } from 'node:util';
 import { runInNewContext } from 'node:vm';
-import { LLMConfig, toOptions, toUntranslatedOptions } from '../lib/config';
-import type { LLMConfigOptions, LLMInitOptions } from '../lib/config';
+import { LLMConfig } from '../lib/config';
+import { toOptions, toUntranslatedOptions } from '../lib/init-options';
+import type { LLMInitOptions } from '../lib/init-options';
+import type { LLMConfigOptions } from '../lib/config';
 import { LLMException } from '../lib/exception';
 import { OPTION_PROPERTIES } from '../lib/option-keys';
 import type { OptionProperty } from '../lib/option-keys';
