@@ -4,7 +4,7 @@ import { RegisteredCache } from './cache';
 import { checkArray, checkInt64, checkUint32, checkUint64, invalidArgType } from './check';
 import { LLMException } from './exception';
 import type { Instance } from './instance';
-import { Placement } from './placement';
+import { isHost } from './placement';
 import type { Registration } from './registrations';
 import { LLMStatusCode } from './status';
 
@@ -121,7 +121,7 @@ export async function swapBlocks(
   const refuse = (problem: string) => invalid(operation, src, problem);
   return instance.run(operation, async () => {
     const [source, destination] = registered(instance, operation, src, dst);
-    if (isHost(source) === isHost(destination)) {
+    if (isHost(source.desc.placement) === isHost(destination.desc.placement)) {
       throw refuse('one of the caches must be in host memory and the other one in device memory');
     }
     if (source.desc.numTensors !== destination.desc.numTensors) {
@@ -195,8 +195,6 @@ const blockPiece = (src: number, dst: number, rowBytes: bigint): Piece => ({
 });
 
 const asCache = ({ cacheId, desc, addrs }: Registration): Cache => ({ cacheId, desc, tensorAddrs: addrs });
-
-const isHost = ({ desc }: Registration): boolean => desc.placement !== (Placement.DEVICE as number);
 
 function invalid(operation: string, { cacheId }: RegisteredCache, problem: string): LLMException {
   return new LLMException(LLMStatusCode.LLM_PARAM_INVALID, { operation, message: problem, cacheId });

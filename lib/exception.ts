@@ -1,5 +1,6 @@
 import { inspect, type InspectOptionsStylized } from 'node:util';
 import { checkArray, checkInt64, checkObject, checkString, checkUint32, checkUint64, invalidArgType } from './check';
+import { shortList } from './short-list';
 import type { ClusterResult } from './cluster';
 import { describeStatus, LLMStatusCode, recoveries, recoveryOf, remedyOf, statusHex, statusName } from './status';
 import type { Recovery, StatusDescription } from './status';
@@ -288,14 +289,16 @@ function happened(status: StatusDescription, info: CheckedInfo): string {
   if (results.length === 1 && first?.statusCode === status.code) {
     names.push(`cluster ${first.remoteClusterId}`);
   } else if (failed.length > 0) {
-    const told = failed.slice(0, MAX_CLUSTERS_TOLD);
-    const list = told.every(({ remoteClusterId }) => says(message, `cluster ${remoteClusterId}`))
-      ? []
-      : told.map((result) => `cluster ${result.remoteClusterId} ${named(describeStatus(result.statusCode))}`);
-    const more = failed.length - told.length;
-    if (list.length > 0 && more > 0) list.push(`and ${more} more`);
     const count = `${failed.length} of ${results.length} clusters failed`;
-    clauses.push(list.length > 0 ? `${count}: ${list.join(', ')}` : count);
+    const told = failed.slice(0, MAX_CLUSTERS_TOLD);
+    if (told.every(({ remoteClusterId }) => says(message, `cluster ${remoteClusterId}`))) {
+      clauses.push(count);
+    } else {
+      const list = failed.map(
+        (result) => `cluster ${result.remoteClusterId} ${named(describeStatus(result.statusCode))}`,
+      );
+      clauses.push(`${count}: ${shortList(list, MAX_CLUSTERS_TOLD).join(', ')}`);
+    }
   }
   if (clusterId !== undefined && names.length === 0) names.push(`cluster ${clusterId}`);
   if (cacheId !== undefined) names.push(`cache ${cacheId}`);

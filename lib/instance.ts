@@ -1,9 +1,11 @@
+import { hexAddress } from './address';
 import type { Backend } from './backend/backend';
 import { LLMException } from './exception';
 import { AllocatedRegion } from './memory';
-import { Placement } from './placement';
+import { isHost, Placement } from './placement';
 import { Regions } from './regions';
 import { Registrations } from './registrations';
+import { shortList } from './short-list';
 import { LLMStatusCode } from './status';
 
 /**
@@ -93,7 +95,7 @@ export class Instance {
 
   async allocate(byteLength: bigint, placement: number): Promise<AllocatedRegion> {
     const address = await this.backend.malloc(byteLength, placement);
-    const where = placement === (Placement.DEVICE as number) ? Placement.DEVICE : Placement.HOST;
+    const where = isHost(placement) ? Placement.HOST : Placement.DEVICE;
     const region = new AllocatedRegion(this, address, byteLength, where);
     this.regions.add(region);
     return region;
@@ -125,11 +127,10 @@ export class Instance {
     if (left.length === 0) return;
     for (const region of left) await region.release();
     const bytes = left.reduce((sum, region) => sum + region.byteLength, 0n);
-    const shown = left.slice(0, 8).map((region) => `0x${region.address.toString(16)} (${region.byteLength} bytes)`);
-    const more = left.length > shown.length ? ` and ${left.length - shown.length} more` : '';
+    const places = left.map(({ address, byteLength }) => `${hexAddress(address)} (${byteLength} bytes)`);
     process.emitWarning(
       `finalize() of cluster ${this.clusterId} freed ${left.length} memory regions of ${bytes} bytes that were still ` +
-        `allocated: ${shown.join(', ')}${more}. Call deallocateCache() or free() first, or use "await using".`,
+        `allocated: ${shortList(places, 8).join(', ')}. Call deallocateCache() or free() first, or use "await using".`,
       'LLMDataDistMemoryWarning',
     );
   }

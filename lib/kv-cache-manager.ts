@@ -312,7 +312,7 @@ export class KvCacheManager {
     if (this.#instance.guards) guardDescription(operation, desc);
     const size = cacheSize(desc);
     if (size === undefined || desc.numTensors === 0) {
-      // The library's own words for what is wrong: registering no address fails on the first of its checks.
+      // Nothing to allocate; registering it is what the library would refuse.
       throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
         operation,
         message: `a cache of ${desc.numTensors} tensors of shape [${desc.shape.join(', ')}] and type ${desc.dataType} has no size`,

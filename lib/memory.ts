@@ -1,3 +1,4 @@
+import { hexAddress } from './address';
 import { checkBytes, checkInteger, checkUint64, outOfRange } from './check';
 import { LLMException } from './exception';
 import type { Instance } from './instance';
@@ -102,7 +103,7 @@ export class AllocatedRegion implements MemoryRegion {
     if (this.#freed) {
       throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
         operation,
-        message: `the region at 0x${this.address.toString(16)} was freed`,
+        message: `the region at ${hexAddress(this.address)} was freed`,
         remedy: 'Allocate another region; a freed one stays freed, and finalize() frees all of an instance.',
       });
     }

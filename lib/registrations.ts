@@ -1,4 +1,5 @@
 import type { BackendCacheDesc } from './backend/backend';
+import { tableBytes } from './cache-limits';
 import { lowerBound } from './lower-bound';
 import { tensorSize } from './tensor-size';
 
@@ -27,12 +28,6 @@ export function cacheSize(desc: BackendCacheDesc): CacheSize | undefined {
   return { tensorBytes: size.byteLength, rows, rowBytes: size.byteLength / rows };
 }
 
-/** Bytes of the table that the library publishes to peers: its limit, its header, and what a cache and a tensor take. */
-export const TABLE_LIMIT = 1024 * 1024;
-const TABLE_HEADER = 24;
-const TABLE_PER_CACHE = 64;
-const TABLE_PER_TENSOR = 8;
-
 /** The caches of one instance that are registered now, and the memory and the table that they take. */
 export class Registrations {
   readonly #byId = new Map<bigint, { registration: Registration; reservation: Reservation }>();
@@ -52,7 +47,7 @@ export class Registrations {
 
   /** Bytes of the table with another cache of so many tensors in it. */
   tableBytesWith(numTensors: number): number {
-    return TABLE_HEADER + TABLE_PER_CACHE * (this.#caches + 1) + TABLE_PER_TENSOR * (this.#tensors + numTensors);
+    return tableBytes(this.#caches + 1, this.#tensors + numTensors);
   }
 
   /** An address whose range overlaps another one of the list or one that is registered. */

@@ -1,6 +1,7 @@
 import type { BackendOptions } from '../backend/backend';
-import { parseJson } from '../option-text/json';
+import { readJsonOption } from '../option-text/json-option';
 import { parseListenAddress } from '../option-text/listen-address';
+import type { ListenAddress } from '../option-text/listen-address';
 import { parseMemPoolConfig } from '../option-text/mem-pool-config';
 import { parseDigitsAsInt32 } from '../option-text/number-text';
 import { brokenRule } from '../option-text/option-error';
@@ -36,11 +37,16 @@ export function guardOptions(options: BackendOptions, operation: 'init' | 'switc
 
 const TOO_DEEP = `nested more than ${MAX_NESTING} levels deep`;
 
+/** A text that is no address at all is the library's to refuse. */
+function listenAddress(text: string | undefined): ListenAddress | undefined {
+  let address: ListenAddress | undefined;
+  if (text !== undefined) brokenRule(() => (address = parseListenAddress(text)));
+  return address;
+}
+
 function listenPort(text: string): string | undefined {
-  let port: number | undefined;
-  // A text that is no address at all is the library's to refuse.
-  if (brokenRule(() => ({ port } = parseListenAddress(text))) !== undefined || port === undefined) return undefined;
-  return port >= 1 && port <= 0xffff ? undefined : `port ${port}`;
+  const port = listenAddress(text)?.port;
+  return port === undefined || (port >= 1 && port <= 0xffff) ? undefined : `port ${port}`;
 }
 
 function waitTime(text: string): string | undefined {
@@ -50,24 +56,15 @@ function waitTime(text: string): string | undefined {
 
 function jsonProblem(text: string): string | undefined {
   if (nesting(text) > MAX_NESTING) return TOO_DEEP;
-  try {
-    parseJson(text);
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
-  return undefined;
+  return brokenRule(() => readJsonOption('the text', text));
 }
 
 /** What the chosen engine of hixl says of the two JSON texts; RDMA values are refused early, and by the library. */
 function engineProblem(options: BackendOptions): string | undefined {
-  const text = options['llm.ListenIpInfo'];
+  const listen = listenAddress(options['llm.ListenIpInfo']);
+  if (listen === undefined) return undefined;
   const json = Object.fromEntries(Object.entries(options).filter(([key]) => !key.startsWith('llm.Rdma')));
-  let problem: string | undefined;
-  const listenProblem = brokenRule(() => {
-    const listen = text === undefined ? undefined : parseListenAddress(text);
-    if (listen !== undefined) problem = brokenRule(() => checkHixlOptions(json, listen, {}));
-  });
-  return listenProblem === undefined ? problem : undefined;
+  return brokenRule(() => checkHixlOptions(json, listen, {}));
 }
 
 /** Depth of brackets outside strings: enough to refuse what would be too deep, without a recursive reader. */

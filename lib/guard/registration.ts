@@ -1,15 +1,12 @@
+import { hexAddress } from '../address';
 import type { BackendCacheDesc } from '../backend/backend';
 import { bitsOf, isSubByte } from '../data-type';
+import { MAX_SUB_BYTE_BITS, MAX_TENSORS, TABLE_LIMIT } from '../cache-limits';
 import type { Instance } from '../instance';
-import { TABLE_LIMIT } from '../registrations';
 import { tensorSize } from '../tensor-size';
 import { refusal } from './rule';
 
-/** Most tensors that fit in the table that an instance publishes, and so in a cache. */
-export const MAX_TENSORS = 131_061;
 const MAX_ROWS = 0xffff_ffffn;
-/** The library rounds bits up to bytes in 32-bit arithmetic. */
-const MAX_SUB_BYTE_BITS = 0x7fff_ffffn;
 
 /** Shape and type, as far as registering and allocating share them. What the library checks itself is left to it. */
 export function guardDescription(operation: string, desc: BackendCacheDesc): void {
@@ -46,7 +43,7 @@ export function guardRegistration(instance: Instance, desc: BackendCacheDesc, ad
     throw refusal(
       'memory-overlap',
       operation,
-      `${size.byteLength} bytes at 0x${overlapping.toString(16)} overlap a tensor that is registered, or another one of this call`,
+      `${size.byteLength} bytes at ${hexAddress(overlapping)} overlap a tensor that is registered, or another one of this call`,
     );
   }
 }
@@ -58,7 +55,7 @@ function guardInsideRegion(instance: Instance, operation: string, address: bigin
   throw refusal(
     'tensor-memory',
     operation,
-    `a tensor of ${byteLength} bytes at 0x${address.toString(16)} exceeds its region, which ends at ` +
-      `0x${(region.address + region.byteLength).toString(16)}`,
+    `a tensor of ${byteLength} bytes at ${hexAddress(address)} exceeds its region, which ends at ` +
+      hexAddress(region.address + region.byteLength),
   );
 }

@@ -1,7 +1,7 @@
 import type { CacheIndex, KvCacheExtParam, LayerRange } from '../backend/backend';
 import type { CacheLayout } from '../cache';
 import type { Registration } from '../registrations';
-import { MAX_TENSORS } from './registration';
+import { MAX_TENSORS } from '../cache-limits';
 import { refusal } from './rule';
 
 /** A transfer as the guards see it, whichever way its bytes go. */

@@ -1,5 +1,6 @@
+import { hexAddress } from '../../address';
 import { lowerBound } from '../../lower-bound';
-import { Placement } from '../../placement';
+import { isHost } from '../../placement';
 import { LLMStatusCode } from '../../status';
 import { failed, invalid, Refusal } from './refusal';
 
@@ -55,9 +56,7 @@ export class AddressSpace {
     } catch (error) {
       // Constructing one fails for want of memory only.
       throw new Refusal(
-        placement === (Placement.DEVICE as number)
-          ? LLMStatusCode.LLM_DEVICE_OUT_OF_MEMORY
-          : LLMStatusCode.LLM_OUT_OF_MEMORY,
+        isHost(placement) ? LLMStatusCode.LLM_OUT_OF_MEMORY : LLMStatusCode.LLM_DEVICE_OUT_OF_MEMORY,
         `${byteLength} bytes cannot be had from this machine: ${String(error)}`,
       );
     }
@@ -70,7 +69,7 @@ export class AddressSpace {
   free(address: bigint): void {
     const index = this.#indexOf(address);
     const region = this.#regions[index];
-    if (region?.address !== address) throw invalid(`${hex(address)} is not the start of a live allocation`);
+    if (region?.address !== address) throw invalid(`${hexAddress(address)} is not the start of a live allocation`);
     this.#regions.splice(index, 1);
     region.release();
   }
@@ -101,7 +100,8 @@ export class AddressSpace {
 
   #locate(address: bigint, byteLength: number): Place {
     const place = this.find(address, byteLength);
-    if (place === undefined) throw failed(`${byteLength} bytes at ${hex(address)} are not memory of this instance`);
+    if (place === undefined)
+      throw failed(`${byteLength} bytes at ${hexAddress(address)} are not memory of this instance`);
     return place;
   }
 
@@ -109,8 +109,4 @@ export class AddressSpace {
   #indexOf(address: bigint): number {
     return lowerBound(this.#regions, (region) => region.address <= address) - 1;
   }
-}
-
-export function hex(address: bigint): string {
-  return `0x${address.toString(16)}`;
 }

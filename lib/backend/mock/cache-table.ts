@@ -1,11 +1,6 @@
+import { TABLE_FORMULA, TABLE_LIMIT, tableBytes } from '../../cache-limits';
 import { invalid } from './refusal';
 import type { Tensor } from './registered-memory';
-
-/** Bytes of the table that peers copy: its limit, its header, and what a cache and a tensor take. */
-const TABLE_BYTES = 1024 * 1024;
-const HEADER_BYTES = 24;
-const CACHE_BYTES = 64;
-const TENSOR_BYTES = 8;
 
 /** A registered cache, as its owner and those who copied the table see it. */
 export class CacheEntry {
@@ -20,10 +15,6 @@ export class CacheEntry {
     readonly rows: number,
   ) {
     this.stride = Math.floor(tensorBytes / this.rows);
-  }
-
-  get tableBytes(): number {
-    return CACHE_BYTES + TENSOR_BYTES * this.tensors.length;
   }
 }
 
@@ -45,7 +36,7 @@ export type Snapshot = ReadonlyMap<bigint, CacheEntry>;
  */
 export class CacheTable {
   readonly #entries = new Map<bigint, CacheEntry>();
-  #bytes = HEADER_BYTES;
+  #tensors = 0;
   #nextId = 1n;
   #version = 0;
   /** The published table where it is known; `undefined` while it equals the entries and nobody asked for it. */
@@ -61,13 +52,13 @@ export class CacheTable {
   }
 
   add(entry: CacheEntry): void {
-    this.#change(entry.tableBytes, () => this.#entries.set(entry.id, entry));
+    this.#change(1, entry.tensors.length, () => this.#entries.set(entry.id, entry));
   }
 
   remove(id: bigint): void {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
-    this.#change(-entry.tableBytes, () => this.#entries.delete(id));
+    this.#change(-1, -entry.tensors.length, () => this.#entries.delete(id));
   }
 
   /** The published table; `undefined` before the first successful registration, so that peers look again. */
@@ -77,15 +68,13 @@ export class CacheTable {
     return this.#published;
   }
 
-  #change(bytes: number, apply: () => void): void {
-    this.#bytes += bytes;
-    if (this.#bytes > TABLE_BYTES) {
+  #change(caches: number, tensors: number, apply: () => void): void {
+    this.#tensors += tensors;
+    const bytes = tableBytes(this.#entries.size + caches, this.#tensors);
+    if (bytes > TABLE_LIMIT) {
       this.#published ??= new Map(this.#entries);
       apply();
-      throw invalid(
-        `the cache table needs ${this.#bytes} bytes (${HEADER_BYTES} + ${CACHE_BYTES} per cache + ${TENSOR_BYTES} per ` +
-          `tensor) and holds ${TABLE_BYTES}`,
-      );
+      throw invalid(`the cache table needs ${bytes} bytes (${TABLE_FORMULA}) and holds ${TABLE_LIMIT}`);
     }
     apply();
     this.#version += 1;

@@ -1,3 +1,4 @@
+import { shortList } from '../../short-list';
 import { LLMStatusCode } from '../../status';
 import type { ClusterInfo, IpInfo } from '../backend';
 import type { CommResource } from '../../option-text/comm-resource';
@@ -49,10 +50,10 @@ export class HcclLinks implements LinkManager {
     if (this.#links.size > 0) {
       throw new Refusal(
         LLMStatusCode.LLM_EXIST_LINK,
-        `links to ${[...this.#links.keys()]
-          .slice(0, 16)
-          .map((id) => `cluster ${id}`)
-          .join(', ')} exist`,
+        `links to ${shortList(
+          Array.from(this.#links.keys(), (id) => `cluster ${id}`),
+          16,
+        ).join(', ')} exist`,
       );
     }
     if (listen !== undefined && listen.port === this.#listenPort) return;

@@ -1,8 +1,6 @@
 import type { KvCacheExtParam, LayerRange } from '../backend';
+import { MAX_TENSORS } from '../../cache-limits';
 import { invalid } from './refusal';
-
-/** Most tensors that fit in a cache table, hence in any cache. */
-const MAX_TENSORS = 131_061;
 
 /** The checks that the library makes of every transfer before it looks anything up. */
 export function checkExtParam(ext: KvCacheExtParam, options: { equalSpans: boolean }): void {

@@ -2,7 +2,9 @@ import { LLMException } from '../../exception';
 import { LLMRole } from '../../role';
 import { LLMStatusCode, statusName } from '../../status';
 import { isSubByte } from '../../data-type';
-import { Placement } from '../../placement';
+import { MAX_SUB_BYTE_BITS } from '../../cache-limits';
+import { isHost } from '../../placement';
+import { shortList } from '../../short-list';
 import { tensorSize } from '../../tensor-size';
 import type {
   Backend,
@@ -51,7 +53,6 @@ const DEFAULT_DEVICE_COUNT = 1024;
 
 /** The library's message says 33, its code 31. */
 const MAX_DIMENSIONS = 31;
-const MAX_SUB_BYTE_BITS = 0x7fff_ffffn;
 
 /** What the operations of the seam are called in the public API, for error messages. */
 type Operation =
@@ -362,9 +363,8 @@ function describeOutcomes(clusters: readonly ClusterInfo[], outcomes: readonly (
   );
   const [only] = told;
   if (only !== undefined && told.length === 1) return only.text;
-  const shown = told.slice(0, MAX_TOLD).map(({ outcome, text }) => `${text} (${statusName(outcome.statusCode)})`);
-  const more = told.length - shown.length;
-  return [...shown, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
+  const texts = told.map(({ outcome, text }) => `${text} (${statusName(outcome.statusCode)})`);
+  return shortList(texts, MAX_TOLD).join('; ');
 }
 
 /** RegisterKvCache, in the library's order of checks (specification 4.7). */
@@ -386,8 +386,7 @@ function register(session: Session, desc: BackendCacheDesc, addrs: BigUint64Arra
   }
   const [firstDimension = 0n] = desc.shape;
   const rows = rowsOf(firstDimension);
-  const host = desc.placement !== (Placement.DEVICE as number);
-  const tensors = session.memory.register(cacheId, addrs, size.byteLength, host);
+  const tensors = session.memory.register(cacheId, addrs, size.byteLength, isHost(desc.placement));
   session.table.add(new CacheEntry(cacheId, tensors, Number(size.byteLength), rows));
   return cacheId;
 }

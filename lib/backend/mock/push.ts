@@ -1,4 +1,4 @@
-import { Placement } from '../../placement';
+import { isHost } from '../../placement';
 import type { Cache, CacheIndex, KvCacheExtParam } from '../backend';
 import { blockRuns, lastOf } from './block-run';
 import type { CacheEntry } from './cache-table';
@@ -82,7 +82,7 @@ export function pushBlocks(
 }
 
 function checkPlacement(src: Cache): void {
-  if (src.desc.placement !== (Placement.DEVICE as number)) throw invalid('the source of a push must be device memory');
+  if (isHost(src.desc.placement)) throw invalid('the source of a push must be device memory');
 }
 
 function checkLayers(src: Cache, ext: KvCacheExtParam): void {

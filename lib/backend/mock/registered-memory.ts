@@ -1,5 +1,5 @@
 import type { AddressSpace, Place, Region } from './address-space';
-import { hex } from './address-space';
+import { hexAddress } from '../../address';
 import { failed, invalid } from './refusal';
 
 /** One registration of a range with the transport. */
@@ -50,7 +50,7 @@ export class RegisteredMemory {
     for (const address of addrs) {
       const place = this.#space.find(address, Number(byteLength));
       if (place === undefined) {
-        throw failed(`${byteLength} bytes at ${hex(address)} are not memory of this instance, or freed memory`);
+        throw failed(`${byteLength} bytes at ${hexAddress(address)} are not memory of this instance, or freed memory`);
       }
       const range = `${address}+${byteLength}`;
       let handle = this.#byRange.get(range);
@@ -93,7 +93,7 @@ export class RegisteredMemory {
       for (const other of this.#byRange.values()) {
         if (other.region === region && other.host === host && offset < other.end && other.start < end) {
           throw invalid(
-            `${byteLength} bytes at ${hex(region.address + BigInt(offset))} overlap memory that is registered already`,
+            `${byteLength} bytes at ${hexAddress(region.address + BigInt(offset))} overlap memory that is registered already`,
           );
         }
       }
