@@ -1,7 +1,32 @@
-# For hosts without CMake: the same sources, defines and warnings as CMakeLists.txt.
+# For hosts without CMake: the same sources, defines and flags as CMakeLists.txt.
 {
   'variables': {
     'warnings_as_errors%': 0,
+  },
+  'target_defaults': {
+    # Node's own flags ask for GNU extensions, no exceptions and no RTTI, and silence one warning.
+    'cflags!': ['-Wno-unused-parameter'],
+    'cflags_cc!': ['-fno-exceptions', '-fno-rtti', '-std=gnu++17', '-std=gnu++20'],
+    'cflags_cc': [
+      '-std=c++17',
+      '-fexceptions',
+      '-fvisibility=hidden',
+      '-fvisibility-inlines-hidden',
+      '-Wall',
+      '-Wextra',
+    ],
+    'conditions': [
+      ['warnings_as_errors==1', { 'cflags_cc': ['-Werror'] }],
+      ['OS=="linux"', { 'ldflags': ['-Wl,-z,nodelete', '-Wl,-z,now'] }],
+      ['OS=="mac"', {
+        'xcode_settings': {
+          'CLANG_CXX_LANGUAGE_STANDARD': 'c++17',
+          'GCC_ENABLE_CPP_EXCEPTIONS': 'YES',
+          'GCC_ENABLE_CPP_RTTI': 'YES',
+          'GCC_SYMBOLS_PRIVATE_EXTERN': 'YES',
+        },
+      }],
+    ],
   },
   'targets': [
     {
@@ -18,27 +43,16 @@
         'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
         'LLM_DATADIST_VERSION="<!(node -p "require(\'./package.json\').version")"',
       ],
-      # Node's own flags ask for GNU extensions, no exceptions and no RTTI, and silence one warning.
-      'cflags!': ['-Wno-unused-parameter'],
-      'cflags_cc!': ['-fno-exceptions', '-fno-rtti', '-std=gnu++17', '-std=gnu++20'],
-      'cflags_cc': [
-        '-std=c++17',
-        '-fexceptions',
-        '-fvisibility=hidden',
-        '-fvisibility-inlines-hidden',
-        '-Wall',
-        '-Wextra',
-      ],
-      'conditions': [
-        ['warnings_as_errors==1', { 'cflags_cc': ['-Werror'] }],
-        ['OS=="mac"', {
-          'xcode_settings': {
-            'CLANG_CXX_LANGUAGE_STANDARD': 'c++17',
-            'GCC_ENABLE_CPP_EXCEPTIONS': 'YES',
-            'GCC_ENABLE_CPP_RTTI': 'YES',
-            'GCC_SYMBOLS_PRIVATE_EXTERN': 'YES',
-          },
-        }],
+    },
+    {
+      'target_name': 'llm_datadist_bridge',
+      # Not a loadable_module, which node-gyp would call .node.
+      'type': 'shared_library',
+      'product_prefix': '',
+      'product_extension': 'so',
+      'product_dir': '<(PRODUCT_DIR)',
+      'sources': [
+        '<!@(node -p "require(\'node:fs\').readFileSync(\'native/bridge/sources.txt\', \'utf8\')")',
       ],
     },
   ],

@@ -1,6 +1,7 @@
-// The native side of llm-datadist. It links nothing of CANN, so that require() works on every host.
+#include "addon.h"
 
-#include <napi.h>
+#include "arguments.h"
+#include "data_dist.h"
 
 // Two builds compile this file; a define that one of them lost would show only when something
 // throws.
@@ -15,17 +16,81 @@
 #endif
 
 namespace llm_datadist_node {
+namespace {
 
-// One instance per environment: the main thread and each worker have their own. No static state.
-class Addon final : public Napi::Addon<Addon> {
- public:
-  Addon(Napi::Env env, Napi::Object exports) {
-    const auto version = Napi::String::New(env, LLM_DATADIST_VERSION);
-    const auto napi_version = Napi::Number::New(env, NAPI_VERSION);
-    DefineAddon(exports, {InstanceValue("version", version, napi_enumerable),
-                          InstanceValue("napiVersion", napi_version, napi_enumerable)});
+// How long the end of an environment may take when the library does not come back, in milliseconds.
+constexpr int64_t kCloseLimitMs = 5000;
+
+Napi::Value TextOrNull(Napi::Env env, const char* text) {
+  return text == nullptr ? env.Null() : Napi::Value(Napi::String::New(env, text));
+}
+
+Napi::Object Describe(Napi::Env env, const Vendor& vendor) {
+  Napi::Object value = Napi::Object::New(env);
+  value["libraryPath"] = Napi::String::New(env, vendor.library_path);
+  value["runtimePath"] = Napi::String::New(env, vendor.runtime_path);
+  value["bridgePath"] = Napi::String::New(env, vendor.bridge_path);
+  value["runtimeVersion"] = TextOrNull(env, vendor.bridge->runtime_version());
+  value["socName"] = TextOrNull(env, vendor.bridge->soc_name());
+  return value;
+}
+
+}  // namespace
+
+Addon::Addon(Napi::Env env, Napi::Object exports) : env_(env), environment_(std::make_shared<Environment>(env)) {
+  const auto version = Napi::String::New(env, LLM_DATADIST_VERSION);
+  const auto napi_version = Napi::Number::New(env, NAPI_VERSION);
+  DefineAddon(exports, {InstanceValue("version", version, napi_enumerable),
+                        InstanceValue("napiVersion", napi_version, napi_enumerable),
+                        InstanceValue("DataDist", DataDist::Define(env), napi_enumerable),
+                        InstanceMethod<&Addon::SetExceptionClass>("setExceptionClass", napi_enumerable),
+                        InstanceMethod<&Addon::OpenLibrary>("openLibrary", napi_enumerable),
+                        InstanceMethod<&Addon::Close>("close", napi_enumerable)});
+  // After the thread-safe function, whose own hook then runs later than this one.
+  napi_add_env_cleanup_hook(env, OnCleanUp, this);
+}
+
+Addon::~Addon() { napi_remove_env_cleanup_hook(env_, OnCleanUp, this); }
+
+void Addon::OnCleanUp(void* data) { static_cast<Addon*>(data)->environment_->Close(kCloseLimitMs); }
+
+const std::shared_ptr<Environment>& Addon::EnvironmentOf(Napi::Env env) {
+  return env.GetInstanceData<Addon>()->environment_;
+}
+
+const Vendor* Addon::VendorOf(Napi::Env env) { return env.GetInstanceData<Addon>()->vendor_; }
+
+void Addon::SetExceptionClass(const Napi::CallbackInfo& info) {
+  if (!info[0].IsFunction()) throw Napi::TypeError::New(info.Env(), "the class of the exceptions is needed");
+  environment_->set_exception_class(info[0].As<Napi::Function>());
+}
+
+Napi::Value Addon::OpenLibrary(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Arguments arguments(info);
+  std::vector<Place> places;
+  for (std::string& library : arguments.Texts()) places.push_back({std::move(library), {}});
+  const std::vector<std::vector<std::string>> runtimes = arguments.TextLists();
+  for (size_t i = 0; i < places.size() && i < runtimes.size(); ++i) places[i].runtimes = runtimes[i];
+  const std::string bridge_path = arguments.Text();
+
+  std::vector<Attempt> attempts;
+  vendor_ = OpenVendor(places, bridge_path, &attempts);
+
+  Napi::Array tried = Napi::Array::New(env, attempts.size());
+  for (uint32_t i = 0; i < attempts.size(); ++i) {
+    Napi::Object attempt = Napi::Object::New(env);
+    attempt["path"] = Napi::String::New(env, attempts[i].path);
+    attempt["error"] = Napi::String::New(env, attempts[i].error);
+    tried[i] = attempt;
   }
-};
+  Napi::Object result = Napi::Object::New(env);
+  result["attempts"] = tried;
+  if (vendor_ != nullptr) result["library"] = Describe(env, *vendor_);
+  return result;
+}
+
+void Addon::Close(const Napi::CallbackInfo& info) { environment_->Close(Arguments(info).Uint32()); }
 
 NODE_API_ADDON(Addon)
 

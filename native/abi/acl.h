@@ -10,6 +10,9 @@ extern "C" {
 
 using aclError = int;
 
+// Errors that mean something to the shim; all others are passed on.
+enum AclError : int { kAclRepeatInitialize = 100002, kAclBadAlloc = 200000, kAclMemoryAllocation = 207001 };
+
 // `kind` of aclrtMemcpy
 enum AclMemcpyKind : int {
   kAclHostToHost = 0,
@@ -29,6 +32,8 @@ aclError aclrtSetDevice(int32_t device);
 aclError aclrtResetDevice(int32_t device);
 aclError aclrtGetDeviceCount(uint32_t* count);
 const char* aclrtGetSocName();
+// Newer releases only. `version` has room for 128 bytes at least.
+aclError aclsysGetVersionStr(char* package, char* version);
 
 aclError aclrtMalloc(void** address, size_t size, int policy);
 aclError aclrtFree(void* address);

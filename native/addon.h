@@ -1,0 +1,42 @@
+// The native side of llm-datadist. It links nothing of CANN, so that require() works on every host.
+
+#ifndef LLM_DATADIST_NODE_ADDON_H_
+#define LLM_DATADIST_NODE_ADDON_H_
+
+#include <napi.h>
+
+#include <memory>
+
+#include "environment.h"
+#include "vendor.h"
+
+namespace llm_datadist_node {
+
+// One instance per environment: the main thread and each worker have their own.
+class Addon final : public Napi::Addon<Addon> {
+ public:
+  Addon(Napi::Env env, Napi::Object exports);
+  ~Addon();
+
+  static const std::shared_ptr<Environment>& EnvironmentOf(Napi::Env env);
+  // Null until openLibrary() has succeeded.
+  static const Vendor* VendorOf(Napi::Env env);
+
+ private:
+  // (LLMException): once per environment, before any instance is made.
+  void SetExceptionClass(const Napi::CallbackInfo& info);
+  // (libraries: string[], runtimes: string[][], bridge: string): what was opened, and what was tried in vain before.
+  Napi::Value OpenLibrary(const Napi::CallbackInfo& info);
+  // (limitMs): the process exits, and no clean-up hook is going to run.
+  void Close(const Napi::CallbackInfo& info);
+
+  static void OnCleanUp(void* data);
+
+  Napi::Env env_;
+  std::shared_ptr<Environment> environment_;
+  const Vendor* vendor_ = nullptr;
+};
+
+}  // namespace llm_datadist_node
+
+#endif  // LLM_DATADIST_NODE_ADDON_H_

@@ -1,0 +1,108 @@
+#include "allocations.h"
+
+#include <cstdio>
+
+#include "abi/acl.h"
+
+namespace llm_datadist_node {
+namespace {
+
+std::string Hex(uint64_t address) {
+  char text[20];
+  std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(address));
+  return text;
+}
+
+void* ToPointer(uint64_t address) { return reinterpret_cast<void*>(static_cast<uintptr_t>(address)); }
+
+}  // namespace
+
+Outcome Allocations::Allocate(uint64_t size, bool on_host, uint64_t* address) {
+  void* pointer = nullptr;
+  const int32_t error = on_host ? bridge_.malloc_host(&pointer, size) : bridge_.malloc_device(&pointer, size);
+  if (error == kAclMemoryAllocation || error == kAclBadAlloc) {
+    // The library's own statuses for it, as from its own allocations.
+    Outcome outcome = ToOutcome(error, on_host ? "aclrtMallocHost" : "aclrtMalloc");
+    outcome.message += " with " + std::to_string(error) + " for " + std::to_string(size) + " bytes";
+    outcome.status = on_host ? kOutOfMemory : kDeviceOutOfMemory;
+    return outcome;
+  }
+  if (error != 0) return ToOutcome(error, on_host ? "aclrtMallocHost" : "aclrtMalloc");
+  if (pointer == nullptr) return Outcome::Failure(kOutOfMemory, "the runtime gave no memory and no reason");
+  *address = reinterpret_cast<uintptr_t>(pointer);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  blocks_[*address] = {size, on_host};
+  return {};
+}
+
+Outcome Allocations::Free(uint64_t address) {
+  Block block;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = blocks_.find(address);
+    if (found == blocks_.end()) {
+      return Outcome::Failure(kParamInvalid, "no memory of this instance begins at " + Hex(address));
+    }
+    block = found->second;
+    blocks_.erase(found);
+  }
+  return ToOutcome(Release(address, block), block.on_host ? "aclrtFreeHost" : "aclrtFree");
+}
+
+Outcome Allocations::Write(uint64_t address, const void* data, size_t size) {
+  const Block* block = Find(address, size);
+  if (block == nullptr) return Refuse(address, size);
+  const int32_t kind = block->on_host ? kAclHostToHost : kAclHostToDevice;
+  return ToOutcome(bridge_.copy(ToPointer(address), data, size, kind), "aclrtMemcpy");
+}
+
+Outcome Allocations::Read(uint64_t address, void* data, size_t size) {
+  const Block* block = Find(address, size);
+  if (block == nullptr) return Refuse(address, size);
+  const int32_t kind = block->on_host ? kAclHostToHost : kAclDeviceToHost;
+  return ToOutcome(bridge_.copy(data, ToPointer(address), size, kind), "aclrtMemcpy");
+}
+
+Outcome Allocations::Copy(uint64_t destination, uint64_t source, size_t size) {
+  const Block* to = Find(destination, size);
+  if (to == nullptr) return Refuse(destination, size);
+  const Block* from = Find(source, size);
+  if (from == nullptr) return Refuse(source, size);
+  const int32_t kind = from->on_host ? (to->on_host ? kAclHostToHost : kAclHostToDevice)
+                                     : (to->on_host ? kAclDeviceToHost : kAclDeviceToDevice);
+  return ToOutcome(bridge_.copy(ToPointer(destination), ToPointer(source), size, kind), "aclrtMemcpy");
+}
+
+void Allocations::FreeAll() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const auto& [address, block] : blocks_) Release(address, block);
+  blocks_.clear();
+}
+
+// All calls of an instance share a lane, so that the block lives as long as the copy takes.
+const Allocations::Block* Allocations::Find(uint64_t address, uint64_t size) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  auto after = blocks_.upper_bound(address);
+  if (after == blocks_.begin()) return nullptr;
+  const auto& [start, block] = *--after;
+  const uint64_t offset = address - start;
+  return offset <= block.size && size <= block.size - offset ? &block : nullptr;
+}
+
+int32_t Allocations::Release(uint64_t address, const Block& block) {
+  return block.on_host ? bridge_.free_host(ToPointer(address)) : bridge_.free_device(ToPointer(address));
+}
+
+Outcome Allocations::Refuse(uint64_t address, uint64_t size) const {
+  return Outcome::Failure(kParamInvalid, std::to_string(size) + " bytes at " + Hex(address) +
+                                             " are not inside memory that this instance allocated");
+}
+
+Outcome Allocations::ToOutcome(int32_t error, const char* what) const {
+  if (error == 0) return {};
+  const char* detail = bridge_.recent_error();
+  return {static_cast<uint32_t>(error), std::string(what) + " of the Ascend runtime failed",
+          detail == nullptr ? "" : detail, false};
+}
+
+}  // namespace llm_datadist_node

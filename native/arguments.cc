@@ -1,0 +1,89 @@
+#include "arguments.h"
+
+namespace llm_datadist_node {
+
+template <typename Read>
+auto Arguments::ElementsOf(Napi::Value value, const char* what, Read read) {
+  const Napi::Env env = value.Env();
+  if (!value.IsArray()) throw Napi::TypeError::New(env, std::string("an Array of ") + what + " is needed");
+  const auto array = value.As<Napi::Array>();
+  const uint32_t length = array.Length();
+  std::vector<decltype(read(value))> elements;
+  elements.reserve(length);
+  for (uint32_t i = 0; i < length; ++i) {
+    const Napi::HandleScope scope(env);
+    elements.push_back(read(array.Get(i)));
+  }
+  return elements;
+}
+
+uint64_t Arguments::Uint64() {
+  bool lossless = false;
+  const Napi::Value value = Next();
+  const uint64_t number = value.As<Napi::BigInt>().Uint64Value(&lossless);
+  if (!lossless) throw Napi::RangeError::New(value.Env(), "a bigint does not fit an unsigned 64-bit number");
+  return number;
+}
+
+int64_t Arguments::Int64() {
+  bool lossless = false;
+  const Napi::Value value = Next();
+  const int64_t number = value.As<Napi::BigInt>().Int64Value(&lossless);
+  if (!lossless) throw Napi::RangeError::New(value.Env(), "a bigint does not fit a signed 64-bit number");
+  return number;
+}
+
+std::string Arguments::Text() { return TextOf(Next()); }
+
+std::vector<std::vector<std::string>> Arguments::TextLists() {
+  return ElementsOf(Next(), "Arrays of strings", TextsOf);
+}
+
+std::vector<std::vector<uint64_t>> Arguments::Uint64Lists() {
+  return ElementsOf(Next(), "BigUint64Arrays", [](Napi::Value element) {
+    return CopyOf<uint64_t>(element, napi_biguint64_array, "BigUint64Array");
+  });
+}
+
+LlmCacheIndex Arguments::CacheIndex() {
+  LlmCacheIndex index{};
+  index.cluster_id = Uint64();
+  index.cache_id = Int64();
+  index.batch_index = Uint32();
+  return index;
+}
+
+LlmExtParam Arguments::ExtParam() {
+  LlmExtParam param{};
+  for (int32_t& layer : param.src_layer_range) layer = Int32();
+  for (int32_t& layer : param.dst_layer_range) layer = Int32();
+  param.tensor_num_per_layer = static_cast<uint8_t>(Uint32());
+  return param;
+}
+
+template <typename T>
+std::vector<T> Arguments::CopyOf(Napi::Value value, napi_typedarray_type type, const char* name) {
+  const Napi::Env env = value.Env();
+  if (!value.IsTypedArray()) throw Napi::TypeError::New(env, std::string("a ") + name + " is needed");
+  napi_typedarray_type actual;
+  size_t length = 0;
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env, value, &actual, &length, &data, nullptr, nullptr) != napi_ok) {
+    throw Napi::Error::New(env);
+  }
+  if (actual != type) throw Napi::TypeError::New(env, std::string("a ") + name + " is needed");
+  const T* const first = static_cast<const T*>(data);
+  return {first, first + length};
+}
+
+template std::vector<uint64_t> Arguments::CopyOf(Napi::Value, napi_typedarray_type, const char*);
+template std::vector<int64_t> Arguments::CopyOf(Napi::Value, napi_typedarray_type, const char*);
+template std::vector<int32_t> Arguments::CopyOf(Napi::Value, napi_typedarray_type, const char*);
+template std::vector<uint32_t> Arguments::CopyOf(Napi::Value, napi_typedarray_type, const char*);
+template std::vector<uint8_t> Arguments::CopyOf(Napi::Value, napi_typedarray_type, const char*);
+
+std::vector<std::string> Arguments::TextsOf(Napi::Value value) { return ElementsOf(value, "strings", TextOf); }
+
+std::string Arguments::TextOf(Napi::Value value) { return value.As<Napi::String>().Utf8Value(); }
+
+}  // namespace llm_datadist_node

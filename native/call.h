@@ -1,0 +1,75 @@
+// One call in flight: its arguments, what came of it, and the promise that waits for it.
+
+#ifndef LLM_DATADIST_NODE_CALL_H_
+#define LLM_DATADIST_NODE_CALL_H_
+
+#include <napi.h>
+
+#include <exception>
+#include <memory>
+#include <utility>
+
+#include "completions.h"
+#include "environment.h"
+#include "executor.h"
+#include "failure.h"
+#include "instance.h"
+#include "results.h"
+
+namespace llm_datadist_node {
+
+// `Work` is called on a thread of the executor as `Outcome work(Instance&, Result&)`; there is a ToValue for `Result`.
+template <typename Result, typename Work>
+class Call final : public Task, public Completion {
+ public:
+  Call(Environment* environment, std::shared_ptr<Instance> instance, const CallInfo& info, Work work, Napi::Env env)
+      : environment_(environment),
+        completions_(environment->completions()),
+        instance_(std::move(instance)),
+        info_(info),
+        work_(std::move(work)),
+        deferred_(env) {}
+
+  Napi::Promise promise() const { return deferred_.Promise(); }
+
+  void Fail(Outcome outcome) { outcome_ = std::move(outcome); }
+
+  void Run() override {
+    try {
+      outcome_ = work_(*instance_, result_);
+    } catch (const std::exception& exception) {
+      // Of this package's own code, such as a lack of memory for a copy: the bridge lets none of the library's through.
+      outcome_ = Outcome::Failure(kFailed, exception.what());
+    }
+  }
+
+  void Done(std::unique_ptr<Task> self) override {
+    self.release();
+    completions_->Push(std::unique_ptr<Completion>(this));
+  }
+
+  void Settle(Napi::Env env) override {
+    if (outcome_.status == kSuccess) {
+      deferred_.Resolve(ToValue(env, result_));
+    } else {
+      deferred_.Reject(
+          ToException(env, environment_->exception_class(), info_, outcome_, StatusesOf(result_)));
+    }
+  }
+
+ private:
+  // Nothing is settled when it has ended.
+  Environment* const environment_;
+  // Beyond the end of the environment, where the call may come to its end.
+  const std::shared_ptr<Completions> completions_;
+  const std::shared_ptr<Instance> instance_;
+  const CallInfo info_;
+  Work work_;
+  const Napi::Promise::Deferred deferred_;
+  Outcome outcome_;
+  Result result_{};
+};
+
+}  // namespace llm_datadist_node
+
+#endif  // LLM_DATADIST_NODE_CALL_H_

@@ -1,0 +1,275 @@
+#include "data_dist.h"
+
+#include "addon.h"
+#include "arguments.h"
+#include "inputs.h"
+
+namespace llm_datadist_node {
+namespace {
+
+constexpr LaneId kControl{LaneKind::kControl};
+constexpr LaneId kPush{LaneKind::kPush};
+
+// The library starts so many threads in the call, one for each cluster but no more.
+constexpr size_t kThreadsOfLink = 16;
+
+LaneId PullLane(const LlmCacheIndex& src) { return {LaneKind::kPull, src.cluster_id}; }
+
+CallInfo AboutTransfer(const char* operation, const LlmCacheIndex& peer) {
+  return {operation, peer.cluster_id, peer.cache_id};
+}
+
+Outcome RefuseText(const char* what, const std::string& text) {
+  return Outcome::Failure(kParamInvalid, std::string(what) + " \"" + text.c_str() +
+                                             "\" holds a NUL character, where the library would end it");
+}
+
+}  // namespace
+
+DataDist::DataDist(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<DataDist>(info), environment_(Addon::EnvironmentOf(info.Env())) {
+  const Vendor* vendor = Addon::VendorOf(info.Env());
+  if (vendor == nullptr) throw Napi::Error::New(info.Env(), "openLibrary() has not succeeded in this process");
+  Arguments arguments(info);
+  const uint64_t cluster_id = arguments.Uint64();
+  const int32_t role = arguments.Int32();
+  const bool allow_multiple = arguments.Boolean();
+  const uint32_t threads = arguments.Uint32();
+  instance_ = std::make_shared<Instance>(*vendor->bridge, cluster_id, role, allow_multiple);
+  executor_ = std::make_shared<Executor>(threads == 0 ? 1 : threads);
+  environment_->Add(instance_, executor_);
+}
+
+DataDist::~DataDist() {
+  if (instance_ == nullptr || environment_->is_closed()) return;
+  // What is initialised ends with the environment; nothing is in flight, for that keeps the handle alive.
+  if (instance_->is_initialized()) return;
+  executor_->Stop(std::chrono::steady_clock::now());
+  environment_->Remove(instance_);
+}
+
+Napi::Value DataDist::Initialize(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const OptionsInput input(arguments);
+  const int32_t device = arguments.Int32();
+  return Submit(kControl, {"init", {}, {}}, [input, device](Instance& instance, Nothing&) {
+    const std::string* key = input.Unreadable();
+    return key == nullptr ? instance.Initialize(input.options, device) : RefuseText("the option", *key);
+  });
+}
+
+Napi::Value DataDist::FinalizeInstance(const Napi::CallbackInfo&) {
+  return Submit(kControl, {"finalize", {}, {}}, [](Instance& instance, Nothing&) { return instance.Finalize(); });
+}
+
+Napi::Value DataDist::SetRole(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const int32_t role = arguments.Int32();
+  const OptionsInput input(arguments);
+  return Submit(kControl, {"switchRole", {}, {}}, [role, input](Instance& instance, Nothing&) {
+    const std::string* key = input.Unreadable();
+    return key == nullptr ? instance.SetRole(role, input.options) : RefuseText("the option", *key);
+  });
+}
+
+Napi::Value DataDist::LinkLlmClusters(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const ClustersInput input(arguments);
+  const int32_t timeout_ms = arguments.Int32();
+  return Submit<ClusterResults>(kControl, {"linkClusters", {}, {}}, [=](Instance& instance, ClusterResults& results) {
+    if (const std::string* ip = input.Unreadable()) return RefuseText("the address", *ip);
+    std::vector<LlmAddress> addresses;
+    std::vector<LlmCluster> clusters;
+    const LlmClusters view = input.View(&addresses, &clusters);
+    std::vector<uint32_t> statuses(view.size);
+    size_t count = 0;
+    const Outcome outcome = instance.CallAlone(
+        "linkClusters", kThreadsOfLink, [&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+          return bridge.link(object, view, timeout_ms, statuses.data(), &count, error);
+        });
+    results.statuses = input.WithIds(statuses, count);
+    return outcome;
+  });
+}
+
+Napi::Value DataDist::UnlinkLlmClusters(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const ClustersInput input(arguments);
+  const int32_t timeout_ms = arguments.Int32();
+  const bool force = arguments.Boolean();
+  return Submit<ClusterResults>(kControl, {"unlinkClusters", {}, {}}, [=](Instance& instance, ClusterResults& results) {
+    if (const std::string* ip = input.Unreadable()) return RefuseText("the address", *ip);
+    std::vector<LlmAddress> addresses;
+    std::vector<LlmCluster> clusters;
+    const LlmClusters view = input.View(&addresses, &clusters);
+    std::vector<uint32_t> statuses(view.size);
+    size_t count = 0;
+    const Outcome outcome = instance.CallAlone(
+        "unlinkClusters", kThreadsOfLink, [&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+          return bridge.unlink(object, view, timeout_ms, force, statuses.data(), &count, error);
+        });
+    results.statuses = input.WithIds(statuses, count);
+    return outcome;
+  });
+}
+
+Napi::Value DataDist::AllocateCache(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const DescInput desc(arguments);
+  return Submit<AllocatedCache>(kControl, {"allocateCache", {}, {}}, [desc](Instance& instance, AllocatedCache& cache) {
+    cache.tensor_addrs.resize(desc.num_tensors);
+    size_t count = 0;
+    const Outcome outcome = instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+      const LlmCacheDesc view = desc.View();
+      return bridge.allocate_cache(object, &view, &cache.cache_id, cache.tensor_addrs.data(), &count, error);
+    });
+    cache.tensor_addrs.resize(count);
+    return outcome;
+  });
+}
+
+Napi::Value DataDist::DeallocateCache(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const int64_t cache_id = arguments.Int64();
+  return Submit(kControl, {"deallocateCache", {}, cache_id}, [cache_id](Instance& instance, Nothing&) {
+    return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+      return bridge.deallocate_cache(object, cache_id, error);
+    });
+  });
+}
+
+Napi::Value DataDist::CopyKvCache(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const CacheInput src(arguments);
+  const CacheInput dst(arguments);
+  const uint32_t src_batch_index = arguments.Uint32();
+  const uint32_t dst_batch_index = arguments.Uint32();
+  const uint64_t offset = arguments.Uint64();
+  const int64_t size = arguments.Int64();
+  return Submit(kControl, {"copyCache", {}, dst.cache_id}, [=](Instance& instance, Nothing&) {
+    return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+      const LlmCache from = src.View();
+      const LlmCache to = dst.View();
+      return bridge.copy_cache(object, &from, &to, src_batch_index, dst_batch_index, offset, size, error);
+    });
+  });
+}
+
+Napi::Value DataDist::CopyKvBlocks(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const CacheInput src(arguments);
+  const CacheInput dst(arguments);
+  const std::vector<uint64_t> src_blocks = arguments.Uint64s();
+  const std::vector<std::vector<uint64_t>> dst_blocks_list = arguments.Uint64Lists();
+  return Submit(kControl, {"copyBlocks", {}, dst.cache_id}, [=](Instance& instance, Nothing&) {
+    return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+      const LlmCache from = src.View();
+      const LlmCache to = dst.View();
+      std::vector<LlmNumbers> lists;
+      lists.reserve(dst_blocks_list.size());
+      for (const auto& list : dst_blocks_list) lists.push_back(View(list));
+      return bridge.copy_blocks(object, &from, &to, View(src_blocks), lists.data(), lists.size(), error);
+    });
+  });
+}
+
+Napi::Value DataDist::RegisterKvCache(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const DescInput desc(arguments);
+  const std::vector<uint64_t> addrs = arguments.Uint64s();
+  return Submit<CacheId>(kControl, {"registerCache", {}, {}}, [desc, addrs](Instance& instance, CacheId& cache_id) {
+    return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+      const LlmCacheDesc view = desc.View();
+      return bridge.register_cache(object, &view, View(addrs), &cache_id.value, error);
+    });
+  });
+}
+
+Napi::Value DataDist::UnregisterKvCache(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const int64_t cache_id = arguments.Int64();
+  return Submit(kControl, {"unregisterCache", {}, cache_id}, [cache_id](Instance& instance, Nothing&) {
+    return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+      return bridge.unregister_cache(object, cache_id, error);
+    });
+  });
+}
+
+Napi::Value DataDist::PullKvCache(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const LlmCacheIndex src = arguments.CacheIndex();
+  const int64_t dst_cache_id = arguments.Int64();
+  const uint32_t batch_index = arguments.Uint32();
+  const int64_t size = arguments.Int64();
+  const LlmExtParam ext = arguments.ExtParam();
+  return Submit(PullLane(src), AboutTransfer("pullCache", src), [=](Instance& instance, Nothing&) {
+    return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+      return bridge.pull_cache(object, &src, dst_cache_id, batch_index, size, &ext, error);
+    });
+  });
+}
+
+Napi::Value DataDist::PullKvBlocks(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const LlmCacheIndex src = arguments.CacheIndex();
+  const int64_t dst_cache_id = arguments.Int64();
+  auto src_blocks = arguments.Uint64s();
+  auto dst_blocks = arguments.Uint64s();
+  const LlmExtParam ext = arguments.ExtParam();
+  return Submit(PullLane(src), AboutTransfer("pullBlocks", src),
+                [=, src_blocks = std::move(src_blocks), dst_blocks = std::move(dst_blocks)](Instance& instance,
+                                                                                            Nothing&) {
+                  return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+                    return bridge.pull_blocks(object, &src, dst_cache_id, View(src_blocks), View(dst_blocks), &ext,
+                                              error);
+                  });
+                });
+}
+
+Napi::Value DataDist::PushKvCache(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const CacheInput src(arguments);
+  const LlmCacheIndex dst = arguments.CacheIndex();
+  const uint32_t src_batch_index = arguments.Uint32();
+  const int64_t size = arguments.Int64();
+  const LlmExtParam ext = arguments.ExtParam();
+  return Submit(kPush, AboutTransfer("pushCache", dst), [=](Instance& instance, Nothing&) {
+    return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+      const LlmCache from = src.View();
+      return bridge.push_cache(object, &from, &dst, src_batch_index, size, &ext, error);
+    });
+  });
+}
+
+Napi::Value DataDist::PushKvBlocks(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const CacheInput src(arguments);
+  const LlmCacheIndex dst = arguments.CacheIndex();
+  auto src_blocks = arguments.Uint64s();
+  auto dst_blocks = arguments.Uint64s();
+  const LlmExtParam ext = arguments.ExtParam();
+  return Submit(kPush, AboutTransfer("pushBlocks", dst),
+                [=, src_blocks = std::move(src_blocks), dst_blocks = std::move(dst_blocks)](Instance& instance,
+                                                                                            Nothing&) {
+                  return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+                    const LlmCache from = src.View();
+                    return bridge.push_blocks(object, &from, &dst, View(src_blocks), View(dst_blocks), &ext, error);
+                  });
+                });
+}
+
+void DataDist::Abandon(const Napi::CallbackInfo&) {
+  if (lost_) return;
+  lost_ = true;
+  instance_->GiveUp();
+  // Those that wait have been told by TypeScript; their promises stay as they are.
+  const size_t waiting = executor_->Cancel().size();
+  const size_t running = executor_->Abandon(kControl) ? 1 : 0;
+  environment_->completions()->Forget(waiting + running);
+}
+
+Napi::Value DataDist::ElapsedMs(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), instance_->ElapsedMs());
+}
+
+}  // namespace llm_datadist_node

@@ -1,0 +1,82 @@
+// The class that JavaScript sees: LlmDataDist method by method, each returning a promise.
+
+#ifndef LLM_DATADIST_NODE_DATA_DIST_H_
+#define LLM_DATADIST_NODE_DATA_DIST_H_
+
+#include <napi.h>
+
+#include <memory>
+
+#include "call.h"
+#include "environment.h"
+#include "executor.h"
+#include "instance.h"
+
+namespace llm_datadist_node {
+
+class DataDist final : public Napi::ObjectWrap<DataDist> {
+ public:
+  static Napi::Function Define(Napi::Env env);
+
+  // (clusterId: bigint, role: number, allowMultipleInstances: boolean, threads: number)
+  explicit DataDist(const Napi::CallbackInfo& info);
+  ~DataDist() override;
+
+ private:
+  Napi::Value Initialize(const Napi::CallbackInfo& info);
+  Napi::Value FinalizeInstance(const Napi::CallbackInfo& info);
+  Napi::Value SetRole(const Napi::CallbackInfo& info);
+  Napi::Value LinkLlmClusters(const Napi::CallbackInfo& info);
+  Napi::Value UnlinkLlmClusters(const Napi::CallbackInfo& info);
+
+  Napi::Value AllocateCache(const Napi::CallbackInfo& info);
+  Napi::Value DeallocateCache(const Napi::CallbackInfo& info);
+  Napi::Value CopyKvCache(const Napi::CallbackInfo& info);
+  Napi::Value CopyKvBlocks(const Napi::CallbackInfo& info);
+  Napi::Value RegisterKvCache(const Napi::CallbackInfo& info);
+  Napi::Value UnregisterKvCache(const Napi::CallbackInfo& info);
+
+  Napi::Value PullKvCache(const Napi::CallbackInfo& info);
+  Napi::Value PullKvBlocks(const Napi::CallbackInfo& info);
+  Napi::Value PushKvCache(const Napi::CallbackInfo& info);
+  Napi::Value PushKvBlocks(const Napi::CallbackInfo& info);
+
+  Napi::Value Malloc(const Napi::CallbackInfo& info);
+  Napi::Value Free(const Napi::CallbackInfo& info);
+  Napi::Value Write(const Napi::CallbackInfo& info);
+  Napi::Value Read(const Napi::CallbackInfo& info);
+  Napi::Value Copy(const Napi::CallbackInfo& info);
+
+  void Abandon(const Napi::CallbackInfo& info);
+  Napi::Value ElapsedMs(const Napi::CallbackInfo& info);
+
+  // Queues `work` and returns the promise of its result.
+  template <typename Result = Nothing, typename Work>
+  Napi::Value Submit(LaneId lane, const CallInfo& about, Work work) {
+    auto call = std::make_unique<Call<Result, Work>>(environment_.get(), instance_, about, std::move(work), Env());
+    const Napi::Promise promise = call->promise();
+    if (environment_->is_closed() || lost_) {
+      call->Fail(lost_ ? Outcome::Fatal("a call of this instance never came back from the library")
+                       : Outcome::Failure(kFailed, "the process or worker is exiting"));
+      call->Settle(Env());
+      return promise;
+    }
+    environment_->completions()->Expect(1);
+    if (auto refused = executor_->Submit(lane, std::move(call))) {
+      environment_->completions()->Forget(1);
+      auto& back = static_cast<Call<Result, Work>&>(*refused);
+      back.Fail(Outcome::Failure(kFailed, "the process cannot start a thread for the call"));
+      back.Settle(Env());
+    }
+    return promise;
+  }
+
+  const std::shared_ptr<Environment> environment_;
+  std::shared_ptr<Instance> instance_;
+  std::shared_ptr<Executor> executor_;
+  bool lost_ = false;
+};
+
+}  // namespace llm_datadist_node
+
+#endif  // LLM_DATADIST_NODE_DATA_DIST_H_

@@ -1,0 +1,92 @@
+// The memory functions of DataDist, and the definition of the class.
+
+#include "arguments.h"
+#include "data_dist.h"
+
+namespace llm_datadist_node {
+namespace {
+
+constexpr LaneId kMemory{LaneKind::kMemory};
+
+}  // namespace
+
+Napi::Value DataDist::Malloc(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const uint64_t size = arguments.Uint64();
+  const bool on_host = arguments.Boolean();
+  return Submit<Address>(kMemory, {"allocateMemory", {}, {}}, [=](Instance& instance, Address& address) {
+    return instance.CallMemory(
+        [&](Allocations& allocations) { return allocations.Allocate(size, on_host, &address.value); });
+  });
+}
+
+Napi::Value DataDist::Free(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const uint64_t address = arguments.Uint64();
+  return Submit(kMemory, {"free", {}, {}}, [=](Instance& instance, Nothing&) {
+    return instance.CallMemory([&](Allocations& allocations) { return allocations.Free(address); });
+  });
+}
+
+Napi::Value DataDist::Write(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const uint64_t address = arguments.Uint64();
+  // A copy: JavaScript may shrink or give away the buffer while the call runs.
+  auto data = arguments.Bytes();
+  return Submit(kMemory, {"write", {}, {}}, [address, data = std::move(data)](Instance& instance, Nothing&) {
+    return instance.CallMemory(
+        [&](Allocations& allocations) { return allocations.Write(address, data.data(), data.size()); });
+  });
+}
+
+Napi::Value DataDist::Read(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const uint64_t address = arguments.Uint64();
+  const uint32_t size = arguments.Uint32();
+  return Submit<Bytes>(kMemory, {"read", {}, {}}, [=](Instance& instance, Bytes& bytes) {
+    bytes.value.resize(size);
+    return instance.CallMemory(
+        [&](Allocations& allocations) { return allocations.Read(address, bytes.value.data(), bytes.value.size()); });
+  });
+}
+
+Napi::Value DataDist::Copy(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const uint64_t destination = arguments.Uint64();
+  const uint64_t source = arguments.Uint64();
+  const uint64_t size = arguments.Uint64();
+  return Submit(kMemory, {"copyCache", {}, {}}, [=](Instance& instance, Nothing&) {
+    return instance.CallMemory(
+        [&](Allocations& allocations) { return allocations.Copy(destination, source, size); });
+  });
+}
+
+Napi::Function DataDist::Define(Napi::Env env) {
+  return DefineClass(env, "DataDist",
+                     {
+                         InstanceMethod<&DataDist::Initialize>("initialize"),
+                         InstanceMethod<&DataDist::FinalizeInstance>("finalize"),
+                         InstanceMethod<&DataDist::SetRole>("setRole"),
+                         InstanceMethod<&DataDist::LinkLlmClusters>("linkLlmClusters"),
+                         InstanceMethod<&DataDist::UnlinkLlmClusters>("unlinkLlmClusters"),
+                         InstanceMethod<&DataDist::AllocateCache>("allocateCache"),
+                         InstanceMethod<&DataDist::DeallocateCache>("deallocateCache"),
+                         InstanceMethod<&DataDist::CopyKvCache>("copyKvCache"),
+                         InstanceMethod<&DataDist::CopyKvBlocks>("copyKvBlocks"),
+                         InstanceMethod<&DataDist::RegisterKvCache>("registerKvCache"),
+                         InstanceMethod<&DataDist::UnregisterKvCache>("unregisterKvCache"),
+                         InstanceMethod<&DataDist::PullKvCache>("pullKvCache"),
+                         InstanceMethod<&DataDist::PullKvBlocks>("pullKvBlocks"),
+                         InstanceMethod<&DataDist::PushKvCache>("pushKvCache"),
+                         InstanceMethod<&DataDist::PushKvBlocks>("pushKvBlocks"),
+                         InstanceMethod<&DataDist::Malloc>("malloc"),
+                         InstanceMethod<&DataDist::Free>("free"),
+                         InstanceMethod<&DataDist::Write>("write"),
+                         InstanceMethod<&DataDist::Read>("read"),
+                         InstanceMethod<&DataDist::Copy>("copy"),
+                         InstanceMethod<&DataDist::Abandon>("abandon"),
+                         InstanceMethod<&DataDist::ElapsedMs>("elapsedMs"),
+                     });
+}
+
+}  // namespace llm_datadist_node

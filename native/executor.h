@@ -1,0 +1,106 @@
+// Threads of our own for the calls of one instance: they block, for seconds when a peer is gone, so they belong neither
+// on the JavaScript thread nor on libuv's four, which serve fs and dns.
+
+#ifndef LLM_DATADIST_NODE_EXECUTOR_H_
+#define LLM_DATADIST_NODE_EXECUTOR_H_
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+namespace llm_datadist_node {
+
+using Deadline = std::chrono::steady_clock::time_point;
+
+class Task {
+ public:
+  virtual ~Task() = default;
+  // On a thread of the executor. Must not throw.
+  virtual void Run() = 0;
+  // Hands the task on when it has run; called without a lock, and not at all for one that was given up meanwhile.
+  virtual void Done(std::unique_ptr<Task> self) = 0;
+
+ private:
+  friend class Executor;
+  // The next one of its lane: a queue that costs no allocation.
+  std::unique_ptr<Task> next_;
+  bool abandoned_ = false;
+};
+
+// Calls of a lane run one after the other, in the order of their submission. Lanes follow the library's locks: what it
+// would serialise anyway shares one, since more threads would only wait for each other.
+enum class LaneKind : uint8_t { kControl, kMemory, kPush, kPull };
+struct LaneId {
+  LaneKind kind;
+  // Of kPull: there is one per link.
+  uint64_t peer = 0;
+
+  bool operator<(const LaneId& other) const {
+    return kind != other.kind ? kind < other.kind : peer < other.peer;
+  }
+};
+
+class Executor : public std::enable_shared_from_this<Executor> {
+ public:
+  explicit Executor(size_t max_threads) : max_threads_(max_threads) {}
+
+  // Gives the task back when there is no thread and none can be started.
+  std::unique_ptr<Task> Submit(LaneId lane, std::unique_ptr<Task> task);
+
+  // Takes back what has not started.
+  std::vector<std::unique_ptr<Task>> Cancel();
+
+  // Gives up the task that runs on a lane: its thread is not waited for any more, and another may take its place.
+  // True when there was one.
+  bool Abandon(LaneId lane);
+
+  // Whether nothing runs and nothing waits, at the latest when the deadline has passed.
+  bool WaitIdle(Deadline deadline);
+
+  // Lets the threads end. Whether all of them, but the abandoned ones, have ended by the deadline.
+  bool Stop(Deadline deadline);
+
+ private:
+  struct Lane {
+    std::unique_ptr<Task> first_waiting;
+    Task* last_waiting = nullptr;
+    Task* running = nullptr;
+
+    bool IsEmpty() const { return first_waiting == nullptr && running == nullptr; }
+    void Push(std::unique_ptr<Task> task);
+    std::unique_ptr<Task> Pop();
+  };
+  using Lanes = std::map<LaneId, Lane>;
+
+  // A thread keeps the executor alive: an abandoned one may outlive everything else.
+  static void ThreadMain(std::shared_ptr<Executor> executor) { executor->Work(); }
+  void Work();
+  // True when the thread was given up meanwhile and has to end.
+  bool RunNext(std::unique_lock<std::mutex>& lock);
+  bool StartThread();
+  // When the task that ran on the lane does so no longer.
+  void Release(Lanes::iterator lane);
+
+  const size_t max_threads_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::condition_variable changed_;
+  Lanes lanes_;
+  // Lanes with work and without a thread, first come first served.
+  std::deque<Lanes::iterator> ready_;
+  size_t threads_ = 0;
+  // Threads that wait and have not been told to wake, and the tellings that have not been heard.
+  size_t idle_ = 0;
+  size_t wakeups_ = 0;
+  bool stopped_ = false;
+};
+
+}  // namespace llm_datadist_node
+
+#endif  // LLM_DATADIST_NODE_EXECUTOR_H_

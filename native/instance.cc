@@ -1,0 +1,143 @@
+#include "instance.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "abi/acl.h"
+#include "library_lock.h"
+
+namespace llm_datadist_node {
+namespace {
+
+constexpr char kListenOption[] = "llm.ListenIpInfo";
+
+int64_t NowNs() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+}
+
+bool Listens(const std::vector<Option>& options) {
+  return std::any_of(options.begin(), options.end(), [](const Option& option) { return option.key == kListenOption; });
+}
+
+// What the library starts in a call, with some to spare; it hangs or aborts when it cannot.
+constexpr size_t kThreadsOfInitialize = 50;
+constexpr size_t kThreadsOfSetRole = 20;
+
+// Points into `options`.
+std::vector<LlmOption> ToTable(const std::vector<Option>& options) {
+  std::vector<LlmOption> table;
+  table.reserve(options.size());
+  for (const Option& option : options) {
+    table.push_back({{option.key.data(), option.key.size()}, {option.value.data(), option.value.size()}});
+  }
+  return table;
+}
+
+}  // namespace
+
+Outcome Instance::Initialize(const std::vector<Option>& options, int32_t device) {
+  const Turn turn(this, "init");
+  if (!turn.refusal.empty()) return Outcome::Fatal(turn.refusal);
+  LibraryLock& library = LibraryLock::Get();
+  if (!allow_multiple_ && !initialized_) {
+    const std::string problem = library.RefuseSecond(this);
+    if (!problem.empty()) return Outcome::Failure(kFailed, problem);
+  }
+  if (!initialized_ && !CanStartThreads(kThreadsOfInitialize)) return TooFewThreads(kThreadsOfInitialize);
+  const int32_t status = bridge_.acl_init();
+  if (status != 0 && status != kAclRepeatInitialize) return RuntimeFailure(status, "aclInit");
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    // A second Initialize of a live object is for the library to answer; one that has ended, or failed, stays behind.
+    if (used_ && !initialized_) object_ = nullptr;
+    used_ = true;
+  }
+  const std::vector<LlmOption> table = ToTable(options);
+  const Outcome outcome = Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+    return bridge.initialize(object, {table.data(), table.size()}, error);
+  });
+  if (outcome.status != kSuccess || initialized_) return outcome;
+  listening_ = Listens(options);
+  device_ = device;
+  initialized_ = true;
+  library.Add(this, cluster_id_);
+  return outcome;
+}
+
+Outcome Instance::Finalize() {
+  const Turn turn(this, "finalize");
+  if (!turn.refusal.empty()) return Outcome::Fatal(turn.refusal);
+  if (!initialized_) return {};
+  if (listening_) {
+    // A peer that links while Finalize runs would crash it. With links the library refuses this, and nobody can link
+    // who is not linked already.
+    Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+      return bridge.set_role(object, role_, {nullptr, 0}, error);
+    });
+    listening_ = false;
+  }
+  const Outcome outcome = Call([](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+    bridge.finalize(object, error);
+    return error->thrown ? kFailed : kSuccess;
+  });
+  initialized_ = false;
+  LibraryLock::Get().Remove(this);
+  return outcome;
+}
+
+Outcome Instance::SetRole(int32_t role, const std::vector<Option>& options) {
+  const std::vector<LlmOption> table = ToTable(options);
+  return CallAlone("switchRole", kThreadsOfSetRole, [&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+    const uint32_t status = bridge.set_role(object, role, {table.data(), table.size()}, error);
+    if (status == kSuccess) {
+      role_ = role;
+      listening_ = Listens(options);
+    }
+    return status;
+  });
+}
+
+Outcome Instance::TooFewThreads(size_t count) {
+  return Outcome::Failure(kFailed, "the process cannot start the " + std::to_string(count) +
+                                       " threads that the library starts in this call: raise the limit of processes "
+                                       "(ulimit -u) or of the container's pids");
+}
+
+void Instance::GiveUp() { LibraryLock::Get().GiveUp(this); }
+
+double Instance::ElapsedMs() const {
+  const int64_t entered = entered_ns_;
+  return entered == 0 ? 0 : static_cast<double>(NowNs() - entered) / 1e6;
+}
+
+Instance::Turn::Turn(Instance* instance, const char* operation) : instance_(instance) {
+  if (LibraryLock::Get().Acquire(instance, operation, &refusal)) instance->entered_ns_ = NowNs();
+}
+
+Instance::Turn::~Turn() {
+  if (!refusal.empty()) return;
+  instance_->entered_ns_ = 0;
+  LibraryLock::Get().Release(instance_);
+}
+
+LlmObject* Instance::Object(LlmError* error) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (object_ == nullptr) object_ = bridge_.create(cluster_id_, role_, error);
+  return object_;
+}
+
+Outcome Instance::ToOutcome(uint32_t status, const LlmError& error) const {
+  if (status == kSuccess) return {};
+  const char* detail = bridge_.recent_error();
+  return {status, error.text, detail == nullptr ? "" : detail, false};
+}
+
+Outcome Instance::RuntimeFailure(int32_t status, const char* function) const {
+  LlmError error{};
+  Outcome outcome = ToOutcome(static_cast<uint32_t>(status), error);
+  outcome.message = std::string(function) + " of the Ascend runtime failed";
+  return outcome;
+}
+
+}  // namespace llm_datadist_node

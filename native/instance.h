@@ -1,0 +1,118 @@
+// One LlmDataDist of the vendor's, through all its lives, on the threads that call it.
+//
+// What the library does not survive is kept from it here: an object is never deleted and never initialised again, so
+// every Initialize gets one of its own and those before it stay until the process ends; Initialize, Finalize, Link and
+// Unlink have the lock of the process; a listener is closed before Finalize; no exception leaves a call.
+
+#ifndef LLM_DATADIST_NODE_INSTANCE_H_
+#define LLM_DATADIST_NODE_INSTANCE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "allocations.h"
+#include "bridge/bridge.h"
+#include "outcome.h"
+#include "thread_headroom.h"
+
+namespace llm_datadist_node {
+
+struct Option {
+  std::string key;
+  std::string value;
+};
+
+class Instance {
+ public:
+  Instance(const LlmBridge& bridge, uint64_t cluster_id, int32_t role, bool allow_multiple)
+      : allocations(bridge), bridge_(bridge), cluster_id_(cluster_id), allow_multiple_(allow_multiple), role_(role) {}
+
+  uint64_t cluster_id() const { return cluster_id_; }
+  bool is_initialized() const { return initialized_; }
+
+  // `device` is what the memory functions use, -1 for none.
+  Outcome Initialize(const std::vector<Option>& options, int32_t device);
+  Outcome Finalize();
+  Outcome SetRole(int32_t role, const std::vector<Option>& options);
+
+  // Any other call: `work(bridge, object, error)` returns the library's status.
+  template <typename Work>
+  Outcome Call(const Work& work) {
+    LlmError error{};
+    LlmObject* object = Object(&error);
+    if (object == nullptr) return ToOutcome(kFailed, error);
+    const uint32_t status = work(bridge_, object, &error);
+    return ToOutcome(status, error);
+  }
+
+  // As above, with the lock of the process, for a call in which the library starts so many threads.
+  template <typename Work>
+  Outcome CallAlone(const char* operation, size_t threads, const Work& work) {
+    const Turn turn(this, operation);
+    if (!turn.refusal.empty()) return Outcome::Fatal(turn.refusal);
+    return CanStartThreads(threads) ? Call(work) : TooFewThreads(threads);
+  }
+
+  // A call of the memory functions; `work(allocations)` returns an outcome.
+  template <typename Work>
+  Outcome CallMemory(const Work& work) {
+    // Every time: the library leaves a context of its own on the threads that call it.
+    const int32_t device = device_;
+    if (device >= 0) {
+      const int32_t status = bridge_.set_device(device);
+      if (status != 0) return RuntimeFailure(status, "aclrtSetDevice");
+    }
+    return work(allocations);
+  }
+
+  // The instance was given up while a call of it did not return.
+  void GiveUp();
+
+  // How long the present call with the lock of the process has been inside the library, in milliseconds; 0 when there is
+  // none, or when it waits for another instance.
+  double ElapsedMs() const;
+
+  Allocations allocations;
+
+ private:
+  // The lock of the process, and the clock of the call that has it.
+  class Turn {
+   public:
+    Turn(Instance* instance, const char* operation);
+    ~Turn();
+    // Why the turn never comes.
+    std::string refusal;
+
+   private:
+    Instance* const instance_;
+  };
+
+  // Made when it is first needed; null with the reason when it cannot be.
+  LlmObject* Object(LlmError* error);
+  Outcome ToOutcome(uint32_t status, const LlmError& error) const;
+  Outcome RuntimeFailure(int32_t status, const char* function) const;
+  static Outcome TooFewThreads(size_t count);
+
+  const LlmBridge& bridge_;
+  const uint64_t cluster_id_;
+  const bool allow_multiple_;
+
+  std::mutex mutex_;
+  LlmObject* object_ = nullptr;
+  // Whether the object has seen an Initialize, successful or not.
+  bool used_ = false;
+  int32_t role_;
+  bool listening_ = false;
+
+  std::atomic<bool> initialized_{false};
+  std::atomic<int32_t> device_{-1};
+  // Of the steady clock, 0 for none.
+  std::atomic<int64_t> entered_ns_{0};
+};
+
+}  // namespace llm_datadist_node
+
+#endif  // LLM_DATADIST_NODE_INSTANCE_H_

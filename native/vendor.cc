@@ -1,0 +1,91 @@
+#include "vendor.h"
+
+#include <dlfcn.h>
+#include <link.h>
+
+#include <cstdlib>
+#include <mutex>
+
+namespace llm_datadist_node {
+namespace {
+
+std::string LoaderError() {
+  const char* text = dlerror();
+  return text == nullptr ? "the loader gives no reason" : text;
+}
+
+std::string PathOf(void* handle, const std::string& name) {
+  link_map* map = nullptr;
+  if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0 || map->l_name[0] == '\0') return name;
+  return map->l_name;
+}
+
+void* Open(const std::string& path, int flags, std::vector<Attempt>* attempts) {
+  void* handle = dlopen(path.c_str(), flags);
+  if (handle == nullptr) attempts->push_back({path, LoaderError()});
+  return handle;
+}
+
+// The library has a weak reference into what the runtime brings along: it must find the runtime loaded.
+void* OpenRuntime(const std::vector<std::string>& paths, std::string* opened, std::vector<Attempt>* attempts) {
+  for (const std::string& path : paths) {
+    void* handle = Open(path, RTLD_NOW | RTLD_GLOBAL, attempts);
+    if (handle == nullptr) continue;
+    *opened = PathOf(handle, path);
+    return handle;
+  }
+  return nullptr;
+}
+
+// Binds to what was opened before it; what the library lacks shows here, as an undefined symbol.
+const LlmBridge* OpenBridge(const std::string& path, std::vector<Attempt>* attempts) {
+  void* handle = Open(path, RTLD_NOW | RTLD_LOCAL, attempts);
+  if (handle == nullptr) return nullptr;
+  const auto entry = reinterpret_cast<LlmBridgeEntry>(dlsym(handle, LLM_BRIDGE_ENTRY));
+  if (entry == nullptr) {
+    attempts->push_back({path, LoaderError()});
+  } else if (const LlmBridge* table = entry(); table->version != LLM_BRIDGE_TABLE_VERSION) {
+    attempts->push_back({path, "has version " + std::to_string(table->version) + " of the table, version " +
+                                   std::to_string(LLM_BRIDGE_TABLE_VERSION) + " is needed: build it anew"});
+  } else {
+    return table;
+  }
+  dlclose(handle);
+  return nullptr;
+}
+
+Vendor* OpenFrom(const Place& place, const std::string& bridge_path, std::vector<Attempt>* attempts) {
+  std::string runtime_path;
+  void* runtime = OpenRuntime(place.runtimes, &runtime_path, attempts);
+  if (runtime == nullptr) return nullptr;
+  void* library = Open(place.library, RTLD_NOW | RTLD_GLOBAL, attempts);
+  if (library != nullptr) {
+    if (const LlmBridge* bridge = OpenBridge(bridge_path, attempts)) {
+      return new Vendor{bridge, PathOf(library, place.library), runtime_path, bridge_path};
+    }
+    // Two libraries that export one class must never be in a process together: this one makes way for the next.
+    dlclose(library);
+  }
+  dlclose(runtime);
+  return nullptr;
+}
+
+}  // namespace
+
+const Vendor* OpenVendor(const std::vector<Place>& places, const std::string& bridge_path,
+                         std::vector<Attempt>* attempts) {
+  // Shared by the environments of all threads, and never destroyed: threads may outlive the main one.
+  static std::mutex& mutex = *new std::mutex;
+  static Vendor* opened = nullptr;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (opened != nullptr) return opened;
+  // As the vendor's Python package does before it loads the library.
+  setenv("AUTO_USE_UC_MEMORY", "0", /*overwrite=*/0);
+  for (const Place& place : places) {
+    opened = OpenFrom(place, bridge_path, attempts);
+    if (opened != nullptr) return opened;
+  }
+  return nullptr;
+}
+
+}  // namespace llm_datadist_node
