@@ -25,7 +25,7 @@ export type { LLMExceptionInfo, LLMExceptionJSON } from './exception';
 export { RULES as GUARD_RULES } from './guard/rule';
 export type { Rule as GuardRule } from './guard/rule';
 export { probeNative } from './backend/native';
-export type { BackendAttempt, NativeProbe } from './backend/native';
+export type { NativeProbe } from './backend/native';
 export { DEFAULT_CACHE_DESC, DEFAULT_EXT_PARAM, DEFAULT_LAYER_RANGE } from './backend/backend';
 export type {
   Backend,

@@ -18,9 +18,6 @@
 namespace llm_datadist_node {
 namespace {
 
-// How long the end of an environment may take when the library does not come back, in milliseconds.
-constexpr int64_t kCloseLimitMs = 5000;
-
 Napi::Value TextOrNull(Napi::Env env, const char* text) {
   return text == nullptr ? env.Null() : Napi::Value(Napi::String::New(env, text));
 }
@@ -43,7 +40,7 @@ Addon::Addon(Napi::Env env, Napi::Object exports) : env_(env), environment_(std:
   DefineAddon(exports, {InstanceValue("version", version, napi_enumerable),
                         InstanceValue("napiVersion", napi_version, napi_enumerable),
                         InstanceValue("DataDist", DataDist::Define(env), napi_enumerable),
-                        InstanceMethod<&Addon::SetExceptionClass>("setExceptionClass", napi_enumerable),
+                        InstanceMethod<&Addon::Configure>("configure", napi_enumerable),
                         InstanceMethod<&Addon::OpenLibrary>("openLibrary", napi_enumerable),
                         InstanceMethod<&Addon::Close>("close", napi_enumerable)});
   // After the thread-safe function, whose own hook then runs later than this one.
@@ -52,7 +49,10 @@ Addon::Addon(Napi::Env env, Napi::Object exports) : env_(env), environment_(std:
 
 Addon::~Addon() { napi_remove_env_cleanup_hook(env_, OnCleanUp, this); }
 
-void Addon::OnCleanUp(void* data) { static_cast<Addon*>(data)->environment_->Close(kCloseLimitMs); }
+void Addon::OnCleanUp(void* data) {
+  auto* const addon = static_cast<Addon*>(data);
+  addon->environment_->Close(addon->close_limit_ms_);
+}
 
 const std::shared_ptr<Environment>& Addon::EnvironmentOf(Napi::Env env) {
   return env.GetInstanceData<Addon>()->environment_;
@@ -60,8 +60,9 @@ const std::shared_ptr<Environment>& Addon::EnvironmentOf(Napi::Env env) {
 
 const Vendor* Addon::VendorOf(Napi::Env env) { return env.GetInstanceData<Addon>()->vendor_; }
 
-void Addon::SetExceptionClass(const Napi::CallbackInfo& info) {
+void Addon::Configure(const Napi::CallbackInfo& info) {
   if (!info[0].IsFunction()) throw Napi::TypeError::New(info.Env(), "the class of the exceptions is needed");
+  close_limit_ms_ = info[1].As<Napi::Number>().Uint32Value();
   environment_->set_exception_class(info[0].As<Napi::Function>());
 }
 

@@ -23,8 +23,8 @@ class Addon final : public Napi::Addon<Addon> {
   static const Vendor* VendorOf(Napi::Env env);
 
  private:
-  // (LLMException): once per environment, before any instance is made.
-  void SetExceptionClass(const Napi::CallbackInfo& info);
+  // (LLMException, closeLimitMs): once per environment, before any instance is made.
+  void Configure(const Napi::CallbackInfo& info);
   // (libraries: string[], runtimes: string[][], bridge: string): what was opened, and what was tried in vain before.
   Napi::Value OpenLibrary(const Napi::CallbackInfo& info);
   // (limitMs): the process exits, and no clean-up hook is going to run.
@@ -35,6 +35,8 @@ class Addon final : public Napi::Addon<Addon> {
   Napi::Env env_;
   std::shared_ptr<Environment> environment_;
   const Vendor* vendor_ = nullptr;
+  // How long the end of the environment may take when the library does not come back.
+  int64_t close_limit_ms_ = 5000;
 };
 
 }  // namespace llm_datadist_node

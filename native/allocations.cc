@@ -52,6 +52,7 @@ Outcome Allocations::Free(uint64_t address) {
 Outcome Allocations::Write(uint64_t address, const void* data, size_t size) {
   const Block* block = Find(address, size);
   if (block == nullptr) return Refuse(address, size);
+  if (size == 0) return {};
   const int32_t kind = block->on_host ? kAclHostToHost : kAclHostToDevice;
   return ToOutcome(bridge_.copy(ToPointer(address), data, size, kind), "aclrtMemcpy");
 }
@@ -59,6 +60,7 @@ Outcome Allocations::Write(uint64_t address, const void* data, size_t size) {
 Outcome Allocations::Read(uint64_t address, void* data, size_t size) {
   const Block* block = Find(address, size);
   if (block == nullptr) return Refuse(address, size);
+  if (size == 0) return {};
   const int32_t kind = block->on_host ? kAclHostToHost : kAclDeviceToHost;
   return ToOutcome(bridge_.copy(data, ToPointer(address), size, kind), "aclrtMemcpy");
 }
@@ -68,6 +70,7 @@ Outcome Allocations::Copy(uint64_t destination, uint64_t source, size_t size) {
   if (to == nullptr) return Refuse(destination, size);
   const Block* from = Find(source, size);
   if (from == nullptr) return Refuse(source, size);
+  if (size == 0) return {};
   const int32_t kind = from->on_host ? (to->on_host ? kAclHostToHost : kAclHostToDevice)
                                      : (to->on_host ? kAclDeviceToHost : kAclDeviceToDevice);
   return ToOutcome(bridge_.copy(ToPointer(destination), ToPointer(source), size, kind), "aclrtMemcpy");

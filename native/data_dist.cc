@@ -33,9 +33,11 @@ DataDist::DataDist(const Napi::CallbackInfo& info)
   Arguments arguments(info);
   const uint64_t cluster_id = arguments.Uint64();
   const int32_t role = arguments.Int32();
-  const bool allow_multiple = arguments.Boolean();
+  Policy policy{};
+  policy.allow_multiple = arguments.Boolean();
+  policy.reuse_failed = arguments.Boolean();
   const uint32_t threads = arguments.Uint32();
-  instance_ = std::make_shared<Instance>(*vendor->bridge, cluster_id, role, allow_multiple);
+  instance_ = std::make_shared<Instance>(*vendor->bridge, cluster_id, role, policy);
   executor_ = std::make_shared<Executor>(threads == 0 ? 1 : threads);
   environment_->Add(instance_, executor_);
 }

@@ -18,7 +18,7 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
  public:
   static Napi::Function Define(Napi::Env env);
 
-  // (clusterId: bigint, role: number, allowMultipleInstances: boolean, threads: number)
+  // (clusterId: bigint, role: number, allowMultipleInstances: boolean, reuseFailed: boolean, threads: number)
   explicit DataDist(const Napi::CallbackInfo& info);
   ~DataDist() override;
 

@@ -40,7 +40,7 @@ Outcome Instance::Initialize(const std::vector<Option>& options, int32_t device)
   const Turn turn(this, "init");
   if (!turn.refusal.empty()) return Outcome::Fatal(turn.refusal);
   LibraryLock& library = LibraryLock::Get();
-  if (!allow_multiple_ && !initialized_) {
+  if (!policy_.allow_multiple && !initialized_) {
     const std::string problem = library.RefuseSecond(this);
     if (!problem.empty()) return Outcome::Failure(kFailed, problem);
   }
@@ -50,14 +50,15 @@ Outcome Instance::Initialize(const std::vector<Option>& options, int32_t device)
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     // A second Initialize of a live object is for the library to answer; one that has ended, or failed, stays behind.
-    if (used_ && !initialized_) object_ = nullptr;
-    used_ = true;
+    if (finalized_ || (failed_ && !policy_.reuse_failed)) object_ = nullptr;
+    finalized_ = failed_ = false;
   }
   const std::vector<LlmOption> table = ToTable(options);
   const Outcome outcome = Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
     return bridge.initialize(object, {table.data(), table.size()}, error);
   });
-  if (outcome.status != kSuccess || initialized_) return outcome;
+  failed_ = outcome.status != kSuccess;
+  if (failed_ || initialized_) return outcome;
   listening_ = Listens(options);
   device_ = device;
   initialized_ = true;
@@ -82,6 +83,7 @@ Outcome Instance::Finalize() {
     return error->thrown ? kFailed : kSuccess;
   });
   initialized_ = false;
+  finalized_ = true;
   LibraryLock::Get().Remove(this);
   return outcome;
 }

@@ -25,10 +25,18 @@ struct Option {
   std::string value;
 };
 
+struct Policy {
+  // Whether the instance may be the second one that is initialised in the process.
+  bool allow_multiple;
+  // Whether an object whose Initialize failed is initialised again, as a program without guards would do: it has kept the
+  // port it listens on, and another object does not get it. The library can crash in this, so it is for comparisons.
+  bool reuse_failed;
+};
+
 class Instance {
  public:
-  Instance(const LlmBridge& bridge, uint64_t cluster_id, int32_t role, bool allow_multiple)
-      : allocations(bridge), bridge_(bridge), cluster_id_(cluster_id), allow_multiple_(allow_multiple), role_(role) {}
+  Instance(const LlmBridge& bridge, uint64_t cluster_id, int32_t role, const Policy& policy)
+      : allocations(bridge), bridge_(bridge), cluster_id_(cluster_id), policy_(policy), role_(role) {}
 
   uint64_t cluster_id() const { return cluster_id_; }
   bool is_initialized() const { return initialized_; }
@@ -98,12 +106,13 @@ class Instance {
 
   const LlmBridge& bridge_;
   const uint64_t cluster_id_;
-  const bool allow_multiple_;
+  const Policy policy_;
 
   std::mutex mutex_;
   LlmObject* object_ = nullptr;
-  // Whether the object has seen an Initialize, successful or not.
-  bool used_ = false;
+  // What the object has seen: such a one is not initialised again.
+  bool failed_ = false;
+  bool finalized_ = false;
   int32_t role_;
   bool listening_ = false;
 

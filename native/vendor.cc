@@ -57,7 +57,10 @@ const LlmBridge* OpenBridge(const std::string& path, std::vector<Attempt>* attem
 Vendor* OpenFrom(const Place& place, const std::string& bridge_path, std::vector<Attempt>* attempts) {
   std::string runtime_path;
   void* runtime = OpenRuntime(place.runtimes, &runtime_path, attempts);
-  if (runtime == nullptr) return nullptr;
+  if (runtime == nullptr) {
+    attempts->push_back({place.library, "not tried: the Ascend runtime that it needs cannot be loaded"});
+    return nullptr;
+  }
   void* library = Open(place.library, RTLD_NOW | RTLD_GLOBAL, attempts);
   if (library != nullptr) {
     if (const LlmBridge* bridge = OpenBridge(bridge_path, attempts)) {

@@ -2,7 +2,7 @@ import { checkObject, checkString, invalidArgType } from '../check';
 import { LLMBackendError } from '../exception';
 import type { Backend, BackendFactory } from './backend';
 import { MockBackend } from './mock/mock-backend';
-import { createNativeBackend, probeNative } from './native';
+import { createNativeBackend, openNative } from './native';
 
 export type BackendChoice = 'auto' | 'native' | 'mock';
 
@@ -48,11 +48,11 @@ function isChoice(value: unknown): value is BackendChoice {
 }
 
 function automatic(clusterId: bigint, role: number, options: { readonly allowMultipleInstances: boolean }): Backend {
-  const probe = probeNative();
-  if (probe.available) return createNativeBackend(clusterId, role, options);
+  const native = openNative();
+  if ('create' in native) return native.create(clusterId, role, options);
   if (!warned) {
     warned = true;
-    const reason = new LLMBackendError(probe.attempts).message;
+    const reason = new LLMBackendError(native.attempts).message;
     process.emitWarning(
       `LLM-DataDist is not available, the mock backend is used instead: no NPU is involved, and instances of this ` +
         `process only find each other. Say backend: 'mock' if that is meant. ${reason}`,

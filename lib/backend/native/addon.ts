@@ -1,0 +1,193 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { LLMException } from '../../exception';
+import type { LoadAttempt } from '../../exception';
+import { closeLimitMs } from './close-limit';
+
+/** What the addon exports. Its methods take their arguments by position: reading objects in C++ costs several times as much. */
+export interface Addon {
+  readonly version: string;
+  readonly napiVersion: number;
+  /** Once per environment: the class of what calls reject with, and how long the end of the environment may take. */
+  configure(exceptionClass: typeof LLMException, closeLimitMs: number): void;
+  /**
+   * Opens the vendor's library for the whole process; once opened it stays.
+   * @param runtimes of each library, where the Ascend runtime may be
+   */
+  openLibrary(libraries: readonly string[], runtimes: readonly (readonly string[])[], bridge: string): OpenedLibrary;
+  /** Ends everything of this environment, within so many milliseconds. */
+  close(limitMs: number): void;
+  readonly DataDist: new (
+    clusterId: bigint,
+    role: number,
+    allowMultipleInstances: boolean,
+    /** Initialize an object again whose Initialize failed, as a C++ program would; the library may crash in it. */
+    reuseFailed: boolean,
+    threads: number,
+  ) => NativeDataDist;
+}
+
+export interface OpenedLibrary {
+  /** Absent when no place would do. */
+  readonly library?: VendorLibrary;
+  /** What was tried in vain before. */
+  readonly attempts: readonly LoadAttempt[];
+}
+
+/** The vendor's library as it was loaded. */
+export interface VendorLibrary {
+  readonly libraryPath: string;
+  readonly runtimePath: string;
+  readonly bridgePath: string;
+  /** `null` where the runtime does not tell. */
+  readonly runtimeVersion: string | null;
+  readonly socName: string | null;
+}
+
+/** The C++ object and the memory functions of the runtime; see `Backend` for what the methods do. */
+export interface NativeDataDist {
+  initialize(keys: readonly string[], values: readonly string[], device: number): Promise<void>;
+  finalize(): Promise<void>;
+  setRole(role: number, keys: readonly string[], values: readonly string[]): Promise<void>;
+  linkLlmClusters(...args: [...ClusterLists, timeoutMs: number]): Promise<number[]>;
+  unlinkLlmClusters(...args: [...ClusterLists, timeoutMs: number, force: boolean]): Promise<number[]>;
+
+  allocateCache(...desc: DescFields): Promise<{ readonly cacheId: bigint; readonly tensorAddrs: BigUint64Array }>;
+  deallocateCache(cacheId: bigint): Promise<void>;
+  copyKvCache(
+    ...args: [
+      ...src: CacheFields,
+      ...dst: CacheFields,
+      srcBatchIndex: number,
+      dstBatchIndex: number,
+      offset: bigint,
+      size: bigint,
+    ]
+  ): Promise<void>;
+  copyKvBlocks(
+    ...args: [
+      ...src: CacheFields,
+      ...dst: CacheFields,
+      srcBlocks: BigUint64Array,
+      dstBlocksList: readonly BigUint64Array[],
+    ]
+  ): Promise<void>;
+  registerKvCache(...args: [...DescFields, addrs: BigUint64Array]): Promise<bigint>;
+  unregisterKvCache(cacheId: bigint): Promise<void>;
+
+  pullKvCache(
+    ...args: [...src: IndexFields, dstCacheId: bigint, batchIndex: number, size: bigint, ...ext: ExtFields]
+  ): Promise<void>;
+  /** Lists are copied before the call returns. */
+  pullKvBlocks(
+    ...args: [
+      ...src: IndexFields,
+      dstCacheId: bigint,
+      srcBlocks: BigUint64Array,
+      dstBlocks: BigUint64Array,
+      ...ext: ExtFields,
+    ]
+  ): Promise<void>;
+  pushKvCache(
+    ...args: [...src: CacheFields, ...dst: IndexFields, srcBatchIndex: number, size: bigint, ...ext: ExtFields]
+  ): Promise<void>;
+  pushKvBlocks(
+    ...args: [
+      ...src: CacheFields,
+      ...dst: IndexFields,
+      srcBlocks: BigUint64Array,
+      dstBlocks: BigUint64Array,
+      ...ext: ExtFields,
+    ]
+  ): Promise<void>;
+
+  malloc(byteLength: bigint, onHost: boolean): Promise<bigint>;
+  free(address: bigint): Promise<void>;
+  /** The data is copied before the call returns. */
+  write(address: bigint, data: Uint8Array): Promise<void>;
+  read(address: bigint, byteLength: number): Promise<Uint8Array>;
+  copy(dst: bigint, src: bigint, byteLength: bigint): Promise<void>;
+
+  /** Gives up the control call that does not come back: nothing waits for it, and no later call gets to the library. */
+  abandon(): void;
+  /** How long the present control call has been inside the library. */
+  elapsedMs(): number;
+}
+
+/** Of each cluster its id, role and numbers of addresses; then all addresses, the local ones of a cluster first. */
+export type ClusterLists = [
+  ids: BigUint64Array,
+  roleTypes: Int32Array,
+  localCounts: Uint32Array,
+  remoteCounts: Uint32Array,
+  ips: string[],
+  ports: Uint32Array,
+];
+export type DescFields = [placement: number, numTensors: number, dataType: number, shape: BigInt64Array];
+export type CacheFields = [cacheId: bigint, tensorAddrs: BigUint64Array, ...DescFields];
+export type IndexFields = [clusterId: bigint, cacheId: bigint, batchIndex: number];
+export type ExtFields = [
+  srcFirst: number,
+  srcLast: number,
+  dstFirst: number,
+  dstLast: number,
+  tensorNumPerLayer: number,
+];
+
+/** The addon and the files that belong to it. */
+export interface LoadedAddon {
+  readonly addon: Addon;
+  readonly path: string;
+  /** The bridge to the vendor's library, beside the addon. */
+  readonly bridge: string;
+}
+
+/** An addon can be loaded in no other way, whatever this file is compiled to. */
+const load = createRequire(__filename);
+
+const PACKAGE_ROOT = join(__dirname, '..', '..', '..');
+const { version: PACKAGE_VERSION } = load(join(PACKAGE_ROOT, 'package.json')) as { version: string };
+
+/** Where builds put the addon: the CMake and node-gyp ones, and what a package brings along. */
+const ADDON_PATHS = [
+  join(PACKAGE_ROOT, 'build', 'Release', 'llm_datadist.node'),
+  join(PACKAGE_ROOT, 'prebuilds', `${process.platform}-${process.arch}`, 'llm_datadist.node'),
+];
+
+let loaded: LoadedAddon | undefined;
+
+/** The addon, with every file that was tried in vain before it. It links nothing of the vendor's. */
+export function loadAddon(): { readonly loaded?: LoadedAddon; readonly attempts: readonly LoadAttempt[] } {
+  if (loaded !== undefined) return { loaded, attempts: [] };
+  const attempts: LoadAttempt[] = [];
+  for (const path of addonPaths()) {
+    try {
+      loaded = loadFrom(path);
+      return { loaded, attempts };
+    } catch (error) {
+      attempts.push({ path, error: error instanceof Error ? error.message : String(error) });
+    }
+  }
+  return { attempts };
+}
+
+function addonPaths(): readonly string[] {
+  const { LLM_DATADIST_ADDON: chosen = '' } = process.env;
+  return chosen === '' ? ADDON_PATHS : [chosen];
+}
+
+function loadFrom(path: string): LoadedAddon {
+  if (!existsSync(path)) throw new Error('no such file: the addon was not built (npm run build:native)');
+  const addon = load(path) as Addon;
+  if (addon.version !== PACKAGE_VERSION) {
+    throw new Error(`the addon is version ${addon.version}, the package ${PACKAGE_VERSION}: build it anew`);
+  }
+  const limit = closeLimitMs();
+  addon.configure(LLMException, limit);
+  // Where the process exits of its own accord no clean-up hook of the main thread runs.
+  process.once('exit', () => {
+    addon.close(limit);
+  });
+  return { addon, path, bridge: join(dirname(path), 'llm_datadist_bridge.so') };
+}

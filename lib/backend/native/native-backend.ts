@@ -1,0 +1,204 @@
+import { LLMException } from '../../exception';
+import { isHost } from '../../placement';
+import { LLMStatusCode } from '../../status';
+import type {
+  Backend,
+  BackendCacheDesc,
+  BackendOptions,
+  Cache,
+  CacheIndex,
+  ClusterInfo,
+  KvCacheExtParam,
+} from '../backend';
+import type { CacheFields, ClusterLists, DescFields, ExtFields, IndexFields, NativeDataDist } from './addon';
+
+/** Copied in one go on the JavaScript thread, in well under a millisecond. */
+const CHUNK_BYTES = 4 * 1024 * 1024;
+
+/**
+ * LLM-DataDist of the vendor, through the addon: takes arguments apart, and nothing else.
+ *
+ * C++ `llm_datadist::LlmDataDist` and the memory functions of the Ascend runtime.
+ */
+export class NativeBackend implements Backend {
+  readonly name = 'native';
+  readonly #dist: NativeDataDist;
+
+  constructor(dist: NativeDataDist) {
+    this.#dist = dist;
+  }
+
+  initialize(options: BackendOptions): Promise<void> {
+    return this.#dist.initialize(Object.keys(options), Object.values(options), deviceOf(options));
+  }
+
+  finalize(): Promise<void> {
+    return this.#dist.finalize();
+  }
+
+  setRole(role: number, options: BackendOptions): Promise<void> {
+    return this.#dist.setRole(role, Object.keys(options), Object.values(options));
+  }
+
+  linkLlmClusters(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<readonly number[]> {
+    return this.#dist.linkLlmClusters(...clusterLists(clusters), timeoutMs);
+  }
+
+  unlinkLlmClusters(clusters: readonly ClusterInfo[], timeoutMs: number, force: boolean): Promise<readonly number[]> {
+    return this.#dist.unlinkLlmClusters(...clusterLists(clusters), timeoutMs, force);
+  }
+
+  async allocateCache(desc: BackendCacheDesc): Promise<Cache> {
+    return { ...(await this.#dist.allocateCache(...descFields(desc))), desc };
+  }
+
+  deallocateCache(cacheId: bigint): Promise<void> {
+    return this.#dist.deallocateCache(cacheId);
+  }
+
+  copyKvCache(
+    src: Cache,
+    dst: Cache,
+    srcBatchIndex: number,
+    dstBatchIndex: number,
+    offset: bigint,
+    size: bigint,
+  ): Promise<void> {
+    return this.#dist.copyKvCache(...cacheFields(src), ...cacheFields(dst), srcBatchIndex, dstBatchIndex, offset, size);
+  }
+
+  copyKvBlocks(
+    src: Cache,
+    dst: Cache,
+    srcBlocks: BigUint64Array,
+    dstBlocksList: readonly BigUint64Array[],
+  ): Promise<void> {
+    return this.#dist.copyKvBlocks(...cacheFields(src), ...cacheFields(dst), srcBlocks, dstBlocksList);
+  }
+
+  registerKvCache(desc: BackendCacheDesc, addrs: BigUint64Array): Promise<bigint> {
+    return this.#dist.registerKvCache(...descFields(desc), addrs);
+  }
+
+  unregisterKvCache(cacheId: bigint): Promise<void> {
+    return this.#dist.unregisterKvCache(cacheId);
+  }
+
+  pullKvCache(src: CacheIndex, dst: Cache, batchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
+    return this.#dist.pullKvCache(...indexFields(src), dst.cacheId, batchIndex, size, ...extFields(ext));
+  }
+
+  pullKvBlocks(
+    src: CacheIndex,
+    dst: Cache,
+    srcBlocks: BigUint64Array,
+    dstBlocks: BigUint64Array,
+    ext: KvCacheExtParam,
+  ): Promise<void> {
+    return this.#dist.pullKvBlocks(...indexFields(src), dst.cacheId, srcBlocks, dstBlocks, ...extFields(ext));
+  }
+
+  pushKvCache(src: Cache, dst: CacheIndex, srcBatchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
+    return this.#dist.pushKvCache(...cacheFields(src), ...indexFields(dst), srcBatchIndex, size, ...extFields(ext));
+  }
+
+  pushKvBlocks(
+    src: Cache,
+    dst: CacheIndex,
+    srcBlocks: BigUint64Array,
+    dstBlocks: BigUint64Array,
+    ext: KvCacheExtParam,
+  ): Promise<void> {
+    return this.#dist.pushKvBlocks(...cacheFields(src), ...indexFields(dst), srcBlocks, dstBlocks, ...extFields(ext));
+  }
+
+  malloc(byteLength: bigint, placement: number): Promise<bigint> {
+    return this.#dist.malloc(byteLength, isHost(placement));
+  }
+
+  free(address: bigint): Promise<void> {
+    return this.#dist.free(address);
+  }
+
+  async write(address: bigint, data: Uint8Array): Promise<void> {
+    const { length } = data;
+    for (let start = 0; start === 0 || start < length; start += CHUNK_BYTES) {
+      // Between two chunks the caller may have given the buffer away.
+      if (data.length !== length) {
+        throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
+          operation: 'write',
+          message: `the buffer of the data was detached or resized after ${start} of ${length} bytes were written`,
+        });
+      }
+      await this.#dist.write(address + BigInt(start), data.subarray(start, start + CHUNK_BYTES));
+    }
+  }
+
+  async read(address: bigint, byteLength: number): Promise<Uint8Array> {
+    if (byteLength <= CHUNK_BYTES) return this.#dist.read(address, byteLength);
+    const bytes = allocated(byteLength);
+    for (let start = 0; start < byteLength; start += CHUNK_BYTES) {
+      const length = Math.min(CHUNK_BYTES, byteLength - start);
+      bytes.set(await this.#dist.read(address + BigInt(start), length), start);
+    }
+    return bytes;
+  }
+
+  copy(dst: bigint, src: bigint, byteLength: number): Promise<void> {
+    return this.#dist.copy(dst, src, BigInt(byteLength));
+  }
+
+  abandon(): void {
+    this.#dist.abandon();
+  }
+
+  controlElapsedMs(): number {
+    return this.#dist.elapsedMs();
+  }
+}
+
+/** The device of the memory functions; -1 for none. What is wrong with the option the library says itself. */
+function deviceOf(options: BackendOptions): number {
+  const [digits] = /^\d{1,9}/.exec(options['llm.DeviceId'] ?? '') ?? [];
+  return digits === undefined ? -1 : Number(digits);
+}
+
+function allocated(byteLength: number): Uint8Array {
+  try {
+    return new Uint8Array(byteLength);
+  } catch (cause) {
+    throw new LLMException(LLMStatusCode.LLM_OUT_OF_MEMORY, {
+      operation: 'read',
+      message: `${byteLength} bytes cannot be allocated for the result`,
+      cause,
+    });
+  }
+}
+
+function clusterLists(clusters: readonly ClusterInfo[]): ClusterLists {
+  const addresses = clusters.flatMap(({ localIpInfos, remoteIpInfos }) => [...localIpInfos, ...remoteIpInfos]);
+  return [
+    BigUint64Array.from(clusters, ({ remoteClusterId }) => remoteClusterId),
+    Int32Array.from(clusters, ({ remoteRoleType }) => remoteRoleType),
+    Uint32Array.from(clusters, ({ localIpInfos }) => localIpInfos.length),
+    Uint32Array.from(clusters, ({ remoteIpInfos }) => remoteIpInfos.length),
+    addresses.map(({ ip }) => ip),
+    Uint32Array.from(addresses, ({ port }) => port),
+  ];
+}
+
+function descFields({ placement, numTensors, dataType, shape }: BackendCacheDesc): DescFields {
+  return [placement, numTensors, dataType, BigInt64Array.from(shape)];
+}
+
+function cacheFields({ cacheId, tensorAddrs, desc }: Cache): CacheFields {
+  return [cacheId, tensorAddrs, ...descFields(desc)];
+}
+
+function indexFields({ clusterId, cacheId, batchIndex }: CacheIndex): IndexFields {
+  return [clusterId, cacheId, batchIndex];
+}
+
+function extFields({ srcLayerRange, dstLayerRange, tensorNumPerLayer }: KvCacheExtParam): ExtFields {
+  return [srcLayerRange[0], srcLayerRange[1], dstLayerRange[0], dstLayerRange[1], tensorNumPerLayer];
+}
