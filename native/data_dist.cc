@@ -2,7 +2,6 @@
 
 #include "addon.h"
 #include "arguments.h"
-#include "inputs.h"
 
 namespace llm_datadist_node {
 namespace {
@@ -74,24 +73,33 @@ Napi::Value DataDist::SetRole(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value DataDist::LinkLlmClusters(const Napi::CallbackInfo& info) {
-  Arguments arguments(info);
-  const ClustersInput input(arguments);
-  const int32_t timeout_ms = arguments.Int32();
-  return Submit<ClusterResults>(kControl, {"linkClusters", {}, {}}, [=](Instance& instance, ClusterResults& results) {
+template <typename Work>
+Napi::Value DataDist::SubmitOnClusters(const char* operation, const ClustersInput& input, Work work) {
+  return Submit<ClusterResults>(kControl, {operation, {}, {}}, [=](Instance& instance, ClusterResults& results) {
     if (const std::string* ip = input.Unreadable()) return RefuseText("the address", *ip);
     std::vector<LlmAddress> addresses;
-    std::vector<LlmCluster> clusters;
-    const LlmClusters view = input.View(&addresses, &clusters);
-    std::vector<uint32_t> statuses(view.size);
+    std::vector<LlmCluster> table;
+    const LlmClusters clusters = input.View(&addresses, &table);
+    std::vector<uint32_t> statuses(clusters.size);
     size_t count = 0;
     const Outcome outcome = instance.CallAlone(
-        "linkClusters", kThreadsOfLink, [&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
-          return bridge.link(object, view, timeout_ms, statuses.data(), &count, error);
+        operation, kThreadsOfLink, [&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+          return work(bridge, object, clusters, statuses.data(), &count, error);
         });
     results.statuses = input.WithIds(statuses, count);
     return outcome;
   });
+}
+
+Napi::Value DataDist::LinkLlmClusters(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const ClustersInput input(arguments);
+  const int32_t timeout_ms = arguments.Int32();
+  return SubmitOnClusters("linkClusters", input,
+                          [=](const LlmBridge& bridge, LlmObject* object, const LlmClusters& clusters,
+                              uint32_t* statuses, size_t* count, LlmError* error) {
+                            return bridge.link(object, clusters, timeout_ms, statuses, count, error);
+                          });
 }
 
 Napi::Value DataDist::UnlinkLlmClusters(const Napi::CallbackInfo& info) {
@@ -99,20 +107,11 @@ Napi::Value DataDist::UnlinkLlmClusters(const Napi::CallbackInfo& info) {
   const ClustersInput input(arguments);
   const int32_t timeout_ms = arguments.Int32();
   const bool force = arguments.Boolean();
-  return Submit<ClusterResults>(kControl, {"unlinkClusters", {}, {}}, [=](Instance& instance, ClusterResults& results) {
-    if (const std::string* ip = input.Unreadable()) return RefuseText("the address", *ip);
-    std::vector<LlmAddress> addresses;
-    std::vector<LlmCluster> clusters;
-    const LlmClusters view = input.View(&addresses, &clusters);
-    std::vector<uint32_t> statuses(view.size);
-    size_t count = 0;
-    const Outcome outcome = instance.CallAlone(
-        "unlinkClusters", kThreadsOfLink, [&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
-          return bridge.unlink(object, view, timeout_ms, force, statuses.data(), &count, error);
-        });
-    results.statuses = input.WithIds(statuses, count);
-    return outcome;
-  });
+  return SubmitOnClusters("unlinkClusters", input,
+                          [=](const LlmBridge& bridge, LlmObject* object, const LlmClusters& clusters,
+                              uint32_t* statuses, size_t* count, LlmError* error) {
+                            return bridge.unlink(object, clusters, timeout_ms, force, statuses, count, error);
+                          });
 }
 
 Napi::Value DataDist::AllocateCache(const Napi::CallbackInfo& info) {

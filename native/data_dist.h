@@ -10,6 +10,7 @@
 #include "call.h"
 #include "environment.h"
 #include "executor.h"
+#include "inputs.h"
 #include "instance.h"
 
 namespace llm_datadist_node {
@@ -70,6 +71,10 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
     }
     return promise;
   }
+
+  // `work(bridge, object, clusters, statuses, count, error)` links or unlinks.
+  template <typename Work>
+  Napi::Value SubmitOnClusters(const char* operation, const ClustersInput& input, Work work);
 
   const std::shared_ptr<Environment> environment_;
   std::shared_ptr<Instance> instance_;
