@@ -1,30 +1,34 @@
-# For hosts without CMake: the same sources, defines and flags as CMakeLists.txt.
+# For hosts without CMake: the same sources, defines and flags as CMakeLists.txt, which says what they are for.
 {
   'variables': {
     'warnings_as_errors%': 0,
+    'sanitize%': '',
   },
   'target_defaults': {
+    'configurations': {
+      'Release': { 'defines': ['NDEBUG'] },
+    },
     # Node's own flags ask for GNU extensions, no exceptions and no RTTI, and silence one warning.
     'cflags!': ['-Wno-unused-parameter'],
     'cflags_cc!': ['-fno-exceptions', '-fno-rtti', '-std=gnu++17', '-std=gnu++20'],
     'cflags_cc': [
       '-std=c++17',
       '-fexceptions',
+      '-frtti',
       '-fvisibility=hidden',
       '-fvisibility-inlines-hidden',
       '-Wall',
       '-Wextra',
+      '-ffunction-sections',
+      '-fdata-sections',
+      '-ffile-prefix-map=<(module_root_dir)/=',
     ],
+    'ldflags': ['-Wl,-z,nodelete', '-Wl,-z,now', '-Wl,--gc-sections'],
     'conditions': [
       ['warnings_as_errors==1', { 'cflags_cc': ['-Werror'] }],
-      ['OS=="linux"', { 'ldflags': ['-Wl,-z,nodelete', '-Wl,-z,now'] }],
-      ['OS=="mac"', {
-        'xcode_settings': {
-          'CLANG_CXX_LANGUAGE_STANDARD': 'c++17',
-          'GCC_ENABLE_CPP_EXCEPTIONS': 'YES',
-          'GCC_ENABLE_CPP_RTTI': 'YES',
-          'GCC_SYMBOLS_PRIVATE_EXTERN': 'YES',
-        },
+      ['sanitize!=""', {
+        'cflags_cc': ['-fsanitize=<(sanitize)', '-fno-omit-frame-pointer', '-g', '-O1'],
+        'ldflags': ['-fsanitize=<(sanitize)'],
       }],
     ],
   },
@@ -43,6 +47,7 @@
         'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
         'LLM_DATADIST_VERSION="<!(node -p "require(\'./package.json\').version")"',
       ],
+      'ldflags': ['-Wl,--version-script=<(module_root_dir)/native/exports.map'],
     },
     {
       'target_name': 'llm_datadist_bridge',
@@ -54,6 +59,7 @@
       'sources': [
         '<!@(node -p "require(\'node:fs\').readFileSync(\'native/bridge/sources.txt\', \'utf8\')")',
       ],
+      'ldflags': ['-Wl,--version-script=<(module_root_dir)/native/bridge/exports.map'],
     },
   ],
 }

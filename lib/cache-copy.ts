@@ -40,8 +40,7 @@ export async function copyCache(
   const from = checkUint64(offset, 'options.offset');
   const wanted = checkInt64(size, 'options.size');
   const refuse = (problem: string) => invalid(operation, src, problem);
-  return instance.run(operation, async () => {
-    const [source, destination] = registered(instance, operation, src, dst);
+  return onCaches(instance, operation, src, dst, async ({ source, destination, moved }) => {
     const { rowBytes } = source.size;
     if (wanted !== -1n && wanted <= 0n) throw refuse(`size ${wanted} is neither -1 nor positive`);
     if (source.desc.numTensors !== destination.desc.numTensors) {
@@ -72,7 +71,7 @@ export async function copyCache(
           dst: dstRow * destination.size.rowBytes + from,
           byteLength: Number(bytes),
         };
-        return copyPieces(instance, source, destination, [piece]);
+        return copyPieces(instance, source, destination, [piece], moved);
       },
     );
   });
@@ -84,13 +83,12 @@ export async function copyBlocks(instance: Instance, cache: RegisteredCache, src
     src: checkUint32(src, 'srcToDst key'),
     dst: checkArray(dst, `srcToDst.get(${String(src)})`, checkUint32),
   }));
-  return instance.run(operation, async () => {
-    const [registration] = registered(instance, operation, cache, cache);
-    const { rows, rowBytes } = registration.size;
+  return onCaches(instance, operation, cache, cache, async ({ source, moved }) => {
+    const { rows, rowBytes } = source.size;
     for (const block of lists.flatMap(({ src, dst }) => [src, ...dst])) {
       if (BigInt(block) >= rows) throw invalid(operation, cache, `block ${block} of a cache with ${rows} blocks`);
     }
-    const block = asCache(registration);
+    const block = asCache(source);
     await unlessLibraryDoes(
       () =>
         instance.backend.copyKvBlocks(
@@ -101,7 +99,7 @@ export async function copyBlocks(instance: Instance, cache: RegisteredCache, src
         ),
       () => {
         const pieces = lists.flatMap(({ src, dst }) => dst.map((to) => blockPiece(src, to, rowBytes)));
-        return copyPieces(instance, registration, registration, pieces);
+        return copyPieces(instance, source, source, pieces, moved);
       },
     );
   });
@@ -119,8 +117,7 @@ export async function swapBlocks(
     dst: checkUint32(to, `srcToDst.get(${String(from)})`),
   }));
   const refuse = (problem: string) => invalid(operation, src, problem);
-  return instance.run(operation, async () => {
-    const [source, destination] = registered(instance, operation, src, dst);
+  return onCaches(instance, operation, src, dst, async ({ source, destination, moved }) => {
     if (isHost(source.desc.placement) === isHost(destination.desc.placement)) {
       throw refuse('one of the caches must be in host memory and the other one in device memory');
     }
@@ -138,7 +135,7 @@ export async function swapBlocks(
       }
     }
     const pieces = pairs.map((pair) => blockPiece(pair.src, pair.dst, source.size.rowBytes));
-    await copyPieces(instance, source, destination, pieces);
+    await copyPieces(instance, source, destination, pieces, moved);
   });
 }
 
@@ -157,6 +154,7 @@ async function copyPieces(
   src: Registration,
   dst: Registration,
   pieces: readonly Piece[],
+  moved: () => void,
 ): Promise<void> {
   for (const [i, from] of src.addrs.entries()) {
     const to = dst.addrs[i] ?? 0n;
@@ -166,26 +164,32 @@ async function copyPieces(
       } else {
         await backend.write(to + piece.dst, await backend.read(from + piece.src, piece.byteLength));
       }
+      moved();
     }
   }
 }
 
-function registered(
+interface CopiedCaches {
+  readonly source: Registration;
+  readonly destination: Registration;
+  /** A step of the copy has ended. */
+  readonly moved: () => void;
+}
+
+function onCaches(
   instance: Instance,
   operation: string,
   src: RegisteredCache,
   dst: RegisteredCache,
-): [Registration, Registration] {
-  for (const { cacheId } of [src, dst]) {
-    if (instance.registrations.get(cacheId) === undefined) {
-      throw new LLMException(LLMStatusCode.LLM_KV_CACHE_NOT_EXIST, {
-        operation,
-        message: `cache ${cacheId} of this instance was unregistered`,
-        cacheId,
-      });
-    }
-  }
-  return [RegisteredCache.registrationOf(src), RegisteredCache.registrationOf(dst)];
+  work: (caches: CopiedCaches) => Promise<void>,
+): Promise<void> {
+  return instance.copy(operation, [src.cacheId, dst.cacheId], (moved) =>
+    work({
+      source: RegisteredCache.registrationOf(src),
+      destination: RegisteredCache.registrationOf(dst),
+      moved,
+    }),
+  );
 }
 
 const blockPiece = (src: number, dst: number, rowBytes: bigint): Piece => ({

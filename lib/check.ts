@@ -148,10 +148,16 @@ export function checkArray<T>(
  * detach his as soon as the call has returned.
  */
 export function checkUint64List(value: unknown, name: string): BigUint64Array {
+  const list = checkUint64ListInPlace(value, name);
+  return list === value ? new BigUint64Array(list) : list;
+}
+
+/** As {@link checkUint64List}, but a `BigUint64Array` is the caller's: for what is read before the call returns. */
+export function checkUint64ListInPlace(value: unknown, name: string): BigUint64Array {
   if (types.isBigUint64Array(value)) {
     checkLive(value, name);
     checkLength(Reflect.get(TYPED_ARRAY, 'length', value), name, MAX_LIST_LENGTH);
-    return new BigUint64Array(value);
+    return value;
   }
   if (types.isUint32Array(value)) {
     checkLive(value, name);

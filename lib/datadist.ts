@@ -1,7 +1,8 @@
 import type { Backend, BackendFactory } from './backend/backend';
+import { DEFAULT_THREADS } from './backend/native';
 import { createBackend } from './backend/select';
 import type { BackendChoice } from './backend/select';
-import { checkBoolean, checkInt32, checkObject, checkOptionalObject, checkUint64 } from './check';
+import { checkBoolean, checkInt32, checkInteger, checkObject, checkOptionalObject, checkUint64 } from './check';
 import { checkClusters } from './cluster';
 import type { ClusterResult, LLMClusterInfo } from './cluster';
 import { LLMConfig } from './config';
@@ -11,6 +12,7 @@ import { isOptionProperty } from './option-keys';
 import { guardOptions } from './guard/options';
 import { Instance } from './instance';
 import { KvCacheManager } from './kv-cache-manager';
+import { linkClusters, switchRole, unlinkClusters } from './linking';
 import { checkAllocation } from './memory';
 import type { MemoryRegion } from './memory';
 import type { Placement } from './placement';
@@ -30,10 +32,34 @@ export interface LLMDataDistOptions {
   readonly requireLayout?: boolean;
   /** Allow a second live native instance in this process, which the vendor advises against. Default false. */
   readonly allowMultipleInstances?: boolean;
+  /**
+   * How many milliseconds a call may hang inside the library before it is given up: 1 to 2147483647, default 60000.
+   *
+   * Against a peer that accepts a connection and does not answer, a link or an unlink never returns, whatever its
+   * timeout; `init`, `switchRole` and `finalize` may wait without end for a client that is connected and silent. So
+   * each of them is given its own timeout (link and unlink; the others have none) and this time more. Then it rejects with
+   * `LLM_TIMEOUT` and the recovery `fatal`, and the instance is lost ({@link LLMDataDist.isLost}): what hangs in the library
+   * cannot be ended. Calls that wait for transfers or copies to end (unlink, unregister, `free`, `finalize`) give up in the
+   * same way when none of those has ended for this time and `syncKvTimeout`.
+   *
+   * The time runs from when the turn of a call has come, not while it waits for others.
+   */
+  readonly hangTimeout?: number;
+  /**
+   * How many threads at most of the native backend wait in calls of the library for this instance, 1 to 1024, default 64:
+   * one per peer that it pulls from at the same time, one for pushes, one for link and the like, one for copies of memory.
+   * Threads start when they are needed. The mock has none.
+   */
+  readonly threads?: number;
 }
 
 /** The vendor's C++ default of 1000 ms is below its own advice for links with TLS; Python has this one too. */
 const DEFAULT_TIMEOUT_MS = 3000;
+
+/** Longer than anything that ends takes; shorter than the patience of whoever supervises the process. */
+const DEFAULT_HANG_TIMEOUT_MS = 60_000;
+const MAX_THREADS = 1024;
+const MAX_HANG_TIMEOUT_MS = 2 ** 31 - 1;
 
 /**
  * One LLM-DataDist instance: a cluster with one NPU, that links to other clusters and moves KV caches between them.
@@ -63,7 +89,15 @@ export class LLMDataDist implements AsyncDisposable {
    * C++ constructor, Python `LLMDataDist(role, cluster_id)`.
    */
   constructor(role: LLMRole, clusterId: bigint | number, options?: LLMDataDistOptions) {
-    const { backend, guards, requireLayout, allowMultipleInstances } = checkOptionalObject(options, 'options');
+    const fields = checkOptionalObject(options, 'options');
+    const {
+      backend,
+      guards,
+      requireLayout,
+      allowMultipleInstances,
+      hangTimeout = DEFAULT_HANG_TIMEOUT_MS,
+      threads,
+    } = fields;
     this.#role = checkInt32(role, 'role');
     const id = checkUint64(clusterId, 'clusterId');
     const flag = (value: unknown, name: string, preset: boolean) =>
@@ -71,8 +105,18 @@ export class LLMDataDist implements AsyncDisposable {
     const guarded = flag(guards, 'guards', true);
     const layouts = flag(requireLayout, 'requireLayout', false);
     const several = flag(allowMultipleInstances, 'allowMultipleInstances', false);
-    const chosen = createBackend(backend, id, this.#role, { allowMultipleInstances: several });
-    this.#instance = new Instance(id, chosen, guarded, layouts);
+    const hangTimeoutMs = checkInteger(hangTimeout, 'options.hangTimeout', 1, MAX_HANG_TIMEOUT_MS);
+    this.#instance = new Instance({
+      clusterId: id,
+      backend: createBackend(backend, id, this.#role, {
+        allowMultipleInstances: several,
+        guards: guarded,
+        threads: checkInteger(threads ?? DEFAULT_THREADS, 'options.threads', 1, MAX_THREADS),
+      }),
+      guards: guarded,
+      requireLayout: layouts,
+      hangTimeoutMs,
+    });
     this.#kvCacheManager = new KvCacheManager(this.#instance);
   }
 
@@ -95,6 +139,14 @@ export class LLMDataDist implements AsyncDisposable {
     return this.#instance.isInitialized;
   }
 
+  /**
+   * Whether a call hangs in the library for longer than {@link LLMDataDistOptions.hangTimeout} allows. It was rejected
+   * with `LLM_TIMEOUT`; every other call, `finalize` too, rejects with `LLM_FAILED` and the recovery `fatal`.
+   */
+  get isLost(): boolean {
+    return this.#instance.isLost;
+  }
+
   /** Registers, pulls and pushes caches. Python `cache_manager`. */
   get kvCacheManager(): KvCacheManager {
     return this.#kvCacheManager;
@@ -105,22 +157,23 @@ export class LLMDataDist implements AsyncDisposable {
    *
    * @param options an `LLMConfig`, a plain object of its properties, or the library's own `llm.*` strings
    * @throws LLMException `LLM_PARAM_INVALID` for a wrong option or an unknown key; `LLM_FAILED` where the device does not
-   *   exist or the port is taken
+   *   exist or the port is taken; `LLM_TIMEOUT` with the recovery `fatal` when it hangs
    *
    * C++ `Initialize`, Python `init`.
    */
   async init(options: LLMInitOptions): Promise<void> {
     const texts = this.#optionsOf(options, 'init');
-    await this.#instance.init(async () => {
-      // Now, and not when it was called: a finalize or another init may have been under way. A second init succeeds.
-      if (this.#instance.guards && !this.isInitialized) guardOptions(texts, 'init');
-      await this.#instance.backend.initialize(texts);
+    await this.#instance.init(texts, () => {
+      // Now, and not when it was called: a finalize or another init may have been under way.
+      if (this.#instance.guards) guardOptions(texts, 'init');
     });
   }
 
   /**
    * Waits for the calls in flight, drops all links on this side and stops listening. Peers are not told. Memory that is
    * still allocated is freed, with a warning. Idempotent; afterwards `init` may be called again.
+   *
+   * @throws LLMException `LLM_TIMEOUT` with the recovery `fatal` when it hangs, or a call in flight does
    *
    * C++ `Finalize`, Python `finalize`.
    */
@@ -134,18 +187,18 @@ export class LLMDataDist implements AsyncDisposable {
    *
    * @param role int32; the library refuses anything but an `LLMRole`
    * @throws LLMException `LLM_EXIST_LINK` while links exist (default backend); `LLM_FEATURE_NOT_ENABLED` for another listen
-   *   address (hixl); `LLM_FAILED` where the address is taken: the old listener is gone then
+   *   address (hixl); `LLM_FAILED` where the address is taken: the old listener is gone then; `LLM_TIMEOUT` with the
+   *   recovery `fatal` when it hangs
    *
    * C++ `SetRole`, Python `switch_role`.
    */
   async switchRole(role: LLMRole, options: LLMInitOptions = {}): Promise<void> {
     const newRole = checkInt32(role, 'role') as LLMRole;
     const texts = this.#optionsOf(options, 'switchRole');
-    await this.#instance.switchRole(async () => {
+    await switchRole(this.#instance, newRole, texts, () => {
       if (this.#instance.guards) guardOptions(texts, 'switchRole');
-      await this.#instance.backend.setRole(newRole, texts);
-      this.#role = newRole;
     });
+    this.#role = newRole;
   }
 
   /**
@@ -155,7 +208,7 @@ export class LLMDataDist implements AsyncDisposable {
    * @param options `timeout` in milliseconds, int32 > 0, default 3000; with TLS at least 2000
    * @returns one result per cluster, in input order, when all succeed
    * @throws LLMException with `results`, one per cluster, when one fails: the others stay linked. With `results: []` when
-   *   the call was refused as a whole
+   *   the call was refused as a whole, and `LLM_TIMEOUT` with the recovery `fatal` when it hangs
    *
    * C++ `LinkLlmClusters`, Python `link_clusters`.
    */
@@ -166,14 +219,12 @@ export class LLMDataDist implements AsyncDisposable {
     const infos = checkClusters(clusters, 'clusters');
     const { timeout } = checkOptionalObject(options, 'options');
     const timeoutMs = timeout === undefined ? DEFAULT_TIMEOUT_MS : checkInt32(timeout, 'options.timeout');
-    const statuses = await this.#instance.run('linkClusters', () =>
-      this.#instance.backend.linkLlmClusters(infos, timeoutMs),
-    );
-    return toResults(infos, statuses);
+    return toResults(infos, await linkClusters(this.#instance, infos, timeoutMs));
   }
 
   /**
-   * Unlinks clusters, at the same time. Without `force` the peer is told and drops its side too; when it cannot be reached
+   * Unlinks clusters, at the same time, when the transfers with them that were called before have ended; those that are
+   * called meanwhile come afterwards. Without `force` the peer is told and drops its side too; when it cannot be reached
    * this side stays linked. With `force` only this side is dropped.
    *
    * @param options `timeout` as for {@link linkClusters}; `force`, default false
@@ -189,10 +240,7 @@ export class LLMDataDist implements AsyncDisposable {
     const { timeout, force } = checkOptionalObject(options, 'options');
     const timeoutMs = timeout === undefined ? DEFAULT_TIMEOUT_MS : checkInt32(timeout, 'options.timeout');
     const forced = force === undefined ? false : checkBoolean(force, 'options.force');
-    const statuses = await this.#instance.run('unlinkClusters', () =>
-      this.#instance.backend.unlinkLlmClusters(infos, timeoutMs, forced),
-    );
-    return toResults(infos, statuses);
+    return toResults(infos, await unlinkClusters(this.#instance, infos, timeoutMs, forced));
   }
 
   /**
@@ -213,8 +261,9 @@ export class LLMDataDist implements AsyncDisposable {
     return this.#instance.run(operation, () => this.#instance.allocate(wanted.byteLength, wanted.placement));
   }
 
+  /** {@link finalize}; nothing where the instance {@link isLost} already. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.finalize();
+    await this.#instance.dispose();
   }
 
   /**

@@ -1,40 +1,68 @@
 import { hexAddress } from './address';
-import type { Backend } from './backend/backend';
+import type { Backend, BackendOptions } from './backend/backend';
+import type { BlockLists } from './block-lists';
+import { ControlQueue } from './control-queue';
 import { LLMException } from './exception';
+import { Links } from './links';
 import { AllocatedRegion } from './memory';
+import { parseDigitsAsInt32 } from './option-text/number-text';
+import { Peers } from './peers';
 import { isHost, Placement } from './placement';
 import { Regions } from './regions';
+import type { Registration } from './registrations';
 import { Registrations } from './registrations';
 import { shortList } from './short-list';
 import { LLMStatusCode } from './status';
+import { Uses } from './uses';
+import { Watchdog } from './watchdog';
+import type { WatchedCall } from './watchdog';
+
+/** What an instance is made with. */
+export interface InstanceOptions {
+  readonly clusterId: bigint;
+  readonly backend: Backend;
+  readonly guards: boolean;
+  readonly requireLayout: boolean;
+  readonly hangTimeoutMs: number;
+}
 
 /**
  * The life of one instance, shared by everything that was made from it: what is initialised, what is in flight, what
- * is registered and allocated.
+ * is linked, registered and allocated.
  *
  * `Finalize` of the library neither waits for calls that run nor survives them, so calls are counted here: from the
- * moment that `finalize()` is called new ones are refused, and those in flight end first.
+ * moment that `finalize()` is called new ones are refused, and those in flight end first. Control calls run one after
+ * the other, transfers at any time.
  */
 export class Instance {
+  readonly clusterId: bigint;
+  readonly backend: Backend;
+  readonly guards: boolean;
+  readonly requireLayout: boolean;
   readonly registrations = new Registrations();
   readonly regions = new Regions();
+  readonly links = new Links();
+  readonly peers = new Peers();
+  readonly #watchdog: Watchdog;
+  readonly #control = new ControlQueue();
+  readonly #calls = new Uses();
   #initialized = false;
   /** Calls of finalize that have not ended: from the first one on no other call starts. */
   #finalizing = 0;
   /** The finalize after which no init has been called. */
   #lastFinalize: Promise<void> | undefined;
-  /** Init, role switch and finalize run one after the other. */
-  #control: Promise<unknown> = Promise.resolve();
-  #controlPending = 0;
-  #inFlight = 0;
-  #whenIdle: (() => void) | undefined;
+  /** The library's time limit of a transfer. */
+  #transferTimeoutMs = 0;
 
-  constructor(
-    readonly clusterId: bigint,
-    readonly backend: Backend,
-    readonly guards: boolean,
-    readonly requireLayout: boolean,
-  ) {}
+  constructor({ clusterId, backend, guards, requireLayout, hangTimeoutMs }: InstanceOptions) {
+    this.clusterId = clusterId;
+    this.backend = backend;
+    this.guards = guards;
+    this.requireLayout = requireLayout;
+    this.#watchdog = new Watchdog(backend, clusterId, hangTimeoutMs, () => {
+      abandoned.unregister(this);
+    });
+  }
 
   get isInitialized(): boolean {
     return this.#initialized;
@@ -44,53 +72,139 @@ export class Instance {
     return this.#finalizing > 0;
   }
 
-  async init(work: () => Promise<void>): Promise<void> {
+  /** Whether a call hangs in the library, so that nothing can be done with the instance any more. */
+  get isLost(): boolean {
+    return this.#watchdog.isLost;
+  }
+
+  /** @param check called when its turn has come, unless the instance is initialised then and the library does nothing */
+  async init(options: BackendOptions, check: () => void): Promise<void> {
+    this.#lastFinalize = undefined;
     // After a finalize that is under way: the library's object can be initialised again.
-    await this.#inTurn(async () => {
-      await work();
-      if (!this.#initialized) abandoned.register(this, { backend: this.backend, clusterId: this.clusterId }, this);
+    await this.inTurn('init', async () => {
+      if (!this.#initialized) check();
+      await this.watched({ operation: 'init' }, () => this.backend.initialize(options));
+      if (this.#initialized) return;
+      const { backend, clusterId, regions } = this;
+      abandoned.register(this, { backend, clusterId, addresses: regions.addresses }, this);
+      this.links.start(options);
+      this.#transferTimeoutMs = Math.max(0, parseDigitsAsInt32(options['llm.SyncKvCacheWaitTime'] ?? '') ?? 0);
       this.#initialized = true;
     });
   }
 
-  switchRole(work: () => Promise<void>): Promise<void> {
-    return this.run('switchRole', () => this.#inTurn(work));
+  async finalize(): Promise<void> {
+    this.#watchdog.check('finalize');
+    if (this.#lastFinalize !== undefined) return this.#lastFinalize;
+    if (!this.#initialized && this.#control.isEmpty) return;
+    this.#finalizing += 1;
+    this.#lastFinalize = this.inTurn('finalize', () => this.#end()).finally(() => {
+      this.#finalizing -= 1;
+      if (this.#finalizing === 0) this.#lastFinalize = undefined;
+    });
+    await this.#lastFinalize;
   }
 
-  finalize(): Promise<void> {
-    if (this.#lastFinalize !== undefined) return this.#lastFinalize;
-    if (!this.#initialized && this.#controlPending === 0) return Promise.resolve();
-    this.#finalizing += 1;
-    const ended = this.#inTurn(() => this.#end());
-    this.#lastFinalize = ended;
-    return ended;
+  /** Finalizes, and leaves it at that where the instance is lost and whoever lost it has been told. */
+  async dispose(): Promise<void> {
+    try {
+      if (!this.isLost) await this.finalize();
+    } catch (error) {
+      if (!this.isLost || this.#watchdog.hasToldBy(error)) throw error;
+    }
   }
 
   /** Runs a call of the instance; `finalize()` waits for it, and comes before it when it was called before it. */
   async run<T>(operation: string, work: () => Promise<T>): Promise<T> {
-    if (this.isFinalizing) {
-      throw new LLMException(LLMStatusCode.LLM_FAILED, {
-        operation,
-        message: `cluster ${this.clusterId} is being finalized`,
-        remedy: 'Call init() again when finalize() has ended, or make an instance of its own for this work.',
-        recovery: 'fix-input',
-      });
-    }
-    if (!this.#initialized) {
-      throw new LLMException(LLMStatusCode.LLM_FAILED, {
-        operation,
-        message: `cluster ${this.clusterId} is not initialised`,
-        remedy: 'Call init() first, and again after finalize().',
-        recovery: 'fix-input',
-      });
-    }
-    this.#inFlight += 1;
+    this.#checkAlive(operation);
+    this.#calls.enter();
     try {
       return await work();
     } finally {
-      this.#inFlight -= 1;
-      if (this.#inFlight === 0) this.#whenIdle?.();
+      this.#calls.leave();
     }
+  }
+
+  /**
+   * Runs a transfer: after the unlinks of its peer that were called before it, and before those that are called later.
+   * @param cacheId the local cache, which is not unregistered before the transfer has ended
+   * @param lists told when the transfer has to wait, and what it was rejected with
+   */
+  async transfer(
+    operation: string,
+    clusterId: bigint,
+    cacheId: bigint,
+    work: (local: Registration | undefined) => Promise<void>,
+    lists?: BlockLists,
+  ): Promise<void> {
+    this.#checkAlive(operation);
+    const local = this.registrations.get(cacheId);
+    if (local === undefined && this.guards && this.registrations.isWithdrawn(cacheId)) {
+      throw unregistered(operation, cacheId);
+    }
+    const cache = local?.uses;
+    const peer = this.peers.of(clusterId);
+    this.#calls.enter();
+    peer.enter();
+    cache?.enter();
+    try {
+      if (peer.opens !== undefined) {
+        lists?.keep();
+        await peer.opens;
+        this.#watchdog.check(operation);
+      }
+      await work(local);
+    } catch (error) {
+      throw lists === undefined ? error : lists.explain(error);
+    } finally {
+      cache?.leave();
+      peer.leave();
+      this.#calls.leave();
+    }
+  }
+
+  /**
+   * Runs a copy within local caches, which are not unregistered before it has ended.
+   * @param work is given what it calls after each step, so that who waits for it knows that it goes on
+   */
+  async copy(
+    operation: string,
+    cacheIds: readonly bigint[],
+    work: (moved: () => void) => Promise<void>,
+  ): Promise<void> {
+    await this.run(operation, async () => {
+      const uses = cacheIds.map((cacheId) => {
+        const registration = this.registrations.get(cacheId);
+        if (registration === undefined) throw unregistered(operation, cacheId);
+        return registration.uses;
+      });
+      for (const each of uses) each.enter();
+      try {
+        await work(() => {
+          for (const each of [...uses, this.#calls]) each.move();
+        });
+      } finally {
+        for (const each of uses) each.leave();
+      }
+    });
+  }
+
+  /** Runs a part of a call when all control calls have ended that were made before it. */
+  inTurn<T>(operation: string, work: () => Promise<T>): Promise<T> {
+    return this.#control.run(async () => {
+      this.#watchdog.check(operation);
+      return work();
+    });
+  }
+
+  /** Makes a call of the library that may never return. */
+  watched<T>(call: WatchedCall, work: () => Promise<T>): Promise<T> {
+    return this.#watchdog.call(call, work);
+  }
+
+  /** Waits for the calls that use something; see {@link Watchdog.idle}. */
+  idle(operation: string, uses: Uses, calls: string): Promise<void> {
+    return this.#watchdog.idle(operation, uses, calls, this.#transferTimeoutMs);
   }
 
   async allocate(byteLength: bigint, placement: number): Promise<AllocatedRegion> {
@@ -103,29 +217,29 @@ export class Instance {
 
   async #end(): Promise<void> {
     try {
-      if (this.#inFlight > 0) {
-        await new Promise<void>((resolve) => {
-          this.#whenIdle = resolve;
-        });
-        this.#whenIdle = undefined;
-      }
+      await this.idle('finalize', this.#calls, 'the calls in flight');
       if (!this.#initialized) return;
-      await this.backend.finalize();
+      await this.watched({ operation: 'finalize' }, () => this.backend.finalize());
       await this.#freeRegions();
     } finally {
-      abandoned.unregister(this);
-      this.registrations.clear();
-      this.#initialized = false;
-      this.#finalizing -= 1;
-      if (this.#finalizing === 0) this.#lastFinalize = undefined;
+      // Of a lost one nobody knows how far it got.
+      if (!this.isLost) this.#forget();
     }
+  }
+
+  #forget(): void {
+    abandoned.unregister(this);
+    this.registrations.clear();
+    this.links.noneLeft();
+    this.#initialized = false;
   }
 
   /** Device memory does not outlive the device's reset, so what is left ends here, and not in silence. */
   async #freeRegions(): Promise<void> {
-    const left = this.regions.all();
+    const regions = this.regions.all();
+    const left = regions.filter((region) => !AllocatedRegion.isFreed(region));
+    for (const region of regions) await region.giveBack();
     if (left.length === 0) return;
-    for (const region of left) await region.release();
     const bytes = left.reduce((sum, region) => sum + region.byteLength, 0n);
     const places = left.map(({ address, byteLength }) => `${hexAddress(address)} (${byteLength} bytes)`);
     process.emitWarning(
@@ -135,26 +249,50 @@ export class Instance {
     );
   }
 
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    this.#controlPending += 1;
-    this.#lastFinalize = undefined;
-    const turn = this.#control.then(work).finally(() => {
-      this.#controlPending -= 1;
+  #checkAlive(operation: string): void {
+    this.#watchdog.check(operation);
+    if (this.#initialized && this.#finalizing === 0) return;
+    const finalizing = this.#finalizing > 0;
+    throw new LLMException(LLMStatusCode.LLM_FAILED, {
+      operation,
+      message: `cluster ${this.clusterId} is ${finalizing ? 'being finalized' : 'not initialised'}`,
+      remedy: finalizing
+        ? 'Call init() again when finalize() has ended, or make an instance of its own for this work.'
+        : 'Call init() first, and again after finalize().',
+      recovery: 'fix-input',
     });
-    // The next one comes whatever becomes of this one; its failure is told to its own caller.
-    this.#control = turn.catch(() => undefined);
-    return turn;
   }
 }
 
+function unregistered(operation: string, cacheId: bigint): LLMException {
+  return new LLMException(LLMStatusCode.LLM_KV_CACHE_NOT_EXIST, {
+    operation,
+    message: `cache ${cacheId} of this instance was unregistered`,
+    cacheId,
+  });
+}
+
+/** What is left of an instance, without the instance. */
+interface Abandoned {
+  readonly backend: Backend;
+  readonly clusterId: bigint;
+  readonly addresses: ReadonlySet<bigint>;
+}
+
+async function end({ backend, addresses }: Abandoned): Promise<void> {
+  await backend.finalize();
+  for (const address of addresses) await backend.free(address);
+}
+
 /** Instances that were garbage-collected while initialised: they hold a port, links and memory. */
-const abandoned = new FinalizationRegistry<{ backend: Backend; clusterId: bigint }>(({ backend, clusterId }) => {
+const abandoned = new FinalizationRegistry<Abandoned>((instance) => {
+  const { clusterId } = instance;
   process.emitWarning(
     `an LLMDataDist of cluster ${clusterId} was garbage-collected without finalize(); it is finalized now. ` +
       'Call finalize(), or use "await using".',
     'LLMDataDistLeakWarning',
   );
-  backend.finalize().catch((error: unknown) => {
+  end(instance).catch((error: unknown) => {
     process.emitWarning(
       `finalizing the abandoned instance of cluster ${clusterId} failed: ${String(error)}`,
       'LLMDataDistLeakWarning',

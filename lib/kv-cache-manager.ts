@@ -1,22 +1,20 @@
 import type { Backend, BackendCacheDesc, Cache, KvCacheExtParam, LayerRange } from './backend/backend';
 import { DEFAULT_CACHE_DESC, DEFAULT_EXT_PARAM } from './backend/backend';
+import { BlockLists } from './block-lists';
 import { copyBlocks, copyCache, swapBlocks } from './cache-copy';
 import type { CopyCacheOptions } from './cache-copy';
+import { allocateCache, registerCache } from './cache-registration';
+import { deallocateCache, unregisterCache } from './cache-unregistration';
 import type { CacheDesc, CacheKeyByIdAndIndex, CheckedKey, KvCache, LocalCache } from './cache';
 import { checkDesc, checkKey, RegisteredCache } from './cache';
 import { checkInt64, checkObject, checkOptionalObject, checkUint32, checkUint64List, invalidArgType } from './check';
-import { LLMException } from './exception';
 import { checkExtParam } from './transfer-options';
 import type { BlockList, PullCacheOptions, PullOptions, PushOptions } from './transfer-options';
-import { guardDescription, guardRegistration } from './guard/registration';
 import { refusal } from './guard/rule';
 import type { Transfer } from './guard/transfer';
-import { guardBlocks, guardBlocksAgainstLayout, guardLayers, guardRowAgainstLayout } from './guard/transfer';
+import { guardLayers, guardRowAgainstLayout } from './guard/transfer';
 import type { Instance } from './instance';
-import type { AllocatedRegion } from './memory';
 import type { Registration } from './registrations';
-import { cacheSize } from './registrations';
-import { LLMStatusCode } from './status';
 
 /**
  * Registers KV caches and moves them between linked clusters.
@@ -40,74 +38,61 @@ export class KvCacheManager {
    *
    * @param desc the cache; `desc.numTensors` must be the number of addresses
    * @param addrs virtual address of each tensor, none 0; the memory stays the caller's, and must outlive the cache
-   * @throws LLMException `LLM_FAILED` when not initialised or the transport refuses the memory; `LLM_PARAM_INVALID` for a
-   *   description that makes no sense or a guard's rule
+   * @throws LLMException `LLM_PARAM_INVALID` for a description that makes no sense or a guard's rule; `LLM_FAILED` when not
+   *   initialised, or where the transport refuses the memory: it may keep a part, so that `free()` takes effect and the
+   *   memory can be registered again when the instance is finalized
    *
    * C++ `RegisterKvCache`, Python `register_cache` / `register_blocks_cache`.
    */
   async registerCache(desc: CacheDesc, addrs: readonly (bigint | number)[] | BigUint64Array): Promise<KvCache> {
     const description = checkDesc(desc, 'desc');
     const addresses = checkUint64List(addrs, 'addrs');
-    return this.#instance.run(
-      'registerCache',
-      // Inside of the call, so that a finalize that waits for it makes the handle one of an earlier life.
-      async () => new RegisteredCache(this.#instance, await this.#register(description, addresses)),
-    );
+    return registerCache(this.#instance, description, addresses);
   }
 
   /**
-   * Makes a cache unknown again. Unlink first: peers that copied the list of caches still know it. An id that is not
-   * registered succeeds.
+   * Makes a cache unknown again, when the transfers and local copies of it that run have ended. Later ones are rejected. An
+   * id that is not registered succeeds.
    *
-   * @throws LLMException `LLM_FAILED` when not initialised, or where the engine keeps its memory while it is linked (hixl)
+   * Unlink first. A link that was made while the cache was registered holds its memory, and the library does not survive
+   * that it is unregistered before the link is gone. So the library is told later, when no such link can be left:
+   * when those are unlinked that this instance made, and, where it listens and so may be linked to unseen, when a
+   * `switchRole` has succeeded (with hixl, when it is finalized). Until then peers can go on
+   * reading and writing the memory, and it cannot be registered again; nothing else is to be noticed.
+   * With `guards: false` the library is told at once.
+   *
+   * @throws LLMException `LLM_FAILED` when not initialised, or where the library refuses (hixl, linked, without guards)
    *
    * C++ `UnregisterKvCache`, Python `unregister_cache`.
    */
   async unregisterCache(cache: LocalCache): Promise<void> {
     const { cacheId } = this.#local(cache, 'cache', 'unregisterCache');
-    await this.#instance.run('unregisterCache', () => this.#unregister(cacheId));
+    await unregisterCache(this.#instance, cacheId);
   }
 
   /**
    * Allocates one memory region per tensor and registers them.
    *
    * @throws LLMException as {@link registerCache}; `LLM_DEVICE_OUT_OF_MEMORY` or `LLM_OUT_OF_MEMORY` when there is not
-   *   enough; nothing stays allocated then
+   *   enough; what was allocated is freed
    *
    * C++ `AllocateCache`, which today's library does not implement: the package uses `aclrtMalloc` then. Python
    * `allocate_cache` / `allocate_blocks_cache`.
    */
   async allocateCache(desc: CacheDesc): Promise<KvCache> {
-    const description = checkDesc(desc, 'desc');
-    return this.#instance.run('allocateCache', () => this.#allocate(description));
+    return allocateCache(this.#instance, checkDesc(desc, 'desc'));
   }
 
   /**
-   * Unregisters a cache that {@link allocateCache} made and frees its regions.
+   * Unregisters a cache that {@link allocateCache} made and frees its regions, as {@link unregisterCache} and
+   * `MemoryRegion.free` do.
    *
    * @throws LLMException `LLM_PARAM_INVALID` for a cache whose memory is the caller's, or one that was deallocated before
    *
    * C++ `DeallocateCache`, Python `deallocate_cache` / `deallocate_blocks_cache`.
    */
   async deallocateCache(cache: KvCache): Promise<void> {
-    const operation = 'deallocateCache';
-    const handle = this.#own(cache, 'cache', operation);
-    const regions = RegisteredCache.regionsOf(handle);
-    await this.#instance.run(operation, async () => {
-      if (regions === undefined || this.#instance.registrations.get(handle.cacheId) === undefined) {
-        throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
-          operation,
-          message:
-            regions === undefined
-              ? 'the memory of this cache was not allocated by allocateCache()'
-              : 'this cache was deallocated or unregistered before',
-          remedy: 'Use unregisterCache() for memory of your own, and region.free() for regions that are left.',
-          cacheId: handle.cacheId,
-        });
-      }
-      await this.#unregister(handle.cacheId);
-      await freeAll(regions);
-    });
+    await deallocateCache(this.#instance, this.#own(cache, 'cache', 'deallocateCache'));
   }
 
   /**
@@ -136,8 +121,8 @@ export class KvCacheManager {
     const { size: wanted } = fields;
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
     const ext = checkExtParam(fields);
-    return this.#instance.run(operation, () => {
-      const transfer = this.#guard(operation, remote, cache, ext.dstLayerRange, ext.srcLayerRange, ext);
+    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, (local) => {
+      const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       if (transfer !== undefined)
         guardRowAgainstLayout(transfer, size > 0n ? size : (transfer.local?.size.rowBytes ?? 0n));
       return this.#backend.pullKvCache(remote, cache, row, size, ext);
@@ -163,17 +148,15 @@ export class KvCacheManager {
     const operation = 'pullBlocks';
     const remote = checkKey(src, 'src');
     const cache = this.#local(dst, 'dst', operation);
-    const sources = checkUint64List(srcBlocks, 'srcBlocks');
-    const destinations = checkUint64List(dstBlocks, 'dstBlocks');
     const ext = options === undefined ? DEFAULT_EXT_PARAM : checkExtParam(checkOptionalObject(options, 'options'));
-    return this.#instance.run(operation, () => {
-      const transfer = this.#guard(operation, remote, cache, ext.dstLayerRange, ext.srcLayerRange, ext);
-      if (transfer !== undefined) {
-        guardBlocks(transfer, destinations, sources);
-        guardBlocksAgainstLayout(transfer, sources);
-      }
-      return this.#backend.pullKvBlocks(remote, cache, sources, destinations, ext);
-    });
+    // Last, because no code of the caller's runs from here on until they have been read.
+    const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
+    const start = (local: Registration | undefined) => {
+      const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
+      const limits = transfer && lists.guard(transfer);
+      return this.#backend.pullKvBlocks(remote, cache, lists.src, lists.dst, ext, limits);
+    };
+    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists);
   }
 
   /**
@@ -201,10 +184,10 @@ export class KvCacheManager {
     const { size: wanted } = fields;
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
     const ext = checkExtParam(fields);
-    return this.#instance.run(operation, () => {
-      const transfer = this.#guard(operation, remote, cache, ext.srcLayerRange, ext.dstLayerRange, ext);
+    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, (local) => {
+      const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       if (transfer !== undefined) guardRowAgainstLayout(transfer, transfer.local?.size.rowBytes ?? 0n);
-      return this.#backend.pushKvCache(this.#described(cache, ext), remote, row, size, ext);
+      return this.#backend.pushKvCache(this.#described(cache, local, ext), remote, row, size, ext);
     });
   }
 
@@ -226,17 +209,14 @@ export class KvCacheManager {
     const operation = 'pushBlocks';
     const remote = checkKey(dst, 'dst');
     const cache = this.#local(src, 'src', operation);
-    const sources = checkUint64List(srcBlocks, 'srcBlocks');
-    const destinations = checkUint64List(dstBlocks, 'dstBlocks');
     const ext = options === undefined ? DEFAULT_EXT_PARAM : checkExtParam(checkOptionalObject(options, 'options'));
-    return this.#instance.run(operation, () => {
-      const transfer = this.#guard(operation, remote, cache, ext.srcLayerRange, ext.dstLayerRange, ext);
-      if (transfer !== undefined) {
-        guardBlocks(transfer, sources, destinations);
-        guardBlocksAgainstLayout(transfer, destinations);
-      }
-      return this.#backend.pushKvBlocks(this.#described(cache, ext), remote, sources, destinations, ext);
-    });
+    const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
+    const start = (local: Registration | undefined) => {
+      const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
+      const limits = transfer && lists.guard(transfer);
+      return this.#backend.pushKvBlocks(this.#described(cache, local, ext), remote, lists.src, lists.dst, ext, limits);
+    };
+    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists);
   }
 
   /**
@@ -281,57 +261,6 @@ export class KvCacheManager {
 
   get #backend(): Backend {
     return this.#instance.backend;
-  }
-
-  async #register(desc: BackendCacheDesc, addrs: BigUint64Array): Promise<Registration> {
-    const { registrations, guards } = this.#instance;
-    if (guards) guardRegistration(this.#instance, desc, addrs);
-    const size = cacheSize(desc) ?? { tensorBytes: 0n, rows: 0n, rowBytes: 0n };
-    // What the library refuses for its count takes nothing, however long the list is.
-    const taken = addrs.length === desc.numTensors ? addrs : NO_ADDRESSES;
-    const reservation = registrations.reserve(taken, size.tensorBytes);
-    try {
-      // The backend gets a list of its own: handles answer with this one for as long as they live.
-      const cacheId = await this.#backend.registerKvCache(desc, addrs.slice());
-      const registration = { cacheId, desc, addrs, size };
-      registrations.confirm(registration, reservation);
-      return registration;
-    } catch (error) {
-      registrations.cancel(reservation);
-      throw error;
-    }
-  }
-
-  async #unregister(cacheId: bigint): Promise<void> {
-    await this.#backend.unregisterKvCache(cacheId);
-    this.#instance.registrations.remove(cacheId);
-  }
-
-  async #allocate(desc: BackendCacheDesc): Promise<KvCache> {
-    const operation = 'allocateCache';
-    if (this.#instance.guards) guardDescription(operation, desc);
-    const size = cacheSize(desc);
-    if (size === undefined || desc.numTensors === 0) {
-      // Nothing to allocate; registering it is what the library would refuse.
-      throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
-        operation,
-        message: `a cache of ${desc.numTensors} tensors of shape [${desc.shape.join(', ')}] and type ${desc.dataType} has no size`,
-      });
-    }
-    const regions: AllocatedRegion[] = [];
-    try {
-      for (let i = 0; i < desc.numTensors; i++) {
-        regions.push(await this.#instance.allocate(size.tensorBytes, desc.placement));
-      }
-      const registration = await this.#register(
-        desc,
-        BigUint64Array.from(regions, (region) => region.address),
-      );
-      return new RegisteredCache(this.#instance, registration, regions);
-    } catch (error) {
-      await freeAll(regions);
-      throw error;
-    }
   }
 
   /** A local cache as C++ would take it: a handle's description goes with it, a bare id has none. */
@@ -379,19 +308,18 @@ export class KvCacheManager {
   #guard(
     operation: Transfer['operation'],
     remote: CheckedKey,
-    cache: Cache,
+    local: Registration | undefined,
     localRange: LayerRange,
     remoteRange: LayerRange,
     ext: KvCacheExtParam,
   ): Transfer | undefined {
-    const { requireLayout, guards, registrations } = this.#instance;
+    const { requireLayout, guards } = this.#instance;
     const { clusterId, cacheId, layout } = remote;
     if (requireLayout && layout === undefined) {
       throw refusal('require-layout', operation, 'the key carries no layout', { clusterId, cacheId });
     }
     if (!guards) return undefined;
     const { tensorNumPerLayer } = ext;
-    const local = registrations.get(cache.cacheId);
     const transfer = { operation, remote, layout, local, localRange, remoteRange, tensorNumPerLayer };
     guardLayers(transfer, ext);
     return transfer;
@@ -401,17 +329,12 @@ export class KvCacheManager {
    * The source of a push with the description of its registration: the library believes what it is told. An id that is
    * not registered gets a layer, so that the library comes to say that it is unknown.
    */
-  #described(cache: Cache, ext: KvCacheExtParam): Cache {
+  #described(cache: Cache, local: Registration | undefined, ext: KvCacheExtParam): Cache {
     if (!this.#instance.guards) return cache;
     const desc =
-      this.#instance.registrations.get(cache.cacheId)?.desc ??
-      ({ ...DEFAULT_CACHE_DESC, numTensors: ext.tensorNumPerLayer } satisfies BackendCacheDesc);
+      local?.desc ?? ({ ...DEFAULT_CACHE_DESC, numTensors: ext.tensorNumPerLayer } satisfies BackendCacheDesc);
     return { ...cache, desc };
   }
 }
 
 const NO_ADDRESSES = new BigUint64Array(0);
-
-async function freeAll(regions: readonly AllocatedRegion[]): Promise<void> {
-  for (const region of regions) await region.release();
-}

@@ -1,9 +1,11 @@
 import { hexAddress } from './address';
 import { checkBytes, checkInteger, checkUint64, outOfRange } from './check';
 import { LLMException } from './exception';
+import { refusal } from './guard/rule';
 import type { Instance } from './instance';
 import { Placement } from './placement';
 import { LLMStatusCode } from './status';
+import { Uses } from './uses';
 
 /**
  * Memory of the device or the host that this package allocated.
@@ -27,8 +29,11 @@ export interface MemoryRegion extends AsyncDisposable {
    */
   read(offset?: number, length?: number): Promise<Uint8Array>;
   /**
-   * Gives the memory back. Unregister the caches in it and unlink first: a peer may still read or write it.
-   * @throws LLMException `LLM_PARAM_INVALID` when the region was freed before.
+   * Gives the memory back, when the copies of it that run have ended. Unregister the caches in it first.
+   *
+   * Memory of a cache that was registered while a link was made is in the peer's reach until that link is gone. It is
+   * given back then, without another word: for the caller it is freed now.
+   * @throws LLMException `LLM_PARAM_INVALID` when the region was freed before, or holds memory of a registered cache.
    */
   free(): Promise<void>;
 }
@@ -42,7 +47,9 @@ const MAX_OFFSET = Number.MAX_SAFE_INTEGER;
 /** A region of one instance; it ends with the instance's Finalize. */
 export class AllocatedRegion implements MemoryRegion {
   readonly #instance: Instance;
-  #freed = false;
+  readonly #copies = new Uses();
+  /** `freed` for the caller, while copies or links still hold the memory; `held` by the latter. */
+  #state: 'live' | 'freed' | 'held' | 'gone' = 'live';
 
   constructor(
     instance: Instance,
@@ -55,10 +62,15 @@ export class AllocatedRegion implements MemoryRegion {
     Object.freeze(this);
   }
 
+  /** @internal Whether the caller has freed it. */
+  static isFreed(region: AllocatedRegion): boolean {
+    return region.#state !== 'live';
+  }
+
   async write(data: ArrayBufferView, offset = 0): Promise<void> {
     const bytes = checkBytes(data, 'data');
     const start = this.#checkRange(offset, bytes.length);
-    return this.#use('write', () => this.#instance.backend.write(this.address + start, bytes));
+    return this.#copy('write', () => this.#instance.backend.write(this.address + start, bytes));
   }
 
   async read(offset = 0, length?: number): Promise<Uint8Array> {
@@ -67,24 +79,42 @@ export class AllocatedRegion implements MemoryRegion {
     const count = length === undefined ? rest : BigInt(checkInteger(length, 'length', 0, MAX_OFFSET));
     if (count > rest) throw outOfRange('length', `<= ${rest}, the bytes that follow byte ${start}`, length);
     if (count > MAX_COPY) throw outOfRange('length', `<= ${MAX_COPY} bytes in one call`, count);
-    return this.#use('read', () => this.#instance.backend.read(this.address + start, Number(count)));
+    return this.#copy('read', () => this.#instance.backend.read(this.address + start, Number(count)));
   }
 
   async free(): Promise<void> {
-    return this.#use('free', () => this.release());
+    this.#checkLive('free');
+    return this.#instance.run('free', () => {
+      this.#guardFree();
+      return this.release();
+    });
   }
 
-  /** Frees it as part of a call that is in flight already, or of the instance's end; once is enough. */
+  /** Frees it as part of a call that is in flight already; once is enough. */
   async release(): Promise<void> {
-    if (this.#freed) return;
-    this.#freed = true;
+    if (this.#state !== 'live') return;
+    this.#state = 'freed';
+    await this.#instance.idle('free', this.#copies, 'the copies of this memory');
+    if (this.#isHeldByLibrary()) this.#state = 'held';
+    else await this.giveBack();
+  }
+
+  /** Gives a held region back, unless something still holds it. */
+  async releaseHeld(): Promise<void> {
+    if (this.#state === 'held' && !this.#isHeldByLibrary()) await this.giveBack();
+  }
+
+  /** Gives the memory back, whatever holds it. */
+  async giveBack(): Promise<void> {
+    this.#state = 'gone';
     this.#instance.regions.delete(this);
     await this.#instance.backend.free(this.address);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // A finalize that is under way frees it, and says so.
-    if (!this.#freed && !this.#instance.isFinalizing) await this.free();
+    // A finalize that is under way frees it, and says so; what a lost instance has stays with the process.
+    const { isFinalizing, isLost } = this.#instance;
+    if (this.#state === 'live' && !isFinalizing && !isLost) await this.free();
   }
 
   #checkRange(offset: unknown, length: number): bigint {
@@ -99,15 +129,46 @@ export class AllocatedRegion implements MemoryRegion {
     return start;
   }
 
-  #use<T>(operation: 'read' | 'write' | 'free', work: () => Promise<T>): Promise<T> {
-    if (this.#freed) {
-      throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
-        operation,
-        message: `the region at ${hexAddress(this.address)} was freed`,
-        remedy: 'Allocate another region; a freed one stays freed, and finalize() frees all of an instance.',
-      });
+  async #copy<T>(operation: 'read' | 'write', work: () => Promise<T>): Promise<T> {
+    this.#checkLive(operation);
+    return this.#instance.run(operation, async () => {
+      this.#copies.enter();
+      try {
+        return await work();
+      } finally {
+        this.#copies.leave();
+      }
+    });
+  }
+
+  #checkLive(operation: 'read' | 'write' | 'free'): void {
+    if (this.#state === 'live') return;
+    throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
+      operation,
+      message: `the region at ${hexAddress(this.address)} was freed`,
+      remedy: 'Allocate another region; a freed one stays freed, and finalize() frees all of an instance.',
+    });
+  }
+
+  #guardFree(): void {
+    const { guards, registrations } = this.#instance;
+    if (!guards) return;
+    for (const { state, registration } of registrations.holders(this.address, this.byteLength)) {
+      if (state !== 'registered' && state !== 'registering') continue;
+      const cache = registration === undefined ? 'a cache that is being registered' : `cache ${registration.cacheId}`;
+      throw refusal(
+        'registered-memory',
+        'free',
+        `the region at ${hexAddress(this.address)} holds memory of ${cache}`,
+        registration === undefined ? {} : { cacheId: registration.cacheId },
+      );
     }
-    return this.#instance.run(operation, work);
+  }
+
+  #isHeldByLibrary(): boolean {
+    const { guards, registrations } = this.#instance;
+    const [holder] = registrations.holders(this.address, this.byteLength);
+    return guards && holder !== undefined;
   }
 }
 

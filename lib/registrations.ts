@@ -1,7 +1,10 @@
+import { AddressRanges } from './address-ranges';
+import type { Overlap } from './address-ranges';
 import type { BackendCacheDesc } from './backend/backend';
 import { tableBytes } from './cache-limits';
-import { lowerBound } from './lower-bound';
+import type { Exposure } from './links';
 import { tensorSize } from './tensor-size';
+import type { Uses } from './uses';
 
 /** A registered cache of one instance, as far as the package knows it. */
 export interface Registration {
@@ -9,6 +12,8 @@ export interface Registration {
   readonly desc: BackendCacheDesc;
   readonly addrs: BigUint64Array;
   readonly size: CacheSize;
+  /** Transfers and local copies that work on it. */
+  uses: Uses;
 }
 
 /** What follows from shape and type; rows are blocks as well. */
@@ -28,10 +33,32 @@ export function cacheSize(desc: BackendCacheDesc): CacheSize | undefined {
   return { tensorBytes: size.byteLength, rows, rowBytes: size.byteLength / rows };
 }
 
+/**
+ * Memory and table space that a cache takes in the library. It takes them before the library is asked, so that two calls
+ * at a time do not take the same, and until it can hold nothing of them any more.
+ */
+export interface Reservation {
+  readonly addrs: BigUint64Array;
+  /** What was registered; `undefined` while the library has not answered, and after it has refused. */
+  registration: Registration | undefined;
+  /**
+   * - `registering`: the library has been asked
+   * - `registered`
+   * - `withdrawn`: not registered any more for the caller; the library has not been told yet
+   * - `stuck`: registering or unregistering failed, so that the library may hold a part of it until Finalize
+   */
+  state: 'registering' | 'registered' | 'withdrawn' | 'stuck';
+  /** The link calls before it was registered. */
+  linksBefore: number;
+  /** Of a withdrawn one that waits for the links which hold its memory. */
+  exposure: Exposure | undefined;
+}
+
 /** The caches of one instance that are registered now, and the memory and the table that they take. */
 export class Registrations {
-  readonly #byId = new Map<bigint, { registration: Registration; reservation: Reservation }>();
-  readonly #ranges = new AddressRanges();
+  readonly #byId = new Map<bigint, Reservation>();
+  readonly #withdrawn = new Map<bigint, Reservation>();
+  readonly #ranges = new AddressRanges<Reservation>();
   #tensors = 0;
   #caches = 0;
   #generation = 0;
@@ -45,117 +72,105 @@ export class Registrations {
     return this.#byId.get(cacheId)?.registration;
   }
 
+  /** Whether the caller has unregistered the cache and the library still has it. */
+  isWithdrawn(cacheId: bigint): boolean {
+    return this.#withdrawn.has(cacheId);
+  }
+
+  /** Caches whose unregistration waits for links. */
+  *waiting(): Generator<{ reservation: Reservation; cacheId: bigint; exposure: Exposure }> {
+    for (const [cacheId, reservation] of this.#withdrawn) {
+      if (reservation.exposure !== undefined) yield { reservation, cacheId, exposure: reservation.exposure };
+    }
+  }
+
   /** Bytes of the table with another cache of so many tensors in it. */
   tableBytesWith(numTensors: number): number {
     return tableBytes(this.#caches + 1, this.#tensors + numTensors);
   }
 
-  /** An address whose range overlaps another one of the list or one that is registered. */
-  findOverlap(addrs: BigUint64Array, byteLength: bigint): bigint | undefined {
+  /** An address whose range overlaps another one of the list or one that the library may hold. */
+  findOverlap(addrs: BigUint64Array, byteLength: bigint): Overlap<Reservation> | undefined {
     return this.#ranges.findOverlap(addrs, byteLength);
   }
 
-  /** Takes memory and table space before the library is asked, so that two calls at a time do not take the same. */
-  reserve(addrs: BigUint64Array, byteLength: bigint): Reservation {
-    const reservation = { addrs, generation: this.#generation };
-    this.#ranges.add(reservation, addrs, byteLength);
+  /** What the library may hold of some memory. */
+  holders(address: bigint, byteLength: bigint): Iterable<Reservation> {
+    return this.#ranges.ownersWithin(address, address + byteLength);
+  }
+
+  reserve(addrs: BigUint64Array, byteLength: bigint, linksBefore: number): Reservation {
+    const reservation: Reservation = {
+      addrs,
+      registration: undefined,
+      state: 'registering',
+      linksBefore,
+      exposure: undefined,
+    };
+    this.#ranges.add(reservation, byteLength);
     this.#tensors += addrs.length;
     this.#caches += 1;
     return reservation;
   }
 
-  confirm(registration: Registration, reservation: Reservation): void {
-    this.#byId.set(registration.cacheId, { registration, reservation });
+  confirm(reservation: Reservation, registration: Registration): void {
+    reservation.registration = registration;
+    reservation.state = 'registered';
+    this.#byId.set(registration.cacheId, reservation);
   }
 
+  /** The library has refused it and left nothing behind. */
   cancel(reservation: Reservation): void {
-    // A finalize has cleared what was reserved before it.
-    if (reservation.generation !== this.#generation) return;
     this.#ranges.remove(reservation);
     this.#tensors -= reservation.addrs.length;
     this.#caches -= 1;
   }
 
-  remove(cacheId: bigint): void {
-    const entry = this.#byId.get(cacheId);
-    if (entry === undefined) return;
+  /** Registering has failed half-way: what the transport may hold stays taken until Finalize. The table has nothing of it. */
+  strand(reservation: Reservation): void {
+    reservation.state = 'stuck';
+    this.#tensors -= reservation.addrs.length;
+    this.#caches -= 1;
+  }
+
+  /** Makes a cache unknown to the caller. */
+  withdraw(cacheId: bigint): Reservation | undefined {
+    const reservation = this.#byId.get(cacheId);
+    if (reservation === undefined) return undefined;
+    reservation.state = 'withdrawn';
     this.#byId.delete(cacheId);
-    this.cancel(entry.reservation);
+    this.#withdrawn.set(cacheId, reservation);
+    return reservation;
+  }
+
+  /** The library refuses to unregister it: it is registered as before. */
+  restore(cacheId: bigint, reservation: Reservation): void {
+    reservation.state = 'registered';
+    this.#withdrawn.delete(cacheId);
+    this.#byId.set(cacheId, reservation);
+  }
+
+  /** The library refuses to unregister what the caller does not know any more: table and memory stay taken until Finalize. */
+  abandon(reservation: Reservation): void {
+    reservation.state = 'stuck';
+    reservation.exposure = undefined;
+  }
+
+  /** The library has unregistered it, whether it was withdrawn before or not. */
+  remove(cacheId: bigint): void {
+    const reservation = this.#byId.get(cacheId) ?? this.#withdrawn.get(cacheId);
+    if (reservation === undefined) return;
+    this.#byId.delete(cacheId);
+    this.#withdrawn.delete(cacheId);
+    this.cancel(reservation);
   }
 
   clear(): void {
     this.#generation += 1;
     this.#byId.clear();
+    this.#withdrawn.clear();
     this.#ranges.clear();
     this.#tensors = 0;
     this.#caches = 0;
-  }
-}
-
-export interface Reservation {
-  readonly addrs: BigUint64Array;
-  readonly generation: number;
-}
-
-interface AddressRange {
-  readonly start: bigint;
-  readonly end: bigint;
-  readonly owner: Reservation;
-}
-
-/** A cache of a model has some hundred tensors, a hostile one a hundred thousand. */
-const FEW = 1024;
-
-/** Address ranges in ascending order of their starts. */
-class AddressRanges {
-  #ranges: AddressRange[] = [];
-
-  findOverlap(addrs: BigUint64Array, byteLength: bigint): bigint | undefined {
-    const sorted = addrs.slice().sort();
-    for (const [i, start] of sorted.entries()) {
-      const next = sorted[i + 1];
-      if (next !== undefined && next < start + byteLength) return next;
-      if (this.#overlaps(start, start + byteLength)) return start;
-    }
-    return undefined;
-  }
-
-  add(owner: Reservation, addrs: BigUint64Array, byteLength: bigint): void {
-    const sorted = addrs.slice().sort();
-    const last = this.#ranges.at(-1);
-    for (const start of sorted) this.#ranges.push({ start, end: start + byteLength, owner });
-    const [first] = sorted;
-    if (last === undefined || first === undefined || last.start <= first) return;
-    // Two sorted halves, which is what this sort is quick at.
-    this.#ranges.sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
-  }
-
-  remove(owner: Reservation): void {
-    // Few are found one by one, whatever else is registered; many are dropped in one go.
-    if (owner.addrs.length > FEW) {
-      this.#ranges = this.#ranges.filter((range) => range.owner !== owner);
-      return;
-    }
-    for (const start of owner.addrs) {
-      // Without guards others may start at the same address.
-      let index = this.#indexFrom(start + 1n) - 1;
-      while (index >= 0 && this.#ranges[index]?.owner !== owner) index -= 1;
-      if (index >= 0) this.#ranges.splice(index, 1);
-    }
-  }
-
-  clear(): void {
-    this.#ranges = [];
-  }
-
-  /** Ranges that are registered do not overlap each other unless guards are off; then only the nearest one is seen. */
-  #overlaps(start: bigint, end: bigint): boolean {
-    const before = this.#ranges[this.#indexFrom(end) - 1];
-    return before !== undefined && before.end > start;
-  }
-
-  /** Index of the first range that starts at `address` or behind it. */
-  #indexFrom(address: bigint): number {
-    return lowerBound(this.#ranges, (range) => range.start < address);
   }
 }

@@ -25,6 +25,12 @@ uint64_t Arguments::Uint64() {
   return number;
 }
 
+uint64_t Arguments::Limit() {
+  const double limit = Next().As<Napi::Number>().DoubleValue();
+  constexpr double kLargest = 9007199254740992;
+  return limit >= 0 && limit <= kLargest ? static_cast<uint64_t>(limit) : UINT64_MAX;
+}
+
 int64_t Arguments::Int64() {
   bool lossless = false;
   const Napi::Value value = Next();

@@ -22,6 +22,8 @@ class Arguments {
   bool Boolean() { return Next().As<Napi::Boolean>().Value(); }
   uint32_t Uint32() { return Next().As<Napi::Number>().Uint32Value(); }
   int32_t Int32() { return Next().As<Napi::Number>().Int32Value(); }
+  // A number up to 2^53; anything else is no limit.
+  uint64_t Limit();
   uint64_t Uint64();
   int64_t Int64();
   std::string Text();

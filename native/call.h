@@ -48,6 +48,11 @@ class Call final : public Task, public Completion {
     completions_->Push(std::unique_ptr<Completion>(this));
   }
 
+  void GiveUp() override {
+    const Outcome lost = Outcome::Fatal("the instance is lost: a call of it never came back from the library");
+    deferred_.Reject(ToException(deferred_.Env(), environment_->exception_class(), info_, lost, nullptr));
+  }
+
   void Settle(Napi::Env env) override {
     if (outcome_.status == kSuccess) {
       deferred_.Resolve(ToValue(env, result_));

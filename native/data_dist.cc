@@ -23,6 +23,9 @@ Outcome RefuseText(const char* what, const std::string& text) {
                                              "\" holds a NUL character, where the library would end it");
 }
 
+// TypeScript says which block and why: it looks through the lists again when it sees this.
+Outcome RefuseBlocks() { return Outcome::Failure(kParamInvalid, "a block number is too large for its cache"); }
+
 }  // namespace
 
 DataDist::DataDist(const Napi::CallbackInfo& info)
@@ -118,14 +121,13 @@ Napi::Value DataDist::AllocateCache(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const DescInput desc(arguments);
   return Submit<AllocatedCache>(kControl, {"allocateCache", {}, {}}, [desc](Instance& instance, AllocatedCache& cache) {
-    cache.tensor_addrs.resize(desc.num_tensors);
-    size_t count = 0;
-    const Outcome outcome = instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+    return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
       const LlmCacheDesc view = desc.View();
-      return bridge.allocate_cache(object, &view, &cache.cache_id, cache.tensor_addrs.data(), &count, error);
+      const LlmTakeNumbers take = [](void* addrs, LlmNumbers given) {
+        static_cast<std::vector<uint64_t>*>(addrs)->assign(given.data, given.data + given.size);
+      };
+      return bridge.allocate_cache(object, &view, &cache.cache_id, take, &cache.tensor_addrs, error);
     });
-    cache.tensor_addrs.resize(count);
-    return outcome;
   });
 }
 
@@ -214,14 +216,12 @@ Napi::Value DataDist::PullKvBlocks(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const LlmCacheIndex src = arguments.CacheIndex();
   const int64_t dst_cache_id = arguments.Int64();
-  auto src_blocks = arguments.Uint64s();
-  auto dst_blocks = arguments.Uint64s();
   const LlmExtParam ext = arguments.ExtParam();
   return Submit(PullLane(src), AboutTransfer("pullBlocks", src),
-                [=, src_blocks = std::move(src_blocks), dst_blocks = std::move(dst_blocks)](Instance& instance,
-                                                                                            Nothing&) {
+                [=, blocks = BlocksInput(arguments)](Instance& instance, Nothing&) {
+                  if (!blocks.AreWithinLimits()) return RefuseBlocks();
                   return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
-                    return bridge.pull_blocks(object, &src, dst_cache_id, View(src_blocks), View(dst_blocks), &ext,
+                    return bridge.pull_blocks(object, &src, dst_cache_id, View(blocks.src), View(blocks.dst), &ext,
                                               error);
                   });
                 });
@@ -246,15 +246,13 @@ Napi::Value DataDist::PushKvBlocks(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const CacheInput src(arguments);
   const LlmCacheIndex dst = arguments.CacheIndex();
-  auto src_blocks = arguments.Uint64s();
-  auto dst_blocks = arguments.Uint64s();
   const LlmExtParam ext = arguments.ExtParam();
   return Submit(kPush, AboutTransfer("pushBlocks", dst),
-                [=, src_blocks = std::move(src_blocks), dst_blocks = std::move(dst_blocks)](Instance& instance,
-                                                                                            Nothing&) {
+                [=, blocks = BlocksInput(arguments)](Instance& instance, Nothing&) {
+                  if (!blocks.AreWithinLimits()) return RefuseBlocks();
                   return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
                     const LlmCache from = src.View();
-                    return bridge.push_blocks(object, &from, &dst, View(src_blocks), View(dst_blocks), &ext, error);
+                    return bridge.push_blocks(object, &from, &dst, View(blocks.src), View(blocks.dst), &ext, error);
                   });
                 });
 }
@@ -263,10 +261,7 @@ void DataDist::Abandon(const Napi::CallbackInfo&) {
   if (lost_) return;
   lost_ = true;
   instance_->GiveUp();
-  // Those that wait have been told by TypeScript; their promises stay as they are.
-  const size_t waiting = executor_->Cancel().size();
-  const size_t running = executor_->Abandon(kControl) ? 1 : 0;
-  environment_->completions()->Forget(waiting + running);
+  environment_->completions()->Forget(executor_->Abandon());
 }
 
 Napi::Value DataDist::ElapsedMs(const Napi::CallbackInfo& info) {

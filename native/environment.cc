@@ -28,15 +28,20 @@ void Environment::Close(int64_t limit_ms) {
   if (closed_) return;
   closed_ = true;
   const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(limit_ms);
-  // First for all of them: they end at the same time.
   for (const auto& [instance, executor] : members_) executor->Cancel();
+  // Finalize does not survive calls that run, nor do calls of another instance that has this one as its peer.
+  bool idle = true;
+  for (const auto& [instance, executor] : members_) idle = executor->WaitIdle(deadline) && idle;
   for (const auto& [instance, executor] : members_) {
-    // Finalize does not survive calls that run, nor they it.
-    if (!executor->WaitIdle(deadline)) continue;
-    executor->Submit({LaneKind::kControl}, std::make_unique<LastTask>(instance));
+    if (idle) executor->Submit({LaneKind::kControl}, std::make_unique<LastTask>(instance));
   }
   for (const auto& [instance, executor] : members_) {
-    if (executor->WaitIdle(deadline)) executor->Stop(deadline);
+    if (executor->WaitIdle(deadline)) {
+      executor->Stop(deadline);
+    } else {
+      // Other environments go on, and must not wait for what it holds.
+      instance->GiveUp();
+    }
   }
   completions_->Close();
 }

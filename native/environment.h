@@ -31,7 +31,8 @@ class Environment {
   void Remove(const std::shared_ptr<Instance>& instance) { members_.erase(instance); }
 
   // Drops what has not started, waits for what runs, finalizes what is initialised and ends the threads, until so many
-  // milliseconds have passed: what has not come back by then is left behind. Once is enough.
+  // milliseconds have passed: what has not come back by then is left behind, and then nothing is finalized that has not
+  // been. Once is enough.
   void Close(int64_t limit_ms);
 
  private:

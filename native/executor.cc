@@ -110,15 +110,20 @@ std::vector<std::unique_ptr<Task>> Executor::Cancel() {
   return cancelled;
 }
 
-bool Executor::Abandon(LaneId id) {
+size_t Executor::Abandon() {
+  const std::vector<std::unique_ptr<Task>> waiting = Cancel();
+  for (const auto& task : waiting) task->GiveUp();
   const std::lock_guard<std::mutex> lock(mutex_);
-  const auto lane = lanes_.find(id);
-  if (lane == lanes_.end() || lane->second.running == nullptr) return false;
-  lane->second.running->abandoned_ = true;
-  Release(lane);
-  --threads_;
+  const size_t running = lanes_.size();
+  for (const auto& [id, lane] : lanes_) {
+    // Alive as long as its thread does not get the lock.
+    lane.running->abandoned_ = true;
+    lane.running->GiveUp();
+  }
+  lanes_.clear();
+  threads_ -= running;
   changed_.notify_all();
-  return true;
+  return waiting.size() + running;
 }
 
 bool Executor::WaitIdle(Deadline deadline) {

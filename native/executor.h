@@ -25,6 +25,8 @@ class Task {
   virtual void Run() = 0;
   // Hands the task on when it has run; called without a lock, and not at all for one that was given up meanwhile.
   virtual void Done(std::unique_ptr<Task> self) = 0;
+  // It is not waited for any more. Called by who gives it up, with the executor's lock; it may still be running.
+  virtual void GiveUp() {}
 
  private:
   friend class Executor;
@@ -56,9 +58,9 @@ class Executor : public std::enable_shared_from_this<Executor> {
   // Takes back what has not started.
   std::vector<std::unique_ptr<Task>> Cancel();
 
-  // Gives up the task that runs on a lane: its thread is not waited for any more, and another may take its place.
-  // True when there was one.
-  bool Abandon(LaneId lane);
+  // Gives up what runs and what waits: threads that are busy are not waited for any more, and others may take their
+  // place. How many tasks that were.
+  size_t Abandon();
 
   // Whether nothing runs and nothing waits, at the latest when the deadline has passed.
   bool WaitIdle(Deadline deadline);

@@ -37,6 +37,18 @@ struct CacheInput {
   DescInput desc;
 };
 
+// Lists of thousands of blocks, looked through by the thread that makes the call and not by JavaScript's.
+struct BlocksInput {
+  explicit BlocksInput(Arguments& arguments);
+  bool AreWithinLimits() const;
+
+  std::vector<uint64_t> src;
+  std::vector<uint64_t> dst;
+  // The largest block numbers that are allowed.
+  uint64_t src_limit;
+  uint64_t dst_limit;
+};
+
 struct OptionsInput {
   explicit OptionsInput(Arguments& arguments);
   // The key whose text cannot be handed over, or null.

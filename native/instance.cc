@@ -47,6 +47,8 @@ Outcome Instance::Initialize(const std::vector<Option>& options, int32_t device)
   if (!initialized_ && !CanStartThreads(kThreadsOfInitialize)) return TooFewThreads(kThreadsOfInitialize);
   const int32_t status = bridge_.acl_init();
   if (status != 0 && status != kAclRepeatInitialize) return RuntimeFailure(status, "aclInit");
+  // Or the next failure on this thread would tell the text of this one.
+  if (status != 0) bridge_.recent_error();
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     // A second Initialize of a live object is for the library to answer; one that has ended, or failed, stays behind.
@@ -106,7 +108,10 @@ Outcome Instance::TooFewThreads(size_t count) {
                                        "(ulimit -u) or of the container's pids");
 }
 
-void Instance::GiveUp() { LibraryLock::Get().GiveUp(this); }
+void Instance::GiveUp() {
+  given_up_ = true;
+  LibraryLock::Get().GiveUp(this);
+}
 
 double Instance::ElapsedMs() const {
   const int64_t entered = entered_ns_;
@@ -114,6 +119,10 @@ double Instance::ElapsedMs() const {
 }
 
 Instance::Turn::Turn(Instance* instance, const char* operation) : instance_(instance) {
+  if (instance->given_up_) {
+    refusal = "a call of this instance never came back from the library";
+    return;
+  }
   if (LibraryLock::Get().Acquire(instance, operation, &refusal)) instance->entered_ns_ = NowNs();
 }
 

@@ -76,7 +76,7 @@ class Instance {
     return work(allocations);
   }
 
-  // The instance was given up while a call of it did not return.
+  // The instance was given up while a call of it did not return: it is not finalized any more.
   void GiveUp();
 
   // How long the present call with the lock of the process has been inside the library, in milliseconds; 0 when there is
@@ -117,6 +117,7 @@ class Instance {
   bool listening_ = false;
 
   std::atomic<bool> initialized_{false};
+  std::atomic<bool> given_up_{false};
   std::atomic<int32_t> device_{-1};
   // Of the steady clock, 0 for none.
   std::atomic<int64_t> entered_ns_{0};

@@ -54,6 +54,14 @@ const LlmBridge* OpenBridge(const std::string& path, std::vector<Attempt>* attem
   return nullptr;
 }
 
+// Whether it is in the process, whoever has opened it. It stays for ever where a flag or a symbol of it says so.
+bool IsLoaded(const std::string& path) {
+  void* handle = dlopen(path.c_str(), RTLD_LAZY | RTLD_NOLOAD);
+  if (handle == nullptr) return false;
+  dlclose(handle);
+  return true;
+}
+
 Vendor* OpenFrom(const Place& place, const std::string& bridge_path, std::vector<Attempt>* attempts) {
   std::string runtime_path;
   void* runtime = OpenRuntime(place.runtimes, &runtime_path, attempts);
@@ -66,7 +74,6 @@ Vendor* OpenFrom(const Place& place, const std::string& bridge_path, std::vector
     if (const LlmBridge* bridge = OpenBridge(bridge_path, attempts)) {
       return new Vendor{bridge, PathOf(library, place.library), runtime_path, bridge_path};
     }
-    // Two libraries that export one class must never be in a process together: this one makes way for the next.
     dlclose(library);
   }
   dlclose(runtime);
@@ -87,6 +94,10 @@ const Vendor* OpenVendor(const std::vector<Place>& places, const std::string& br
   for (const Place& place : places) {
     opened = OpenFrom(place, bridge_path, attempts);
     if (opened != nullptr) return opened;
+    // Libraries that export one class must never be in a process together.
+    if (!IsLoaded(place.library)) continue;
+    attempts->push_back({place.library, "cannot be unloaded, so that no other place is tried"});
+    break;
   }
   return nullptr;
 }

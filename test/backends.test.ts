@@ -206,32 +206,40 @@ describe('the addon', () => {
     jest.dontMock(addonPath);
   }
 
-  test('with the bridge serves native and auto', () => {
-    const options: unknown[] = [];
-    const createBackend = (clusterId: bigint, role: number, given: unknown) => {
-      options.push(given);
-      return Object.defineProperty(new MockBackend(clusterId, role), 'name', { value: 'native' });
-    };
+  const { version } = jest.requireActual<{ version: string }>('../package.json');
+
+  test('whose library opens serves native and auto', () => {
+    const made: unknown[][] = [];
+    class DataDist {
+      constructor(...args: unknown[]) {
+        made.push(args);
+      }
+    }
+    const opened = { library: {}, attempts: [] };
     withAddon(
-      () => ({ version: '1.2.3', createBackend }),
+      () => ({ version, configure: jest.fn(), openLibrary: () => opened, close: jest.fn(), DataDist }),
       (lib) => {
-        expect(lib.probeNative()).toEqual({ available: true, addonPath, addonVersion: '1.2.3', attempts: [] });
-        expect(
-          new lib.LLMDataDist(LLMRole.PROMPT, 1n, { backend: 'native', allowMultipleInstances: true }).backendName,
-        ).toBe('native');
-        expect(new lib.LLMDataDist(LLMRole.PROMPT, 1n).backendName).toBe('native');
-        expect(options).toEqual([{ allowMultipleInstances: true }, { allowMultipleInstances: false }]);
+        const options = { backend: 'native', allowMultipleInstances: true, guards: false, threads: 3 } as const;
+        expect(new lib.LLMDataDist(LLMRole.PROMPT, 1n, options).backendName).toBe('native');
+        expect(new lib.LLMDataDist(LLMRole.PROMPT, 2n).backendName).toBe('native');
+        // Cluster, role, several instances, failed objects again, threads.
+        expect(made).toEqual([
+          [1n, LLMRole.PROMPT, true, true, 3],
+          [2n, LLMRole.PROMPT, false, false, 64],
+        ]);
       },
     );
   });
 
-  test('without the bridge is reported with its version', () => {
+  test('of another version than the package is refused', () => {
     withAddon(
       () => ({ version: '1.2.3' }),
       (lib) => {
-        const probe = lib.probeNative();
-        expect(probe).toMatchObject({ available: false, addonPath, addonVersion: '1.2.3' });
-        expect(probe.attempts.at(-1)?.error).toContain('addon 1.2.3 loads, but was built without the bridge');
+        const [attempt] = lib.probeNative().attempts;
+        expect(attempt).toEqual({
+          path: addonPath,
+          error: `the addon is version 1.2.3, the package ${version}: build it anew`,
+        });
       },
     );
   });

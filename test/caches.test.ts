@@ -80,11 +80,14 @@ describe('allocating', () => {
     await region.free();
   });
 
-  test('regions that one freed by hand do not stop deallocateCache', async () => {
-    const { caches } = await single();
+  test('regions can be freed by hand when their cache is unregistered, and not before', async () => {
+    const { dist, caches } = await single();
     const cache = await caches.allocateCache(DESC);
-    await cache.regions![2]!.free();
-    await caches.deallocateCache(cache);
+    expect(await rejection(cache.regions![2]!.free())).toMatchObject({ code: 'LLM_PARAM_INVALID', cacheId: 1n });
+    await caches.unregisterCache(cache);
+    for (const region of cache.regions!) await region.free();
+    expect(await rejection(caches.deallocateCache(cache))).toMatchObject({ code: 'LLM_PARAM_INVALID', cacheId: 1n });
+    expect(await warningsDuring(() => dist.finalize())).toEqual([]);
   });
 });
 

@@ -309,6 +309,12 @@ describe('ports', () => {
     closed.mockRestore();
   });
 
+  test('of this host are not given again while another scenario may be using them', async () => {
+    const ports = new Set<number>();
+    for (let i = 0; i < 400; i++) for (const port of await hostPorts(1)) ports.add(port);
+    expect(ports.size).toBe(400);
+  });
+
   test('of this host are different, and free', async () => {
     const ports = await hostPorts(20);
     expect(new Set(ports).size).toBe(20);

@@ -1,10 +1,10 @@
-import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { main } from '../lib/cli/conformance';
-import { compileLib } from './fixtures/compiled-lib';
+import { ProcessOutput } from '../lib/cli/conformance/process-output';
+import type { Scenario } from '../lib/conformance';
 import { handWritten, random, RECORDINGS } from './fixtures/recordings';
 
 let folder: string;
@@ -72,18 +72,74 @@ describe('the conformance command', () => {
     expect(lines.slice(1)).toEqual(['1 passed, 1 failed']);
   });
 
+  test('runs only the scenarios that are asked for', async () => {
+    const count = async (...argv: string[]) => (await run(...argv)).lines;
+    const passed = (matches: (scenario: Scenario) => boolean) => [
+      `${[...handWritten, ...random].filter(matches).length} passed, 0 failed`,
+    ];
+    const has = (tag: string) => (scenario: Scenario) => scenario.tags.includes(tag);
+    expect(await count('--tag', 'blocks')).toEqual(passed(has('blocks')));
+    expect(await count('--tag', 'blocks', '--tag', 'layers')).toEqual(
+      passed((s) => has('blocks')(s) || has('layers')(s)),
+    );
+    expect(await count('--not-tag', 'random', '--not-tag', 'init')).toEqual(
+      passed((s) => !has('random')(s) && !has('init')(s)),
+    );
+    expect(await count('--name', 'pull-blocks', '--name', 'unlink', '--not-tag', 'quirk')).toEqual(
+      passed((s) => /pull-blocks|unlink/.test(s.name) && !has('quirk')(s)),
+    );
+  });
+
+  test('does not lose a malformed scenario among those that are not asked for', async () => {
+    write('a.json', '[]');
+    write('b.json', recorded('push-blocks'));
+    expect((await run('--dir', folder, '--name', 'nothing')).lines.at(-1)).toBe('0 passed, 1 failed');
+  });
+
+  test('says so when no scenario is what is asked for', async () => {
+    const { code, lines, errors } = await run('--name', 'no such name');
+    expect([code, lines]).toEqual([2, []]);
+    expect(errors).toMatch(/none of the \d+ scenarios has the tags and the name that are asked for/);
+  });
+
+  test('runs a module of backends', async () => {
+    const module = write('mine.js', 'module.exports = () => ({ name: "half a backend" });');
+    const path = write('a.json', recorded('push-blocks'));
+    const { code, lines } = await run('--backend', module, '--processes', 'none', '--jsonl', path);
+    expect(code).toBe(1);
+    expect(lines[0]).toMatch(
+      /^push-blocks: step 0 \(start on P\): exception: expected an instance, got TypeError.*initialize/,
+    );
+    expect(lines.slice(1)).toEqual(['0 passed, 1 failed']);
+    const broken = await run('--backend', write('b.js', ''), '--processes', 'none', '--jsonl', path);
+    expect([broken.code, broken.lines]).toEqual([2, []]);
+    expect(broken.errors).toMatch(/^conformance: The module .*b\.js makes no backends/);
+  });
+
   test('prints its usage when asked', async () => {
     const { code, lines, errors } = await run('--help');
     expect([code, errors]).toEqual([0, '']);
-    for (const option of ['--backend mock|native', '--dir', '--jsonl', '--guards']) expect(lines[0]).toContain(option);
+    const options = ['--backend mock|native|FILE', '--dir', '--jsonl', '--tag', '--not-tag', '--name', '--processes'];
+    for (const option of [...options, '--limit', '--jobs', '--guards']) expect(lines[0]).toContain(option);
   });
 
   test.each([
     ['an unknown option', ['--quick'], /Unknown option '--quick'/],
     ['a stray argument', ['mock'], /Unexpected argument 'mock'/],
     ['a missing value', ['--dir'], /'--dir <value>' argument missing/],
-    ['an unknown backend', ['--backend', 'cuda'], /unknown backend "cuda"; there are mock and native/],
+    ['an unknown backend', ['--backend', 'cuda'], /unknown backend "cuda"; there are mock and native, and modules/],
     ['a backend of the prototype', ['--backend', 'toString'], /unknown backend "toString"/],
+    ['a module that is not there', ['--backend', 'no such.js'], /--backend no such\.js: there is no such file/],
+    ['unknown processes', ['--processes', 'all'], /--processes all: neither none nor scenario nor node/],
+    ['processes in which mocks are lonely', ['--processes', 'node'], /--processes node: mock instances of different/],
+    ['a limit that is none', ['--processes', 'scenario', '--limit', '1m'], /--limit 1m: not a number of seconds/],
+    ['a limit of nothing', ['--processes', 'scenario', '--limit', '0'], /--limit 0: not a number of seconds/],
+    ['a limit beyond timers', ['--processes', 'scenario', '--limit', '1e9'], /--limit 1e9: not a number of seconds/],
+    ['no jobs', ['--processes', 'scenario', '--jobs', '0'], /--jobs 0: not a whole number from 1 to 1024/],
+    ['half a job', ['--processes', 'scenario', '--jobs', '1.5'], /--jobs 1\.5: not a whole number/],
+    ['a limit without processes', ['--limit', '5'], /--limit has no meaning without processes/],
+    ['jobs without processes', ['--jobs', '2'], /--jobs has no meaning without processes/],
+    ['processes with guards', ['--guards', '--processes', 'scenario'], /--processes has no meaning with --guards/],
     [
       'a file that is not there',
       ['--jsonl', join(tmpdir(), 'no such file.jsonl')],
@@ -125,41 +181,6 @@ describe('the conformance command', () => {
   });
 });
 
-describe('as a program', () => {
-  const program = compileLib('cli/conformance');
-  afterAll(() => {
-    program.remove();
-  });
-  const spawn = (...argv: string[]) => spawnSync(process.execPath, [program.path, ...argv], { encoding: 'utf8' });
-
-  test('it ends with the exit code and the counts on the last line', () => {
-    const good = write('a.json', recorded('push-blocks'));
-    expect(spawn('--jsonl', good)).toMatchObject({ status: 0, stdout: '1 passed, 0 failed\n', stderr: '' });
-    const bad = write('b.json', recorded('push-blocks').replace('"cacheId": "1"', '"cacheId": "4"'));
-    const failed = spawn('--jsonl', bad);
-    expect(failed).toMatchObject({ status: 1, stderr: '' });
-    expect(failed.stdout).toMatch(/cacheId: expected 4, got 1\n0 passed, 1 failed\n$/);
-  });
-
-  test('it says why the native backend cannot be had', () => {
-    // The compiled copy has no addon in any place where one is looked for.
-    const { status, stdout, stderr } = spawn(
-      '--backend',
-      'native',
-      '--jsonl',
-      write('a.json', recorded('push-blocks')),
-    );
-    expect([status, stdout]).toEqual([2, '']);
-    expect(stderr).toMatch(/^conformance: The native backend cannot be loaded; tried:\n.*llm_datadist\.node: /);
-  });
-
-  test('it says so when it is installed without recordings', () => {
-    const { status, stdout, stderr } = spawn();
-    expect([status, stdout]).toEqual([2, '']);
-    expect(stderr).toMatch(/^conformance: there are no recordings in .*: name some with --dir or --jsonl\n/);
-  });
-});
-
 describe('--guards', () => {
   test('prints the recorded calls that a guard refuses', async () => {
     write('a.json', recorded('hixl-same-memory-twice'));
@@ -182,4 +203,13 @@ describe('--guards', () => {
       '0 recorded calls of 0 scenarios are refused by guards',
     ]);
   });
+});
+
+test('of what a talkative scenario prints the last lines are kept, until they are taken', () => {
+  const output = new ProcessOutput();
+  for (let i = 0; i < 130; i++) output.add(`line ${i}`, 'loud', ['P', 'D']);
+  output.add('hush', 'quiet', ['P']);
+  expect(output.take('loud')).toEqual(Array.from({ length: 100 }, (_, i) => `loud: P, D: line ${i + 30}`));
+  expect(output.take('loud')).toEqual([]);
+  expect(output.take('quiet')).toEqual(['quiet: P: hush']);
 });

@@ -2,6 +2,7 @@ import { DataType, GUARD_RULES, LLMException, LLMDataDist, LLMRole } from '../li
 import type { CacheDesc, GuardRule, LLMConfigOptions } from '../lib';
 import { Fabric, MockBackend } from '../lib/testing';
 import { bytesOf, DESC, linkedPair, node, pair, PROMPT_ID, rejection } from './fixtures/cluster';
+import { warningsDuring } from './fixtures/warnings';
 
 /** Every rule must have been taken by a test of this file. */
 const taken = new Set<GuardRule>();
@@ -14,7 +15,16 @@ afterAll(() => {
 async function expectRefusal(rule: GuardRule, backend: MockBackend, call: () => Promise<unknown>): Promise<void> {
   const called: string[] = [];
   const spies = (
-    ['initialize', 'setRole', 'registerKvCache', 'pullKvCache', 'pullKvBlocks', 'pushKvCache', 'pushKvBlocks'] as const
+    [
+      'initialize',
+      'setRole',
+      'registerKvCache',
+      'pullKvCache',
+      'pullKvBlocks',
+      'pushKvCache',
+      'pushKvBlocks',
+      'free',
+    ] as const
   ).map((method) => {
     const original = backend[method].bind(backend) as (...args: unknown[]) => Promise<never>;
     return jest.spyOn(backend, method).mockImplementation((...args: unknown[]) => {
@@ -70,8 +80,6 @@ describe('registering', () => {
     );
     const next = await kvCacheManager.registerCache({ ...desc, numTensors: 53 }, at(131_000, 53));
     expect(next.cacheId).toBe(2n);
-    await region.free();
-    await prompt.dist.finalize();
   });
 
   test('tensor-memory: refuses a tensor that leaves its region, and takes one that ends with it', async () => {
@@ -82,8 +90,19 @@ describe('registering', () => {
       prompt.dist.kvCacheManager.registerCache(desc, [region.address + 257n]),
     );
     await prompt.dist.kvCacheManager.registerCache(desc, [region.address + 256n]);
+  });
+
+  test('tensor-memory: refuses a tensor in a region that was freed', async () => {
+    const { prompt } = await pair();
+    const { kvCacheManager } = prompt.dist;
+    const region = await prompt.dist.allocateMemory(512);
+    const desc = { ...DESC, numTensors: 1 };
+    // Its unregistration waits, and so the region is still there.
+    await kvCacheManager.unregisterCache(await kvCacheManager.registerCache(desc, [region.address]));
     await region.free();
-    await prompt.dist.finalize();
+    await expectRefusal('tensor-memory', prompt.backend, () =>
+      kvCacheManager.registerCache(desc, [region.address + 256n]),
+    );
   });
 
   test('memory-overlap: refuses memory that is registered, and takes it when it is not any more', async () => {
@@ -99,9 +118,25 @@ describe('registering', () => {
     }
     await kvCacheManager.registerCache({ ...desc, numTensors: 2 }, [region.address + 512n, region.address]);
     await kvCacheManager.unregisterCache(cache);
+    // As long as it listens, a peer may be linked that has the memory.
+    await expectRefusal('memory-overlap', prompt.backend, () =>
+      kvCacheManager.registerCache(desc, [region.address + 256n]),
+    );
+    await prompt.dist.switchRole(LLMRole.MIX);
     await kvCacheManager.registerCache(desc, [region.address + 256n]);
+  });
+
+  test('registered-memory: refuses to free what a cache is in, whole or in part', async () => {
+    const { prompt } = await pair();
+    const { kvCacheManager } = prompt.dist;
+    const region = await prompt.dist.allocateMemory(1024);
+    const other = await prompt.dist.allocateMemory(1024);
+    const cache = await kvCacheManager.registerCache({ ...DESC, numTensors: 1 }, [region.address + 700n]);
+    await expectRefusal('registered-memory', prompt.backend, () => region.free());
+    await expectRefusal('registered-memory', prompt.backend, async () => region[Symbol.asyncDispose]());
+    await other.free();
+    await kvCacheManager.unregisterCache(cache);
     await region.free();
-    await prompt.dist.finalize();
   });
 
   test('memory-overlap: refuses a call whose own tensors overlap', async () => {
@@ -121,8 +156,6 @@ describe('registering', () => {
     const register = () => prompt.dist.kvCacheManager.registerCache({ ...DESC, numTensors: 1 }, [region.address]);
     const outcomes = await Promise.allSettled([register(), register()]);
     expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
-    await region.free();
-    await prompt.dist.finalize();
   });
 
   test('a registration that the library refuses takes no memory and no table space', async () => {
@@ -132,8 +165,6 @@ describe('registering', () => {
     const refused = kvCacheManager.registerCache({ ...DESC, numTensors: 1, shape: [4, 0] }, [region.address]);
     expect(await rejection(refused)).toMatchObject({ code: 'LLM_PARAM_INVALID' });
     await kvCacheManager.registerCache({ ...DESC, numTensors: 1 }, [region.address]);
-    await region.free();
-    await prompt.dist.finalize();
   });
 });
 
@@ -210,15 +241,12 @@ describe('transferring', () => {
     const { dist } = prompt;
     const region = await dist.allocateMemory(512);
     const old = await dist.kvCacheManager.registerCache({ ...DESC, numTensors: 1 }, [region.address]);
-    await region.free();
-    await dist.finalize();
+    await warningsDuring(() => dist.finalize());
     await dist.init({ deviceId: 0 });
     const memory = await dist.allocateMemory(256);
     const present = await dist.kvCacheManager.registerCache({ ...DESC, numTensors: 1 }, [memory.address]);
     expect(present.cacheId).toBe(old.cacheId);
     await expectRefusal('own-cache', prompt.backend, () => dist.kvCacheManager.unregisterCache(old));
-    await memory.free();
-    await dist.finalize();
   });
 
   test('require-layout: refuses keys without a layout when that is asked for, and takes the others', async () => {

@@ -59,11 +59,15 @@ describe('finalize', () => {
     clock.advance(1000);
     await Promise.all([first, second, ...finalized]);
     expect(order).toEqual(['first pull: LLM_TIMEOUT', 'second pull', 'finalize', 'finalize']);
-    expect(calls).toEqual(['decoder.pullKvCache', 'decoder.pullKvBlocks', 'decoder.finalize']);
+    expect(calls.filter((call) => call !== 'decoder.free')).toEqual([
+      'decoder.pullKvCache',
+      'decoder.pullKvBlocks',
+      'decoder.finalize',
+    ]);
     expect(await localRow(3)).toEqual(await rowOf(promptCache, 0, 2));
   });
 
-  test('waits for a link and an unlink that wait for their peer', async () => {
+  test('waits for a link that waits for its peer, and for an unlink that waits behind it', async () => {
     const { dist, clock, order, note } = await silentNodes();
     const linked = note('link', dist.linkClusters([{ ...PROMPT_CLUSTER, remoteClusterId: 9n }], { timeout: 500 }));
     const unlinked = note('unlink', dist.unlinkClusters([PROMPT_CLUSTER], { timeout: 700 }));
@@ -73,7 +77,7 @@ describe('finalize', () => {
     await linked;
     await turn();
     expect(order).toEqual(['link: LLM_TIMEOUT']);
-    clock.advance(200);
+    clock.advance(700);
     await Promise.all([unlinked, finalized]);
     expect(order).toEqual(['link: LLM_TIMEOUT', 'unlink: LLM_TIMEOUT', 'finalize']);
   });

@@ -8,11 +8,19 @@
  * - Arguments have the right JavaScript type and fit the C++ type; whether they make sense is for the backend to say.
  * - They are the backend's own: nobody changes a list or an object after the call, and the backend must not either.
  * - A status other than success is a rejection with an `LLMException`. Nothing else is ever rejected with.
- * - Calls may overlap. `finalize` is called only when no other call of this object is in flight.
+ * - Calls may overlap, but control calls (`initialize`, `finalize`, `setRole`, link, unlink, register, unregister) do not
+ *   overlap each other, an unlink does not overlap transfers with its clusters, and an unregister none of its cache.
+ *   `finalize` is called only when no other call of this object is in flight.
  */
 export interface Backend {
   /** `native`, `mock`, or a name of its own. */
   readonly name: string;
+  /**
+   * Whether block transfers read their lists before they return and refuse numbers beyond `limits` themselves, with
+   * `LLM_PARAM_INVALID`. Their lists are the caller's then: to copy and look through thousands of blocks costs as much as
+   * the rest of the call.
+   */
+  readonly readsBlocksAtOnce?: boolean;
 
   /** C++ `Initialize`. Keys and values are what the C++ library reads; unknown keys are ignored. */
   initialize(options: BackendOptions): Promise<void>;
@@ -57,23 +65,25 @@ export interface Backend {
 
   /** C++ `PullKvCache`. `size` in bytes, -1 for a whole row. Of `dst` the library reads the id only. */
   pullKvCache(src: CacheIndex, dst: Cache, batchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void>;
-  /** C++ `PullKvBlocks`. */
+  /** C++ `PullKvBlocks`. `limits` as {@link readsBlocksAtOnce} says. */
   pullKvBlocks(
     src: CacheIndex,
     dst: Cache,
     srcBlocks: BigUint64Array,
     dstBlocks: BigUint64Array,
     ext: KvCacheExtParam,
+    limits?: BlockLimits,
   ): Promise<void>;
   /** C++ `PushKvCache`. Of `src` the library reads id, placement and number of tensors. */
   pushKvCache(src: Cache, dst: CacheIndex, srcBatchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void>;
-  /** C++ `PushKvBlocks`. */
+  /** C++ `PushKvBlocks`. `limits` as {@link readsBlocksAtOnce} says. */
   pushKvBlocks(
     src: Cache,
     dst: CacheIndex,
     srcBlocks: BigUint64Array,
     dstBlocks: BigUint64Array,
     ext: KvCacheExtParam,
+    limits?: BlockLimits,
   ): Promise<void>;
 
   /** `aclrtMalloc` (device) or `aclrtMallocHost` (host). @returns the address, never 0. */
@@ -86,6 +96,18 @@ export interface Backend {
   read(address: bigint, byteLength: number): Promise<Uint8Array>;
   /** `aclrtMemcpy` within the backend's memory. Without it the package copies through `read` and `write`. */
   copy?(dst: bigint, src: bigint, byteLength: number): Promise<void>;
+
+  /**
+   * The instance is lost: a call has not come back in time. Called once, and no other call follows. What has not come back
+   * is not waited for any more and should be rejected, whatever becomes of it inside; nothing may keep the process
+   * alive for it. C++ has no counterpart.
+   */
+  abandon?(): void;
+  /**
+   * How many milliseconds the present control call has been inside the library; 0 while it still waits for another
+   * instance of the process. Without it the time since the call was made counts against its deadline.
+   */
+  controlElapsedMs?(): number;
 }
 
 /** Makes the backend of one instance, as the C++ constructor makes the object. */
@@ -137,6 +159,12 @@ export interface CacheIndex {
   readonly cacheId: bigint;
   /** uint32 */
   readonly batchIndex: number;
+}
+
+/** The largest block numbers that are allowed in the lists of a transfer; `Infinity` for no limit. */
+export interface BlockLimits {
+  readonly src: number;
+  readonly dst: number;
 }
 
 /** Inclusive first and last layer; `[-1, -1]` is the default range. */

@@ -19,7 +19,7 @@ export interface NativeOptions {
 }
 
 /** Pulls over different links run at the same time in the library, which waits in them rather than computes. */
-const DEFAULT_THREADS = 64;
+export const DEFAULT_THREADS = 64;
 
 /** @throws LLMBackendError with every place that was tried */
 export function createNativeBackend(clusterId: bigint, role: number, options: NativeOptions): Backend {

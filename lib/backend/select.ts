@@ -3,6 +3,7 @@ import { LLMBackendError } from '../exception';
 import type { Backend, BackendFactory } from './backend';
 import { MockBackend } from './mock/mock-backend';
 import { createNativeBackend, openNative } from './native';
+import type { NativeOptions } from './native';
 
 export type BackendChoice = 'auto' | 'native' | 'mock';
 
@@ -15,12 +16,7 @@ let warned = false;
  * The backend of one instance.
  * @throws TypeError for anything that is no backend, also in `LLM_DATADIST_BACKEND`; LLMBackendError
  */
-export function createBackend(
-  choice: unknown,
-  clusterId: bigint,
-  role: number,
-  options: { readonly allowMultipleInstances: boolean },
-): Backend {
+export function createBackend(choice: unknown, clusterId: bigint, role: number, options: NativeOptions): Backend {
   if (typeof choice === 'function') return checkBackend((choice as BackendFactory)(clusterId, role));
   if (typeof choice === 'object') return checkBackend(choice);
   switch (chosen(choice)) {
@@ -47,7 +43,7 @@ function isChoice(value: unknown): value is BackendChoice {
   return CHOICES.includes(value);
 }
 
-function automatic(clusterId: bigint, role: number, options: { readonly allowMultipleInstances: boolean }): Backend {
+function automatic(clusterId: bigint, role: number, options: NativeOptions): Backend {
   const native = openNative();
   if ('create' in native) return native.create(clusterId, role, options);
   if (!warned) {

@@ -1,16 +1,20 @@
 #!/usr/bin/env node
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import type { BackendSource } from '../conformance/backends';
-import { mockBackends, nativeBackends } from '../conformance/backends';
+import { BackendModuleError } from '../conformance/backend-module';
+import { namedBackends } from '../conformance/backends';
+import { childHosts } from '../conformance/child-host';
 import { formatDifference } from '../conformance/difference';
 import { ScenarioError } from '../conformance/fields';
 import { guardRefusals } from '../conformance/guard-refusals';
-import { runScenario } from '../conformance/runner';
+import type { HostSource } from '../conformance/host';
+import { inJobs } from '../conformance/jobs';
+import { localHosts } from '../conformance/local-host';
+import { runScenarioOn } from '../conformance/runner';
 import type { ReadScenario } from '../conformance/scenario-file';
 import { readScenarios } from '../conformance/scenario-file';
 import { LLMBackendError } from '../exception';
+import type { ConformanceOptions, Selection } from './conformance/options';
+import { parseOptions, USAGE, UsageError } from './conformance/options';
+import { ProcessOutput } from './conformance/process-output';
 
 /** Where the command prints; `console` is one. */
 export interface Output {
@@ -18,104 +22,87 @@ export interface Output {
   error(line: string): void;
 }
 
-const USAGE = `usage: npm run conformance -- [--backend mock|native] [--dir DIR]... [--jsonl FILE]... [--guards]
-
-Makes the calls of recorded scenarios and compares what comes of them with what the vendor's library did.
-
-  --backend mock|native  what does the work, default mock
-  --dir DIR              the *.json files of a folder, or scenarios/*.json and random.jsonl where it has them
-  --jsonl FILE           scenarios of a file, one per line
-                         without --dir and --jsonl: the recordings in test/conformance/recordings
-  --guards               instead: print which recorded calls the package's guards refuse
-  --help                 print this
-
-Prints one line per difference, and at the end "N passed, N failed" (scenarios).
-Exit code: 0 all passed, 1 some failed or are malformed, 2 wrong usage or nothing to run.`;
-
-const RECORDINGS = join(__dirname, '..', '..', 'test', 'conformance', 'recordings');
-
-const BACKENDS: Readonly<Record<string, BackendSource>> = { mock: mockBackends, native: nativeBackends };
-
-class UsageError extends Error {}
-
 /** Runs the command. @returns the exit code */
 export async function main(argv: readonly string[], out: Output): Promise<number> {
   try {
-    const { help, source, paths, guards } = readArguments(argv);
-    if (help) {
+    const options = parseOptions(argv);
+    if (options === undefined) {
       out.log(USAGE);
       return 0;
     }
-    const scenarios = readScenarios(...paths);
-    if (scenarios.length === 0) throw new UsageError(`there are no scenarios in ${paths.join(', ')}`);
-    return guards ? await printRefusals(scenarios, source, out) : await printDifferences(scenarios, source, out);
+    const scenarios = selected(options);
+    return options.guards
+      ? await printRefusals(scenarios, options, out)
+      : await printDifferences(scenarios, options, out);
   } catch (error) {
-    if (!(error instanceof UsageError || error instanceof ScenarioError || error instanceof LLMBackendError))
-      throw error;
+    if (!isExpected(error)) throw error;
     out.error(`conformance: ${error.message}`);
     if (error instanceof UsageError) out.error('Try --help.');
     return 2;
   }
 }
 
-function readArguments(argv: readonly string[]) {
-  const { help, guards, backend, dir, jsonl } = parse(argv);
-  const source = Object.hasOwn(BACKENDS, backend) ? BACKENDS[backend] : undefined;
-  if (source === undefined) {
-    throw new UsageError(`unknown backend "${backend}"; there are ${Object.keys(BACKENDS).join(' and ')}`);
-  }
-  const paths = [...dir, ...jsonl];
-  if (paths.length === 0 && !help) {
-    if (!existsSync(RECORDINGS)) {
-      throw new UsageError(`there are no recordings in ${RECORDINGS}: name some with --dir or --jsonl`);
-    }
-    paths.push(RECORDINGS);
-  }
-  return { help, guards, source, paths };
+function isExpected(error: unknown): error is Error {
+  return [UsageError, ScenarioError, LLMBackendError, BackendModuleError].some((kind) => error instanceof kind);
 }
 
-function parse(argv: readonly string[]) {
-  try {
-    const { values } = parseArgs({
-      args: [...argv],
-      options: {
-        backend: { type: 'string', default: 'mock' },
-        dir: { type: 'string', multiple: true, default: [] },
-        jsonl: { type: 'string', multiple: true, default: [] },
-        guards: { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
-      },
-    });
-    return values;
-  } catch (error) {
-    // Everything that parseArgs throws is about the arguments.
-    throw new UsageError((error as Error).message);
-  }
+/** Malformed scenarios are always among them: nobody knows what they would have been. */
+function selected({ paths, selection }: ConformanceOptions): readonly ReadScenario[] {
+  const read = readScenarios(...paths);
+  if (read.length === 0) throw new UsageError(`there are no scenarios in ${paths.join(', ')}`);
+  const scenarios = read.filter((scenario) => scenario instanceof ScenarioError || isSelected(scenario, selection));
+  if (scenarios.length > 0) return scenarios;
+  throw new UsageError(`none of the ${read.length} scenarios has the tags and the name that are asked for`);
+}
+
+function isSelected(
+  { name, tags }: Exclude<ReadScenario, ScenarioError>,
+  { tags: wanted, notTags, names }: Selection,
+): boolean {
+  return (
+    (wanted.length === 0 || wanted.some((tag) => tags.includes(tag))) &&
+    !notTags.some((tag) => tags.includes(tag)) &&
+    (names.length === 0 || names.some((text) => name.includes(text)))
+  );
 }
 
 async function printDifferences(
   scenarios: readonly ReadScenario[],
-  source: BackendSource,
+  options: ConformanceOptions,
   out: Output,
 ): Promise<number> {
+  const output = new ProcessOutput();
+  const source = hostsOf(options, output);
   let failed = 0;
-  for (const scenario of scenarios) {
-    const lines =
-      scenario instanceof ScenarioError
-        ? [scenario.message]
-        : (await runScenario(scenario, source)).map(formatDifference);
+  const play = async (scenario: ReadScenario) => {
+    if (scenario instanceof ScenarioError) return { lines: [scenario.message], printed: [] };
+    const differences = await runScenarioOn(source, scenario);
+    return { lines: differences.map(formatDifference), printed: output.take(scenario.name) };
+  };
+  await inJobs(scenarios, options.jobs, play, ({ lines, printed }) => {
+    if (lines.length === 0) return;
+    failed += 1;
+    for (const line of printed) out.error(line);
     for (const line of lines) out.log(line);
-    if (lines.length > 0) failed += 1;
-  }
+  });
   out.log(`${scenarios.length - failed} passed, ${failed} failed`);
   return failed === 0 ? 0 : 1;
 }
 
-async function printRefusals(scenarios: readonly ReadScenario[], source: BackendSource, out: Output): Promise<number> {
+function hostsOf({ backend, processes, limitMs }: ConformanceOptions, output: ProcessOutput): HostSource {
+  if (processes === 'none') return localHosts(namedBackends(backend, { alone: false }));
+  return childHosts({ backend, processes, limitMs, onLine: output.add.bind(output) });
+}
+
+async function printRefusals(
+  scenarios: readonly ReadScenario[],
+  { backend }: ConformanceOptions,
+  out: Output,
+): Promise<number> {
   const malformed = scenarios.filter((scenario) => scenario instanceof ScenarioError);
   const wellFormed = scenarios.flatMap((scenario) => (scenario instanceof ScenarioError ? [] : [scenario]));
   for (const { message } of malformed) out.log(message);
-  const refusals = await guardRefusals(wellFormed, source);
+  const refusals = await guardRefusals(wellFormed, namedBackends(backend, { alone: false }));
   for (const { scenario, step, op, rule, recorded } of refusals) {
     out.log(`${scenario}: step ${step} (${op}): refused by ${rule}, recorded ${recorded}`);
   }
@@ -125,6 +112,10 @@ async function printRefusals(scenarios: readonly ReadScenario[], source: Backend
 }
 
 if (require.main === module) {
+  // Nobody reads on, so there is nobody to run the rest for.
+  process.stdout.on('error', () => {
+    process.exit(1);
+  });
   void main(process.argv.slice(2), console).then((code) => {
     process.exitCode = code;
   });

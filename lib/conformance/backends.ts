@@ -2,6 +2,7 @@ import type { BackendFactory } from '../backend/backend';
 import { Fabric } from '../backend/mock/fabric';
 import { MockBackend } from '../backend/mock/mock-backend';
 import { createNativeBackend } from '../backend/native';
+import { loadBackendModule } from './backend-module';
 import type { FreePorts } from './ports';
 import { hostPorts, isolatedPorts } from './ports';
 
@@ -11,8 +12,14 @@ export interface ScenarioBackends {
   readonly freePorts: FreePorts;
 }
 
-/** Called once per scenario, so that an implementation can keep scenarios apart. */
-export type BackendSource = () => ScenarioBackends;
+/** How instances are to be. */
+export interface BackendSettings {
+  /** Whether guards keep away from the library what it does not survive. Recordings are of the bare library. */
+  readonly guards: boolean;
+}
+
+/** Called once per scenario, so that an implementation can keep scenarios apart. Without settings there are no guards. */
+export type BackendSource = (settings?: BackendSettings) => ScenarioBackends;
 
 /** Mock instances with a network of their own. */
 export const mockBackends: BackendSource = () => {
@@ -24,7 +31,32 @@ export const mockBackends: BackendSource = () => {
  * Instances of the vendor library, all in this process.
  * @throws LLMBackendError, when an instance is made, where the library cannot be loaded
  */
-export const nativeBackends: BackendSource = () => ({
-  createBackend: (clusterId, role) => createNativeBackend(clusterId, role, { allowMultipleInstances: true }),
-  freePorts: hostPorts,
-});
+export const nativeBackends: BackendSource = nativeSource(true);
+
+/**
+ * Backends that can be made in any process, because a text tells which.
+ *
+ * @param name `mock`, `native`, or the path of a JavaScript file whose `module.exports` or `export default` is a
+ *   {@link BackendFactory}; the file is loaded when the first instance is made
+ * @param alone whether no process has more than one instance: the vendor library is held to it then
+ */
+export function namedBackends(name: string, { alone }: { readonly alone: boolean }): BackendSource {
+  switch (name) {
+    case 'mock':
+      return mockBackends;
+    case 'native':
+      return nativeSource(!alone);
+    default:
+      return () => ({
+        createBackend: (clusterId, role) => loadBackendModule(name)(clusterId, role),
+        freePorts: hostPorts,
+      });
+  }
+}
+
+function nativeSource(allowMultipleInstances: boolean): BackendSource {
+  return ({ guards } = { guards: false }) => ({
+    createBackend: (clusterId, role) => createNativeBackend(clusterId, role, { allowMultipleInstances, guards }),
+    freePorts: hostPorts,
+  });
+}

@@ -2,8 +2,9 @@ import { RULES } from '../guard/rule';
 import type { Rule } from '../guard/rule';
 import { LLMStatusCode } from '../status';
 import type { BackendSource } from './backends';
-import { statusText } from './difference';
-import type { Outcome } from './runner';
+import { formatDifference, statusText } from './difference';
+import type { Outcome } from './host';
+import { localHosts } from './local-host';
 import { ScenarioRun } from './runner';
 import type { Scenario } from './scenario';
 import type { Step } from './step';
@@ -31,8 +32,10 @@ export interface GuardRefusal {
 export async function guardRefusals(scenarios: Iterable<Scenario>, source: BackendSource): Promise<GuardRefusal[]> {
   const refusals: GuardRefusal[] = [];
   for (const scenario of scenarios) {
-    const run = await ScenarioRun.start(scenario, source, { guards: true });
+    const run = new ScenarioRun(scenario, localHosts(source), { guards: true });
     try {
+      const [failure] = await run.start();
+      if (failure !== undefined) throw new Error(formatDifference(failure));
       refusals.push(...(await refusalsOf(scenario, run)));
     } finally {
       await run.end();
@@ -69,7 +72,7 @@ function isSuccess(step: Step): boolean {
 /** Guards name their rule at the beginning of the remedy. */
 function ruleOf(outcome: Outcome): Rule | undefined {
   if (outcome.kind !== 'refused') return undefined;
-  const [, rule = ''] = /^Rule ([a-z-]+):/.exec(outcome.exception.remedy) ?? [];
+  const [, rule = ''] = /^Rule ([a-z-]+):/.exec(outcome.remedy) ?? [];
   return Object.hasOwn(RULES, rule) ? (rule as Rule) : undefined;
 }
 

@@ -3,16 +3,32 @@
  *
  * @packageDocumentation
  */
+export { BackendModuleError } from './backend-module';
 export { mockBackends, nativeBackends } from './backends';
-export type { BackendSource, ScenarioBackends } from './backends';
+export type { BackendSettings, BackendSource, ScenarioBackends } from './backends';
+export { childHosts } from './child-host';
+export type { ChildHostOptions } from './child-host';
 export { formatDifference } from './difference';
 export type { Difference, DifferenceKind } from './difference';
 export { ScenarioError } from './fields';
 export { guardRefusals, guardRefusalTable } from './guard-refusals';
 export type { GuardRefusal } from './guard-refusals';
+export type {
+  Crc,
+  ForeignCache,
+  Host,
+  HostProcess,
+  HostSource,
+  NodeFailure,
+  Outcome,
+  ScenarioHosts,
+  Setting,
+} from './host';
+export { HostLostError } from './host';
+export { localHosts } from './local-host';
 export { hostPorts, isolatedPorts } from './ports';
 export type { FreePorts } from './ports';
-export { runScenario } from './runner';
+export { runScenario, runScenarioOn, ScenarioRun } from './runner';
 export { parseScenario } from './scenario';
 export type { Scenario, ScenarioNode } from './scenario';
 export { loadScenarios, readScenarios } from './scenario-file';

@@ -24,11 +24,7 @@ export function portNames(json: unknown): string[] {
 
 /** The ports that stand for the names of one scenario. */
 export class Ports {
-  readonly #byName: ReadonlyMap<string, number>;
-
-  private constructor(byName: ReadonlyMap<string, number>) {
-    this.#byName = byName;
-  }
+  constructor(readonly byName: ReadonlyMap<string, number>) {}
 
   static async take(names: readonly string[], freePorts: FreePorts): Promise<Ports> {
     const ports = await freePorts(names.length);
@@ -37,7 +33,7 @@ export class Ports {
 
   /** The text with ports in place of their names. */
   fill(text: string): string {
-    return text.replaceAll(PLACEHOLDER, (placeholder, name: string) => String(this.#byName.get(name) ?? placeholder));
+    return text.replaceAll(PLACEHOLDER, (placeholder, name: string) => String(this.byName.get(name) ?? placeholder));
   }
 
   /** A port that is a number, or a text that stands for one. */
@@ -49,12 +45,27 @@ export class Ports {
 /** Ports for instances whose network is their own: numbers are all that they need. */
 export const isolatedPorts: FreePorts = (count) => Promise.resolve(Array.from({ length: count }, (_, i) => 20_000 + i));
 
+/** More than scenarios that run at the same time can have. */
+const MAX_RECENT = 512;
+
+/** Ports that were given last: nobody may listen there just now, and yet a scenario is not through with them. */
+const recent = new Set<number>();
+
 /** Ports of this host. All are open at the same time before any is closed, so that no two are the same. */
 export const hostPorts: FreePorts = async (count) => {
   const servers: Server[] = [];
+  const ports: number[] = [];
   try {
-    for (let i = 0; i < count; i++) servers.push(await listen());
-    return servers.map(portOf);
+    while (ports.length < count) {
+      const server = await listen();
+      servers.push(server);
+      const port = portOf(server);
+      if (recent.has(port)) continue;
+      ports.push(port);
+      recent.add(port);
+    }
+    for (const port of [...recent].slice(0, -MAX_RECENT)) recent.delete(port);
+    return ports;
   } finally {
     await Promise.all(servers.map(close));
   }

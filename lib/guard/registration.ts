@@ -3,6 +3,8 @@ import type { BackendCacheDesc } from '../backend/backend';
 import { bitsOf, isSubByte } from '../data-type';
 import { MAX_SUB_BYTE_BITS, MAX_TENSORS, TABLE_LIMIT } from '../cache-limits';
 import type { Instance } from '../instance';
+import type { Links } from '../links';
+import type { Reservation } from '../registrations';
 import { tensorSize } from '../tensor-size';
 import { refusal } from './rule';
 
@@ -35,17 +37,34 @@ export function guardRegistration(instance: Instance, desc: BackendCacheDesc, ad
   if ('problem' in size || addrs.length !== desc.numTensors || addrs.includes(0n)) return;
   const bytes = instance.registrations.tableBytesWith(addrs.length);
   if (bytes > TABLE_LIMIT) {
-    throw refusal('cache-table', operation, `with this cache the table would need ${bytes} bytes`);
+    const waiting = [...instance.registrations.waiting()].length;
+    const because = waiting === 0 ? '' : `; ${waiting} caches in it are unregistered, but wait for links to be gone`;
+    throw refusal('cache-table', operation, `with this cache the table would need ${bytes} bytes${because}`);
   }
   for (const address of addrs) guardInsideRegion(instance, operation, address, size.byteLength);
-  const overlapping = instance.registrations.findOverlap(addrs, size.byteLength);
-  if (overlapping !== undefined) {
-    throw refusal(
-      'memory-overlap',
-      operation,
-      `${size.byteLength} bytes at ${hexAddress(overlapping)} overlap a tensor that is registered, or another one of this call`,
+  const overlap = instance.registrations.findOverlap(addrs, size.byteLength);
+  if (overlap === undefined) return;
+  const { address, owner } = overlap;
+  throw refusal(
+    'memory-overlap',
+    operation,
+    `${size.byteLength} bytes at ${hexAddress(address)} ${describeOwner(instance.links, owner)}`,
+  );
+}
+
+function describeOwner(links: Links, owner: Reservation | undefined): string {
+  const cache = owner?.registration === undefined ? '' : `cache ${owner.registration.cacheId}`;
+  if (owner?.exposure !== undefined) {
+    return (
+      `belong to ${cache}, whose unregistration waits until no link that was made with it can be left: ` +
+      links.remedy(owner.exposure)
     );
   }
+  if (owner?.state === 'stuck') {
+    const failure = cache === '' ? 'a registration that failed' : `${cache}, whose unregistration failed`;
+    return `belong to ${failure} in the library: it may hold them until finalize()`;
+  }
+  return `overlap a tensor that is registered, or another one of this call`;
 }
 
 /** Only memory of this package can be measured; foreign addresses are the caller's own risk. */

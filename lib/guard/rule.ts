@@ -7,11 +7,13 @@ import { LLMStatusCode } from '../status';
  */
 export const RULES = {
   'first-dimension': 'the first dimension of a shape is at most 4294967295, because the library keeps 32 bits of it',
-  'tensor-memory': 'every tensor lies inside the memory region that its address belongs to',
+  'tensor-memory': 'every tensor lies inside the memory region that its address belongs to, and that is not freed',
   'whole-byte-rows': 'types smaller than a byte need rows of whole bytes, and tensors of less than 2^31 bits',
   'cache-tensors': 'a cache has at most 131061 tensors',
   'cache-table': 'all caches of an instance fit a table of 1 MiB: 24 bytes, 64 per cache and 8 per tensor',
-  'memory-overlap': 'a tensor overlaps no other one of the call and none that is registered',
+  'memory-overlap':
+    'a tensor overlaps no other one of the call, and none that is registered or that the library may still hold',
+  'registered-memory': 'memory of a registered cache is not freed: unregister first',
   'layer-range': 'a layer range is [-1, -1] or 0 <= first <= last, and ends within the cache',
   'both-layer-ranges': 'either both layer ranges are given or none, because the library ignores one that stands alone',
   'local-block': 'the blocks of the local cache are below its number of rows',

@@ -94,14 +94,13 @@ Status Unlink(LlmObject* object, LlmClusters clusters, int32_t timeout_ms, bool 
   });
 }
 
-Status AllocateCache(LlmObject* object, const LlmCacheDesc* desc, int64_t* cache_id, uint64_t* tensor_addrs,
-                     size_t* count, LlmError* error) {
+Status AllocateCache(LlmObject* object, const LlmCacheDesc* desc, int64_t* cache_id, LlmTakeNumbers take, void* context,
+                     LlmError* error) {
   return GuardedIf(&kAllocateCache, "AllocateCache", error, [&] {
     llm_datadist::Cache cache{};
     const Status status = ObjectOf(object).AllocateCache(ToCacheDesc(*desc), cache);
     *cache_id = cache.cache_id;
-    *count = std::min<size_t>(cache.tensor_addrs.size(), desc->num_tensors);
-    std::copy_n(cache.tensor_addrs.begin(), *count, tensor_addrs);
+    take(context, {cache.tensor_addrs.data(), cache.tensor_addrs.size()});
     return status;
   });
 }

@@ -90,6 +90,9 @@ struct LlmExtParam {
   uint8_t tensor_num_per_layer;
 };
 
+// Takes numbers that are gone when it returns. It may throw, as for lack of memory.
+using LlmTakeNumbers = void (*)(void* context, LlmNumbers);
+
 // A method that the library lacks answers LLM_FEATURE_NOT_ENABLED, and `error` says which one it is.
 struct LlmBridge {
   uint32_t version;
@@ -104,8 +107,8 @@ struct LlmBridge {
   uint32_t (*unlink)(LlmObject*, LlmClusters, int32_t timeout_ms, bool force, uint32_t* results, size_t* count,
                      LlmError*);
 
-  // `tensor_addrs` has room for desc.num_tensors addresses; `*count` tells how many the library gave.
-  uint32_t (*allocate_cache)(LlmObject*, const LlmCacheDesc*, int64_t* cache_id, uint64_t* tensor_addrs, size_t* count,
+  // `take` is called once, with the addresses that the library gave: how many that is, it alone decides.
+  uint32_t (*allocate_cache)(LlmObject*, const LlmCacheDesc*, int64_t* cache_id, LlmTakeNumbers take, void* context,
                              LlmError*);
   uint32_t (*deallocate_cache)(LlmObject*, int64_t cache_id, LlmError*);
   uint32_t (*copy_cache)(LlmObject*, const LlmCache* src, const LlmCache* dst, uint32_t src_batch_index,

@@ -278,7 +278,13 @@ export const FUNCTIONS: readonly Method[] = [
     args: ({ decoder }) => ({
       role: LLMRole.DECODER,
       clusterId: DECODER_ID,
-      options: { backend: decoder.backend, guards: true, requireLayout: false, allowMultipleInstances: false },
+      options: {
+        backend: decoder.backend,
+        guards: true,
+        requireLayout: false,
+        allowMultipleInstances: false,
+        hangTimeout: 60_000,
+      },
     }),
     call: (_, args) => Reflect.construct(LLMDataDist, args) as unknown,
     places: [
@@ -289,6 +295,7 @@ export const FUNCTIONS: readonly Method[] = [
       place('options.guards?', 'boolean'),
       place('options.requireLayout?', 'boolean'),
       place('options.allowMultipleInstances?', 'boolean'),
+      place('options.hangTimeout?', 'int32'),
     ],
   },
   {

@@ -128,12 +128,15 @@ async function linked({ prompt, decoder, promptCache, cache }: Nodes): Promise<b
   return here.subarray(64, 128).equals(there.subarray(0, 64));
 }
 
-/** The id of a cache that takes a whole region, which a refused registration must not have kept. */
-async function nextId({ dist }: Node, { address, byteLength }: MemoryRegion): Promise<bigint> {
-  const desc = { numTensors: 1, dataType: DataType.DT_INT8, shape: [byteLength] };
-  const cache = await dist.kvCacheManager.registerCache(desc, [address]);
-  await dist.kvCacheManager.unregisterCache(cache);
-  return cache.cacheId;
+/**
+ * The id of a cache that takes a whole region, which a refused registration must not have kept. Asked of the backend,
+ * because the package would keep the memory taken as long as links may hold it.
+ */
+async function nextId({ backend }: Node, { address, byteLength }: MemoryRegion): Promise<bigint> {
+  const desc = { numTensors: 1, dataType: DataType.DT_INT8, shape: [byteLength], placement: Placement.DEVICE };
+  const cacheId = await backend.registerKvCache(desc, BigUint64Array.of(address));
+  await backend.unregisterKvCache(cacheId);
+  return cacheId;
 }
 
 /** Expects that two looks saw the same, and that nobody but the looks took ids. */

@@ -79,28 +79,11 @@ export interface NativeDataDist {
   pullKvCache(
     ...args: [...src: IndexFields, dstCacheId: bigint, batchIndex: number, size: bigint, ...ext: ExtFields]
   ): Promise<void>;
-  /** Lists are copied before the call returns. */
-  pullKvBlocks(
-    ...args: [
-      ...src: IndexFields,
-      dstCacheId: bigint,
-      srcBlocks: BigUint64Array,
-      dstBlocks: BigUint64Array,
-      ...ext: ExtFields,
-    ]
-  ): Promise<void>;
+  pullKvBlocks(...args: [...src: IndexFields, dstCacheId: bigint, ...ext: ExtFields, ...BlockFields]): Promise<void>;
   pushKvCache(
     ...args: [...src: CacheFields, ...dst: IndexFields, srcBatchIndex: number, size: bigint, ...ext: ExtFields]
   ): Promise<void>;
-  pushKvBlocks(
-    ...args: [
-      ...src: CacheFields,
-      ...dst: IndexFields,
-      srcBlocks: BigUint64Array,
-      dstBlocks: BigUint64Array,
-      ...ext: ExtFields,
-    ]
-  ): Promise<void>;
+  pushKvBlocks(...args: [...src: CacheFields, ...dst: IndexFields, ...ExtFields, ...BlockFields]): Promise<void>;
 
   malloc(byteLength: bigint, onHost: boolean): Promise<bigint>;
   free(address: bigint): Promise<void>;
@@ -133,6 +116,15 @@ export type ExtFields = [
   dstFirst: number,
   dstLast: number,
   tensorNumPerLayer: number,
+];
+
+/** Lists, which are copied before the call returns, and the largest number in each; more is refused with `LLM_PARAM_INVALID`. */
+export type BlockFields = [
+  srcBlocks: BigUint64Array,
+  dstBlocks: BigUint64Array,
+  /** `Infinity` for no limit. */
+  srcLimit: number,
+  dstLimit: number,
 ];
 
 /** The addon and the files that belong to it. */

@@ -5,12 +5,15 @@ import type {
   Backend,
   BackendCacheDesc,
   BackendOptions,
+  BlockLimits,
   Cache,
   CacheIndex,
   ClusterInfo,
   KvCacheExtParam,
 } from '../backend';
 import type { CacheFields, ClusterLists, DescFields, ExtFields, IndexFields, NativeDataDist } from './addon';
+
+const NO_LIMITS: BlockLimits = { src: Infinity, dst: Infinity };
 
 /** Copied in one go on the JavaScript thread, in well under a millisecond. */
 const CHUNK_BYTES = 4 * 1024 * 1024;
@@ -22,6 +25,7 @@ const CHUNK_BYTES = 4 * 1024 * 1024;
  */
 export class NativeBackend implements Backend {
   readonly name = 'native';
+  readonly readsBlocksAtOnce = true;
   readonly #dist: NativeDataDist;
 
   constructor(dist: NativeDataDist) {
@@ -84,8 +88,21 @@ export class NativeBackend implements Backend {
     return this.#dist.unregisterKvCache(cacheId);
   }
 
+  // Spread arrays would cost a pull as much as the crossing does.
   pullKvCache(src: CacheIndex, dst: Cache, batchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
-    return this.#dist.pullKvCache(...indexFields(src), dst.cacheId, batchIndex, size, ...extFields(ext));
+    return this.#dist.pullKvCache(
+      src.clusterId,
+      src.cacheId,
+      src.batchIndex,
+      dst.cacheId,
+      batchIndex,
+      size,
+      ext.srcLayerRange[0],
+      ext.srcLayerRange[1],
+      ext.dstLayerRange[0],
+      ext.dstLayerRange[1],
+      ext.tensorNumPerLayer,
+    );
   }
 
   pullKvBlocks(
@@ -94,8 +111,23 @@ export class NativeBackend implements Backend {
     srcBlocks: BigUint64Array,
     dstBlocks: BigUint64Array,
     ext: KvCacheExtParam,
+    limits = NO_LIMITS,
   ): Promise<void> {
-    return this.#dist.pullKvBlocks(...indexFields(src), dst.cacheId, srcBlocks, dstBlocks, ...extFields(ext));
+    return this.#dist.pullKvBlocks(
+      src.clusterId,
+      src.cacheId,
+      src.batchIndex,
+      dst.cacheId,
+      ext.srcLayerRange[0],
+      ext.srcLayerRange[1],
+      ext.dstLayerRange[0],
+      ext.dstLayerRange[1],
+      ext.tensorNumPerLayer,
+      srcBlocks,
+      dstBlocks,
+      limits.src,
+      limits.dst,
+    );
   }
 
   pushKvCache(src: Cache, dst: CacheIndex, srcBatchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
@@ -108,8 +140,17 @@ export class NativeBackend implements Backend {
     srcBlocks: BigUint64Array,
     dstBlocks: BigUint64Array,
     ext: KvCacheExtParam,
+    limits = NO_LIMITS,
   ): Promise<void> {
-    return this.#dist.pushKvBlocks(...cacheFields(src), ...indexFields(dst), srcBlocks, dstBlocks, ...extFields(ext));
+    return this.#dist.pushKvBlocks(
+      ...cacheFields(src),
+      ...indexFields(dst),
+      ...extFields(ext),
+      srcBlocks,
+      dstBlocks,
+      limits.src,
+      limits.dst,
+    );
   }
 
   malloc(byteLength: bigint, placement: number): Promise<bigint> {

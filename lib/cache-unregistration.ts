@@ -1,0 +1,124 @@
+import { hexAddress } from './address';
+import { RegisteredCache } from './cache';
+import { LLMException } from './exception';
+import type { Instance } from './instance';
+import type { Registration } from './registrations';
+import { LLMStatusCode } from './status';
+import { Uses } from './uses';
+
+/** UnregisterKvCache, when nothing uses the cache and no link holds its memory any more. */
+export async function unregisterCache(instance: Instance, cacheId: bigint): Promise<void> {
+  const operation = 'unregisterCache';
+  return instance.run(operation, () => unregister(instance, operation, cacheId));
+}
+
+/** DeallocateCache, which today's library does not implement: unregisters what allocateCache made and frees it. */
+export async function deallocateCache(instance: Instance, cache: RegisteredCache): Promise<void> {
+  const operation = 'deallocateCache';
+  const regions = RegisteredCache.regionsOf(cache);
+  return instance.run(operation, async () => {
+    if (regions === undefined || instance.registrations.get(cache.cacheId) === undefined) {
+      throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
+        operation,
+        message:
+          regions === undefined
+            ? 'the memory of this cache was not allocated by allocateCache()'
+            : 'this cache was deallocated or unregistered before',
+        remedy: 'Use unregisterCache() for memory of your own, and region.free() for regions that are left.',
+        cacheId: cache.cacheId,
+      });
+    }
+    await unregister(instance, operation, cache.cacheId);
+    for (const region of regions) await region.release();
+  });
+}
+
+/**
+ * Part of a call. With guards the cache is unknown to the caller from now on; the library learns of it when its links
+ * are gone, because it would leave them with a handle of memory that is not registered any more.
+ */
+function unregister(instance: Instance, operation: string, cacheId: bigint): Promise<void> {
+  const { registrations, guards, links, backend } = instance;
+  if (!guards) return unregisterUnguarded(instance, operation, cacheId);
+  const withdrawn = registrations.withdraw(cacheId);
+  return instance.inTurn(operation, async () => {
+    // An earlier call may have failed, and left it registered.
+    const reservation = withdrawn ?? registrations.withdraw(cacheId);
+    if (reservation === undefined) {
+      if (!registrations.isWithdrawn(cacheId)) await backend.unregisterKvCache(cacheId);
+      return;
+    }
+    await waitForUsers(instance, operation, reservation.registration);
+    const exposure = links.exposure(reservation.linksBefore);
+    if (links.mayHold(exposure)) {
+      reservation.exposure = exposure;
+      return;
+    }
+    try {
+      await backend.unregisterKvCache(cacheId);
+    } catch (error) {
+      registrations.restore(cacheId, reservation);
+      throw error;
+    }
+    registrations.remove(cacheId);
+    await freeHeldRegions(instance);
+  });
+}
+
+/** As the library does it; only those calls are waited for that came before. */
+function unregisterUnguarded(instance: Instance, operation: string, cacheId: bigint): Promise<void> {
+  const { registrations, backend } = instance;
+  const registration = registrations.get(cacheId);
+  const before = registration && { cacheId, uses: registration.uses };
+  if (registration !== undefined) registration.uses = new Uses();
+  return instance.inTurn(operation, async () => {
+    await waitForUsers(instance, operation, before);
+    await backend.unregisterKvCache(cacheId);
+    registrations.remove(cacheId);
+  });
+}
+
+async function waitForUsers(
+  instance: Instance,
+  operation: string,
+  used: Pick<Registration, 'cacheId' | 'uses'> | undefined,
+): Promise<void> {
+  if (used !== undefined)
+    await instance.idle(operation, used.uses, `the transfers and copies of cache ${used.cacheId}`);
+}
+
+/** Unregisters the caches that no link can hold any more, and frees the memory that waited for that. */
+export async function unregisterHeldCaches(instance: Instance): Promise<void> {
+  const { registrations, links, backend, clusterId } = instance;
+  for (const { cacheId, reservation, exposure } of [...registrations.waiting()]) {
+    if (instance.isLost) return;
+    if (links.mayHold(exposure)) continue;
+    try {
+      await backend.unregisterKvCache(cacheId);
+      registrations.remove(cacheId);
+    } catch (error) {
+      registrations.abandon(reservation);
+      const what = `cache ${cacheId} of cluster ${clusterId} could not be unregistered when its links were gone`;
+      warn(`${what}; its memory and its place in the table stay taken until finalize()`, error);
+    }
+  }
+  await freeHeldRegions(instance);
+}
+
+async function freeHeldRegions(instance: Instance): Promise<void> {
+  for (const region of instance.regions.all()) {
+    if (instance.isLost) return;
+    try {
+      await region.releaseHeld();
+    } catch (error) {
+      const what = `${region.byteLength} bytes at ${hexAddress(region.address)} of cluster ${instance.clusterId}`;
+      warn(`${what} could not be freed when their links were gone`, error);
+    }
+  }
+}
+
+/** The caller has had his answer: nobody else would hear of this. */
+function warn(what: string, error: unknown): void {
+  const reason = error instanceof Error ? error.message : String(error);
+  process.emitWarning(`${what}. ${reason}`, 'LLMDataDistMemoryWarning');
+}

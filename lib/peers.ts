@@ -1,0 +1,66 @@
+import { Uses } from './uses';
+
+/** Transfers with one peer since the last unlink that named it. */
+class PeerUses extends Uses {
+  /** Set while an unlink waits or runs that came before them. */
+  opens: Promise<void> | undefined;
+}
+
+/** More peers than a cluster has. Ids of peers that nobody uses are forgotten beyond it. */
+const FEW = 1024;
+
+/**
+ * The peers of one instance: transfers with a peer and an unlink of it exclude each other, because the library's
+ * transfer would go on over the link that is being torn down. Who comes first goes first, on both sides.
+ */
+export class Peers {
+  readonly #peers = new Map<bigint, PeerUses>();
+  #limit = FEW;
+
+  /** What a transfer with the peer enters, at the call; it starts when {@link PeerUses.opens} has, where that is set. */
+  of(clusterId: bigint): PeerUses {
+    return this.#peers.get(clusterId) ?? this.#add(clusterId, new PeerUses());
+  }
+
+  /**
+   * Lets no later transfer with these peers start before the turnstile opens.
+   * @param clusterIds may name one several times
+   */
+  close(clusterIds: Iterable<bigint>): Turnstile {
+    const ids = new Set(clusterIds);
+    let open = (): void => undefined;
+    const opens = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const before = Array.from(ids, (id) => this.#peers.get(id)).filter((uses) => uses !== undefined);
+    const after = Array.from(ids, (id) => {
+      const uses = new PeerUses();
+      uses.opens = opens;
+      return this.#add(id, uses);
+    });
+    // Ahead of those who wait, so that none of the next ones waits any more.
+    void opens.then(() => {
+      for (const uses of after) uses.opens = undefined;
+    });
+    return { before, open };
+  }
+
+  #add(clusterId: bigint, uses: PeerUses): PeerUses {
+    if (this.#peers.size >= this.#limit) this.#forget();
+    this.#peers.set(clusterId, uses);
+    return uses;
+  }
+
+  #forget(): void {
+    for (const [id, uses] of this.#peers) if (uses.count === 0 && uses.opens === undefined) this.#peers.delete(id);
+    this.#limit = Math.max(FEW, 2 * this.#peers.size);
+  }
+}
+
+/** What an unlink holds. */
+export interface Turnstile {
+  /** Transfers that were called before it. */
+  readonly before: readonly Uses[];
+  /** Lets those start that were called since. */
+  readonly open: () => void;
+}

@@ -1,0 +1,203 @@
+import type { Backend, ClusterInfo } from './backend/backend';
+import { Deadline } from './deadline';
+import { LLMException } from './exception';
+import { shortList } from './short-list';
+import { LLMStatusCode } from './status';
+import type { Uses } from './uses';
+
+/** A call of the library that may never return. */
+export interface WatchedCall {
+  readonly operation: 'init' | 'switchRole' | 'linkClusters' | 'unlinkClusters' | 'finalize';
+  /** The peers that it talks to. */
+  readonly clusters?: readonly ClusterInfo[];
+  /** The time limit that the library was given; it does not always keep it. */
+  readonly timeoutMs?: number;
+}
+
+/** What is told of a call that does not come back. */
+interface Hang {
+  readonly what: string;
+  readonly remedy: string;
+  readonly clusterId: bigint | undefined;
+}
+
+/** More would be a wall of text. */
+const MAX_TOLD = 16;
+
+const CONNECTED_CLIENT =
+  'Restart the process: the call cannot be ended. A client that is connected to the listen address and sends nothing ' +
+  'holds the library up: see who is connected there.';
+
+/**
+ * Sees to it that no caller waits for ever for a library that does not come back.
+ *
+ * What hangs in the library cannot be ended, and the library does not survive that its object is used meanwhile. So the
+ * instance is lost then: the backend is told to abandon what runs, and nothing is called any more.
+ */
+export class Watchdog {
+  readonly #backend: Backend;
+  readonly #clusterId: bigint;
+  readonly #graceMs: number;
+  readonly #onLoss: () => void;
+  /** Calls that are told of a loss at once. */
+  readonly #watched = new Set<(refusal: (operation: string) => LLMException) => void>();
+  #loss: { readonly what: string; readonly told: LLMException } | undefined;
+
+  /**
+   * @param graceMs how long a call may take beyond its own time limit
+   * @param onLoss called once
+   */
+  constructor(backend: Backend, clusterId: bigint, graceMs: number, onLoss: () => void) {
+    this.#backend = backend;
+    this.#clusterId = clusterId;
+    this.#graceMs = graceMs;
+    this.#onLoss = onLoss;
+  }
+
+  get isLost(): boolean {
+    return this.#loss !== undefined;
+  }
+
+  /** Whether an error is the one that told of the loss. */
+  hasToldBy(error: unknown): boolean {
+    return error === this.#loss?.told;
+  }
+
+  /** @throws LLMException `LLM_FAILED` when the instance is lost */
+  check(operation: string): void {
+    if (this.#loss !== undefined) throw this.#refusal(operation, this.#loss.what, this.#loss.told);
+  }
+
+  /** Runs a call of the library that may never return. What comes of it after its time is dropped. */
+  call<T>(call: WatchedCall, work: () => Promise<T>): Promise<T> {
+    const { operation, clusters = [], timeoutMs = 0 } = call;
+    const allowedMs = Math.max(0, timeoutMs) + this.#graceMs;
+    const start = performance.now();
+    const restMs = () => {
+      const insideMs = this.#backend.controlElapsedMs?.();
+      return insideMs === undefined ? 0 : allowedMs - insideMs;
+    };
+    return this.#watch(operation, allowedMs, restMs, work, () => {
+      const elapsed = `${Math.round(performance.now() - start)} ms`;
+      const peers = shortList(clusters.map(clusterWithAddresses), MAX_TOLD).join(', ');
+      const [only] = clusters;
+      return {
+        what: `${operation}${peers === '' ? '' : ` of ${peers}`} had not returned after ${elapsed}`,
+        remedy: clusters.length === 0 ? CONNECTED_CLIENT : silentPeer(clusters),
+        clusterId: clusters.length === 1 ? only?.remoteClusterId : undefined,
+      };
+    });
+  }
+
+  /**
+   * Waits until no call uses something.
+   * @param calls what these calls are, for the message
+   * @param timeoutMs the time limit that the library keeps for each of them
+   */
+  idle(operation: string, uses: Uses, calls: string, timeoutMs: number): Promise<void> {
+    if (uses.count === 0) return Promise.resolve();
+    let seen = uses.moves;
+    const allowedMs = timeoutMs + this.#graceMs;
+    const restMs = () => {
+      const moved = uses.moves !== seen;
+      seen = uses.moves;
+      return moved ? allowedMs : 0;
+    };
+    return this.#watch(
+      operation,
+      allowedMs,
+      restMs,
+      () => uses.whenIdle(),
+      () => ({
+        what: `${operation} has waited ${allowedMs} ms for ${calls} (${uses.count} left), and none has come back`,
+        remedy: 'Restart the process: a call that hangs inside the library cannot be ended.',
+        clusterId: undefined,
+      }),
+    );
+  }
+
+  async #watch<T>(
+    operation: string,
+    allowedMs: number,
+    restMs: () => number,
+    work: () => Promise<T>,
+    describe: () => Hang,
+  ): Promise<T> {
+    this.check(operation);
+    let end = (): void => undefined;
+    let told: LLMException | undefined;
+    const givenUp = new Promise<never>((_, reject) => {
+      const tell = (exception: LLMException) => {
+        end();
+        told = exception;
+        reject(exception);
+      };
+      const deadline = new Deadline(allowedMs, restMs, () => {
+        end();
+        tell(this.#lose(operation, describe()));
+      });
+      const onLoss = (refusal: (operation: string) => LLMException) => {
+        tell(refusal(operation));
+      };
+      this.#watched.add(onLoss);
+      end = () => {
+        deadline.end();
+        this.#watched.delete(onLoss);
+      };
+    });
+    try {
+      return await Promise.race([work(), givenUp]);
+    } catch (error) {
+      // A backend rejects what it abandons, and knows less of it.
+      if (told !== undefined) throw told;
+      throw error;
+    } finally {
+      end();
+    }
+  }
+
+  #lose(operation: string, { what, ...more }: Hang): LLMException {
+    let cause: unknown;
+    try {
+      this.#backend.abandon?.();
+    } catch (error) {
+      cause = error;
+    }
+    const message = `${what}; the instance of cluster ${this.#clusterId} is lost`;
+    const told = new LLMException(LLMStatusCode.LLM_TIMEOUT, { operation, message, recovery: 'fatal', cause, ...more });
+    this.#loss = { what, told };
+    this.#onLoss();
+    for (const tell of [...this.#watched]) tell((of) => this.#refusal(of, what, told));
+    return told;
+  }
+
+  #refusal(operation: string, what: string, cause: LLMException): LLMException {
+    return new LLMException(LLMStatusCode.LLM_FAILED, {
+      operation,
+      message: `cluster ${this.#clusterId} is lost: ${what}`,
+      remedy: 'Restart the process: nothing can be done with this instance any more.',
+      recovery: 'fatal',
+      cause,
+    });
+  }
+}
+
+function clusterWithAddresses({ remoteClusterId, remoteIpInfos }: ClusterInfo): string {
+  return `cluster ${remoteClusterId} (${addresses(remoteIpInfos)})`;
+}
+
+function addresses(infos: ClusterInfo['remoteIpInfos']): string {
+  if (infos.length === 0) return 'no address';
+  return shortList(
+    infos.map(({ ip, port }) => `${ip}:${port}`),
+    MAX_TOLD,
+  ).join(', ');
+}
+
+function silentPeer(clusters: readonly ClusterInfo[]): string {
+  const all = clusters.flatMap(({ remoteIpInfos }) => remoteIpInfos);
+  return (
+    'Restart the process: the call cannot be ended. A peer accepts connections but does not answer: check what listens on ' +
+    `${addresses(all)}.`
+  );
+}
