@@ -46,7 +46,13 @@ Outcome Allocations::Free(uint64_t address) {
     block = found->second;
     blocks_.erase(found);
   }
-  return ToOutcome(Release(address, block), block.on_host ? "aclrtFreeHost" : "aclrtFree");
+  const int32_t error = Release(address, block);
+  if (error != 0) {
+    // It is still there, to be freed again.
+    const std::lock_guard<std::mutex> lock(mutex_);
+    blocks_[address] = block;
+  }
+  return ToOutcome(error, block.on_host ? "aclrtFreeHost" : "aclrtFree");
 }
 
 Outcome Allocations::Write(uint64_t address, const void* data, size_t size) {
@@ -80,6 +86,11 @@ void Allocations::FreeAll() {
   const std::lock_guard<std::mutex> lock(mutex_);
   for (const auto& [address, block] : blocks_) Release(address, block);
   blocks_.clear();
+}
+
+bool Allocations::IsEmpty() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return blocks_.empty();
 }
 
 // All calls of an instance share a lane, so that the block lives as long as the copy takes.

@@ -23,6 +23,7 @@ class Allocations {
   Outcome Copy(uint64_t destination, uint64_t source, size_t size);
   // At the end of an instance that nobody frees any more.
   void FreeAll();
+  bool IsEmpty() const;
 
  private:
   struct Block {
@@ -37,7 +38,7 @@ class Allocations {
   Outcome ToOutcome(int32_t error, const char* what) const;
 
   const LlmBridge& bridge_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::map<uint64_t, Block> blocks_;
 };
 

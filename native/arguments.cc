@@ -2,6 +2,26 @@
 
 namespace llm_datadist_node {
 
+template <typename T>
+std::pair<const T*, size_t> Arguments::ElementsIn(Napi::Value value, napi_typedarray_type type, const char* name) {
+  const Napi::Env env = value.Env();
+  if (!value.IsTypedArray()) throw Napi::TypeError::New(env, std::string("a ") + name + " is needed");
+  napi_typedarray_type actual;
+  size_t length = 0;
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env, value, &actual, &length, &data, nullptr, nullptr) != napi_ok) {
+    throw Napi::Error::New(env);
+  }
+  if (actual != type) throw Napi::TypeError::New(env, std::string("a ") + name + " is needed");
+  return {static_cast<const T*>(data), length};
+}
+
+template <typename T>
+std::vector<T> Arguments::CopyOf(Napi::Value value, napi_typedarray_type type, const char* name) {
+  const auto [first, length] = ElementsIn<T>(value, type, name);
+  return {first, first + length};
+}
+
 template <typename Read>
 auto Arguments::ElementsOf(Napi::Value value, const char* what, Read read) {
   const Napi::Env env = value.Env();
@@ -51,6 +71,15 @@ std::vector<std::vector<uint64_t>> Arguments::Uint64Lists() {
   });
 }
 
+size_t Arguments::Uint64sTwice(std::vector<uint64_t>* both) {
+  const auto [first, first_length] = ElementsIn<uint64_t>(Next(), napi_biguint64_array, "BigUint64Array");
+  const auto [second, second_length] = ElementsIn<uint64_t>(Next(), napi_biguint64_array, "BigUint64Array");
+  both->reserve(first_length + second_length);
+  both->assign(first, first + first_length);
+  both->insert(both->end(), second, second + second_length);
+  return first_length;
+}
+
 LlmCacheIndex Arguments::CacheIndex() {
   LlmCacheIndex index{};
   index.cluster_id = Uint64();
@@ -65,21 +94,6 @@ LlmExtParam Arguments::ExtParam() {
   for (int32_t& layer : param.dst_layer_range) layer = Int32();
   param.tensor_num_per_layer = static_cast<uint8_t>(Uint32());
   return param;
-}
-
-template <typename T>
-std::vector<T> Arguments::CopyOf(Napi::Value value, napi_typedarray_type type, const char* name) {
-  const Napi::Env env = value.Env();
-  if (!value.IsTypedArray()) throw Napi::TypeError::New(env, std::string("a ") + name + " is needed");
-  napi_typedarray_type actual;
-  size_t length = 0;
-  void* data = nullptr;
-  if (napi_get_typedarray_info(env, value, &actual, &length, &data, nullptr, nullptr) != napi_ok) {
-    throw Napi::Error::New(env);
-  }
-  if (actual != type) throw Napi::TypeError::New(env, std::string("a ") + name + " is needed");
-  const T* const first = static_cast<const T*>(data);
-  return {first, first + length};
 }
 
 template std::vector<uint64_t> Arguments::CopyOf(Napi::Value, napi_typedarray_type, const char*);

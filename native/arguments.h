@@ -6,6 +6,7 @@
 #include <napi.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bridge/bridge.h"
@@ -37,6 +38,8 @@ class Arguments {
   std::vector<int32_t> Int32s() { return Copy<int32_t>(napi_int32_array, "Int32Array"); }
   std::vector<uint8_t> Bytes() { return Copy<uint8_t>(napi_uint8_array, "Uint8Array"); }
   std::vector<std::vector<uint64_t>> Uint64Lists();
+  // Two lists, the second behind the first; how long the first is.
+  size_t Uint64sTwice(std::vector<uint64_t>* both);
 
   LlmExtParam ExtParam();
   LlmCacheIndex CacheIndex();
@@ -47,6 +50,9 @@ class Arguments {
   std::vector<T> Copy(napi_typedarray_type type, const char* name) {
     return CopyOf<T>(Next(), type, name);
   }
+  // The elements of a typed array, where JavaScript keeps them.
+  template <typename T>
+  static std::pair<const T*, size_t> ElementsIn(Napi::Value value, napi_typedarray_type type, const char* name);
   template <typename T>
   static std::vector<T> CopyOf(Napi::Value value, napi_typedarray_type type, const char* name);
   static std::string TextOf(Napi::Value value);

@@ -8,6 +8,7 @@
 #include <exception>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "completions.h"
 #include "environment.h"
@@ -49,20 +50,30 @@ class Call final : public Task, public Completion {
   }
 
   void GiveUp() override {
-    const Outcome lost = Outcome::Fatal("the instance is lost: a call of it never came back from the library");
-    deferred_.Reject(ToException(deferred_.Env(), environment_->exception_class(), info_, lost, nullptr));
+    // Not in outcome_, which the thread may be writing.
+    Reject(deferred_.Env(), Outcome::Fatal("the instance is lost: a call of it never came back from the library"),
+           nullptr);
   }
 
   void Settle(Napi::Env env) override {
-    if (outcome_.status == kSuccess) {
+    if (outcome_.status != kSuccess) return Reject(env, outcome_, StatusesOf(result_));
+    try {
       deferred_.Resolve(ToValue(env, result_));
-    } else {
-      deferred_.Reject(
-          ToException(env, environment_->exception_class(), info_, outcome_, StatusesOf(result_)));
+    } catch (const Napi::Error& error) {
+      deferred_.Reject(error.Value());
     }
   }
 
  private:
+  // Whatever making the exception throws is what the caller gets: his promise is settled in any case.
+  void Reject(Napi::Env env, const Outcome& outcome, const std::vector<ClusterStatus>* statuses) {
+    try {
+      deferred_.Reject(ToException(env, environment_->exception_class(), info_, outcome, statuses));
+    } catch (const Napi::Error& error) {
+      deferred_.Reject(error.Value());
+    }
+  }
+
   // Nothing is settled when it has ended.
   Environment* const environment_;
   // Beyond the end of the environment, where the call may come to its end.

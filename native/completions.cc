@@ -42,12 +42,7 @@ void Completions::Push(std::unique_ptr<Completion> completion) {
 void Completions::OnWake(napi_env env, napi_value, void* context, void*) {
   // Without an environment Node only empties its queue.
   if (env == nullptr) return;
-  try {
-    static_cast<Completions*>(context)->Drain(env);
-  } catch (const Napi::Error& error) {
-    // A worker that is being terminated runs no JavaScript any more; in any other case this is an uncaught exception.
-    error.ThrowAsJavaScriptException();
-  }
+  static_cast<Completions*>(context)->Drain(env);
 }
 
 void Completions::OnFinalized(napi_env, void* data, void*) { delete static_cast<std::shared_ptr<Completions>*>(data); }
@@ -61,7 +56,13 @@ void Completions::Drain(Napi::Env env) {
   Forget(ended.size());
   for (const auto& completion : ended) {
     const Napi::HandleScope scope(env);
-    completion->Settle(env);
+    try {
+      completion->Settle(env);
+    } catch (const Napi::Error& error) {
+      // A worker that is being terminated runs no JavaScript any more; in any other case this is an uncaught exception.
+      error.ThrowAsJavaScriptException();
+      return;
+    }
   }
 }
 

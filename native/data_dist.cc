@@ -221,7 +221,7 @@ Napi::Value DataDist::PullKvBlocks(const Napi::CallbackInfo& info) {
                 [=, blocks = BlocksInput(arguments)](Instance& instance, Nothing&) {
                   if (!blocks.AreWithinLimits()) return RefuseBlocks();
                   return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
-                    return bridge.pull_blocks(object, &src, dst_cache_id, View(blocks.src), View(blocks.dst), &ext,
+                    return bridge.pull_blocks(object, &src, dst_cache_id, blocks.src(), blocks.dst(), &ext,
                                               error);
                   });
                 });
@@ -252,7 +252,7 @@ Napi::Value DataDist::PushKvBlocks(const Napi::CallbackInfo& info) {
                   if (!blocks.AreWithinLimits()) return RefuseBlocks();
                   return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
                     const LlmCache from = src.View();
-                    return bridge.push_blocks(object, &from, &dst, View(blocks.src), View(blocks.dst), &ext, error);
+                    return bridge.push_blocks(object, &from, &dst, blocks.src(), blocks.dst(), &ext, error);
                   });
                 });
 }

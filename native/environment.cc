@@ -1,5 +1,13 @@
 #include "environment.h"
 
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+
+#include "library_lock.h"
+
 namespace llm_datadist_node {
 namespace {
 
@@ -10,7 +18,7 @@ class LastTask final : public Task {
 
   void Run() override {
     // Peers may use registered memory until the instance is finalized.
-    if (instance_->Finalize().status != kSuccess) return;
+    if (instance_->Finalize().status != kSuccess || instance_->allocations.IsEmpty()) return;
     instance_->CallMemory([](Allocations& allocations) {
       allocations.FreeAll();
       return Outcome{};
@@ -21,6 +29,22 @@ class LastTask final : public Task {
  private:
   const std::shared_ptr<Instance> instance_;
 };
+
+// The library's own threads and destructors wait for each other at exit when a call of it hangs: the process then ends
+// with its exit code and flushed output, and without them.
+void SkipDestructorsAtExit() {
+#ifdef __GLIBC__
+  static std::once_flag once;
+  std::call_once(once, [] {
+    on_exit(
+        [](int status, void*) {
+          std::fflush(nullptr);
+          _exit(status);
+        },
+        nullptr);
+  });
+#endif
+}
 
 }  // namespace
 
@@ -35,14 +59,21 @@ void Environment::Close(int64_t limit_ms) {
   for (const auto& [instance, executor] : members_) {
     if (idle) executor->Submit({LaneKind::kControl}, std::make_unique<LastTask>(instance));
   }
+  bool all_ended = true;
   for (const auto& [instance, executor] : members_) {
     if (executor->WaitIdle(deadline)) {
       executor->Stop(deadline);
-    } else {
-      // Other environments go on, and must not wait for what it holds.
-      instance->GiveUp();
+      continue;
     }
+    all_ended = false;
+    // Other environments go on, and must not wait for what it holds. A single instance is finalized when its call comes
+    // back after all; with several nobody knows then whose calls still need it.
+    if (members_.size() > 1) instance->GiveUp();
+    LibraryLock::Get().GiveUp(instance.get());
+    if (!idle) executor->Submit({LaneKind::kControl}, std::make_unique<LastTask>(instance));
+    executor->StopWhenIdle();
   }
+  if (!all_ended) SkipDestructorsAtExit();
   completions_->Close();
 }
 

@@ -1,9 +1,26 @@
 #include "executor.h"
 
-#include <system_error>
+#include <exception>
 #include <thread>
 
 namespace llm_datadist_node {
+namespace {
+
+// Longer than a short call and its way to JavaScript and back.
+constexpr std::chrono::microseconds kSpinTime{50};
+
+// On a single core who looks out keeps away who brings the work.
+const bool kCanSpin = std::thread::hardware_concurrency() > 1;
+
+void Pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+}  // namespace
 
 void Executor::Lane::Push(std::unique_ptr<Task> task) {
   Task* const last = task.get();
@@ -26,13 +43,16 @@ std::unique_ptr<Task> Executor::Submit(LaneId id, std::unique_ptr<Task> task) {
     lane->second.Push(std::move(task));
     // Whoever works on the lane comes to this task by himself: a burst of short calls wakes nobody.
     if (scheduled) return nullptr;
-    ready_.push_back(lane);
-    if (idle_ > 0) {
+    MakeReady(lane);
+    if (ready_.size() <= spinning_) {
+      // Somebody is looking.
+    } else if (idle_ > 0) {
       --idle_;
       ++wakeups_;
       wake = true;
     } else if (threads_ < max_threads_ && !StartThread() && threads_ == 0) {
       ready_.pop_back();
+      ready_count_ = ready_.size();
       task = lane->second.Pop();
       lanes_.erase(lane);
       return task;
@@ -46,8 +66,8 @@ std::unique_ptr<Task> Executor::Submit(LaneId id, std::unique_ptr<Task> task) {
 bool Executor::StartThread() {
   try {
     std::thread(ThreadMain, shared_from_this()).detach();
-  } catch (const std::system_error&) {
-    // The limit of threads of the process or container; those that there are do the work.
+  } catch (const std::exception&) {
+    // The limit of threads of the process or container, or of memory; those that there are do the work.
     return false;
   }
   ++threads_;
@@ -57,6 +77,8 @@ bool Executor::StartThread() {
 void Executor::Work() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (!stopped_) {
+    if (ready_.empty() && spinning_ == 0 && kCanSpin) Spin(lock);
+    if (stopped_) break;
     if (ready_.empty()) {
       ++idle_;
       wake_.wait(lock, [this] { return wakeups_ > 0 || stopped_; });
@@ -69,33 +91,64 @@ void Executor::Work() {
   changed_.notify_all();
 }
 
+void Executor::Spin(std::unique_lock<std::mutex>& lock) {
+  ++spinning_;
+  lock.unlock();
+  const Deadline end = std::chrono::steady_clock::now() + kSpinTime;
+  // Reading the clock takes longer than a look.
+  constexpr int kLooks = 64;
+  do {
+    for (int i = 0; i < kLooks && ready_count_.load(std::memory_order_relaxed) == 0; ++i) Pause();
+  } while (ready_count_.load(std::memory_order_relaxed) == 0 && std::chrono::steady_clock::now() < end);
+  lock.lock();
+  --spinning_;
+}
+
 bool Executor::RunNext(std::unique_lock<std::mutex>& lock) {
   const auto lane = ready_.front();
   ready_.pop_front();
-  std::unique_ptr<Task> task = lane->second.Pop();
-  lane->second.running = task.get();
+  ready_count_ = ready_.size();
+  // Where the lane is given up, it leaves the map and stays where it is.
+  Lane& state = lane->second;
+  std::unique_ptr<Task> task = state.Pop();
+  state.busy = true;
+  state.running = task.get();
   lock.unlock();
 
   task->Run();
 
   lock.lock();
-  // Its lane, its place among the threads and its result were given up with it.
-  if (task->abandoned_) return true;
-  Release(lane);
+  // Its lane, its place among the threads and its result were given up with it; who does that may still look at it.
+  if (state.given_up) {
+    given_up_tasks_.push_back(std::move(task));
+    return true;
+  }
+  state.running = nullptr;
   lock.unlock();
+  // Before the next one of the lane runs: results come in the order of the calls.
   Task& done = *task;
   done.Done(std::move(task));
   lock.lock();
+  Release(lane);
   return false;
 }
 
+void Executor::MakeReady(Lanes::iterator lane) {
+  ready_.push_back(lane);
+  ready_count_ = ready_.size();
+}
+
 void Executor::Release(Lanes::iterator lane) {
-  lane->second.running = nullptr;
+  lane->second.busy = false;
   if (lane->second.IsEmpty()) {
     lanes_.erase(lane);
-    if (lanes_.empty()) changed_.notify_all();
+    if (lanes_.empty()) {
+      stopped_ = stopped_ || stop_when_idle_;
+      if (stopped_) wake_.notify_all();
+      changed_.notify_all();
+    }
   } else {
-    ready_.push_back(lane);
+    MakeReady(lane);
   }
 }
 
@@ -103,6 +156,7 @@ std::vector<std::unique_ptr<Task>> Executor::Cancel() {
   const std::lock_guard<std::mutex> lock(mutex_);
   std::vector<std::unique_ptr<Task>> cancelled;
   ready_.clear();
+  ready_count_ = 0;
   for (auto lane = lanes_.begin(); lane != lanes_.end();) {
     while (lane->second.first_waiting != nullptr) cancelled.push_back(lane->second.Pop());
     lane = lane->second.IsEmpty() ? lanes_.erase(lane) : std::next(lane);
@@ -112,23 +166,39 @@ std::vector<std::unique_ptr<Task>> Executor::Cancel() {
 
 size_t Executor::Abandon() {
   const std::vector<std::unique_ptr<Task>> waiting = Cancel();
-  for (const auto& task : waiting) task->GiveUp();
-  const std::lock_guard<std::mutex> lock(mutex_);
-  const size_t running = lanes_.size();
-  for (const auto& [id, lane] : lanes_) {
-    // Alive as long as its thread does not get the lock.
-    lane.running->abandoned_ = true;
-    lane.running->GiveUp();
+  std::vector<Task*> running;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (auto lane = lanes_.begin(); lane != lanes_.end();) {
+      const auto next = std::next(lane);
+      // What has run is handed on at this moment.
+      if (lane->second.running != nullptr) {
+        running.push_back(lane->second.running);
+        lane->second.given_up = true;
+        given_up_.push_back(lanes_.extract(lane));
+      }
+      lane = next;
+    }
+    threads_ -= running.size();
+    changed_.notify_all();
   }
-  lanes_.clear();
-  threads_ -= running;
-  changed_.notify_all();
-  return waiting.size() + running;
+  // Without the lock: this may call anything.
+  for (const auto& task : waiting) task->GiveUp();
+  for (Task* task : running) task->GiveUp();
+  return waiting.size() + running.size();
 }
 
 bool Executor::WaitIdle(Deadline deadline) {
   std::unique_lock<std::mutex> lock(mutex_);
   return changed_.wait_until(lock, deadline, [this] { return lanes_.empty(); });
+}
+
+void Executor::StopWhenIdle() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  stop_when_idle_ = true;
+  if (!lanes_.empty()) return;
+  stopped_ = true;
+  wake_.notify_all();
 }
 
 bool Executor::Stop(Deadline deadline) {

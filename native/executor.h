@@ -4,6 +4,7 @@
 #ifndef LLM_DATADIST_NODE_EXECUTOR_H_
 #define LLM_DATADIST_NODE_EXECUTOR_H_
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -25,14 +26,13 @@ class Task {
   virtual void Run() = 0;
   // Hands the task on when it has run; called without a lock, and not at all for one that was given up meanwhile.
   virtual void Done(std::unique_ptr<Task> self) = 0;
-  // It is not waited for any more. Called by who gives it up, with the executor's lock; it may still be running.
+  // It is not waited for any more. Called by who gives it up, without a lock; it may still be running. Must not throw.
   virtual void GiveUp() {}
 
  private:
   friend class Executor;
   // The next one of its lane: a queue that costs no allocation.
   std::unique_ptr<Task> next_;
-  bool abandoned_ = false;
 };
 
 // Calls of a lane run one after the other, in the order of their submission. Lanes follow the library's locks: what it
@@ -65,6 +65,8 @@ class Executor : public std::enable_shared_from_this<Executor> {
   // Whether nothing runs and nothing waits, at the latest when the deadline has passed.
   bool WaitIdle(Deadline deadline);
 
+  // Lets the threads end when nothing is left to do.
+  void StopWhenIdle();
   // Lets the threads end. Whether all of them, but the abandoned ones, have ended by the deadline.
   bool Stop(Deadline deadline);
 
@@ -72,9 +74,12 @@ class Executor : public std::enable_shared_from_this<Executor> {
   struct Lane {
     std::unique_ptr<Task> first_waiting;
     Task* last_waiting = nullptr;
+    // A thread is at it: with the task that runs, or, when that has run, with handing it on.
+    bool busy = false;
     Task* running = nullptr;
+    bool given_up = false;
 
-    bool IsEmpty() const { return first_waiting == nullptr && running == nullptr; }
+    bool IsEmpty() const { return first_waiting == nullptr && !busy; }
     void Push(std::unique_ptr<Task> task);
     std::unique_ptr<Task> Pop();
   };
@@ -86,21 +91,31 @@ class Executor : public std::enable_shared_from_this<Executor> {
   // True when the thread was given up meanwhile and has to end.
   bool RunNext(std::unique_lock<std::mutex>& lock);
   bool StartThread();
-  // When the task that ran on the lane does so no longer.
+  void MakeReady(Lanes::iterator lane);
+  // When no thread is at the lane any more.
   void Release(Lanes::iterator lane);
+  // Looks out for work for a moment: to sleep and be woken takes longer than a short call.
+  void Spin(std::unique_lock<std::mutex>& lock);
 
   const size_t max_threads_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable changed_;
   Lanes lanes_;
-  // Lanes with work and without a thread, first come first served.
+  // Lanes of tasks that were given up while they ran, whose threads still look at them; and the tasks themselves.
+  std::vector<Lanes::node_type> given_up_;
+  std::vector<std::unique_ptr<Task>> given_up_tasks_;
+  // Lanes with work and without a thread, first come first served; how many for who looks without the lock.
   std::deque<Lanes::iterator> ready_;
+  std::atomic<size_t> ready_count_{0};
   size_t threads_ = 0;
+  // Threads that look out for work; one at most.
+  size_t spinning_ = 0;
   // Threads that wait and have not been told to wake, and the tellings that have not been heard.
   size_t idle_ = 0;
   size_t wakeups_ = 0;
   bool stopped_ = false;
+  bool stop_when_idle_ = false;
 };
 
 }  // namespace llm_datadist_node

@@ -15,19 +15,18 @@ CacheInput::CacheInput(Arguments& arguments)
     : cache_id(arguments.Int64()), addrs(arguments.Uint64s()), desc(arguments) {}
 
 BlocksInput::BlocksInput(Arguments& arguments)
-    : src(arguments.Uint64s()),
-      dst(arguments.Uint64s()),
+    : src_count(arguments.Uint64sTwice(&numbers)),
       src_limit(arguments.Limit()),
       dst_limit(arguments.Limit()) {}
 
 bool BlocksInput::AreWithinLimits() const {
-  const auto within = [](const std::vector<uint64_t>& blocks, uint64_t limit) {
+  const auto within = [](const LlmNumbers& blocks, uint64_t limit) {
     // To the end in any case: a loop without a way out is several times as fast.
     bool all = true;
-    for (const uint64_t block : blocks) all &= block <= limit;
+    for (size_t i = 0; i < blocks.size; ++i) all &= blocks.data[i] <= limit;
     return all;
   };
-  return within(src, src_limit) && within(dst, dst_limit);
+  return within(src(), src_limit) && within(dst(), dst_limit);
 }
 
 OptionsInput::OptionsInput(Arguments& arguments) {

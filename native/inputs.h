@@ -42,8 +42,12 @@ struct BlocksInput {
   explicit BlocksInput(Arguments& arguments);
   bool AreWithinLimits() const;
 
-  std::vector<uint64_t> src;
-  std::vector<uint64_t> dst;
+  LlmNumbers src() const { return {numbers.data(), src_count}; }
+  LlmNumbers dst() const { return {numbers.data() + src_count, numbers.size() - src_count}; }
+
+  // Both lists, in one allocation.
+  std::vector<uint64_t> numbers;
+  size_t src_count;
   // The largest block numbers that are allowed.
   uint64_t src_limit;
   uint64_t dst_limit;

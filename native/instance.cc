@@ -39,6 +39,8 @@ std::vector<LlmOption> ToTable(const std::vector<Option>& options) {
 Outcome Instance::Initialize(const std::vector<Option>& options, int32_t device) {
   const Turn turn(this, "init");
   if (!turn.refusal.empty()) return Outcome::Fatal(turn.refusal);
+  // The library would succeed and do nothing, but need not be trusted with a second Initialize for that.
+  if (initialized_ && !policy_.reuse_failed) return {};
   LibraryLock& library = LibraryLock::Get();
   if (!policy_.allow_multiple && !initialized_) {
     const std::string problem = library.RefuseSecond(this);

@@ -45,7 +45,8 @@ std::string LibraryLock::RefuseSecond(const Instance* instance) const {
   for (const auto& [other, cluster_id] : live_) {
     if (other == instance) continue;
     return "cluster " + std::to_string(cluster_id) +
-           " is initialised in this process, and a second instance can crash it";
+           " is initialised in this process, and a second instance can crash it: finalize that one first, or make this "
+           "one with allowMultipleInstances where the risk is known";
   }
   return {};
 }

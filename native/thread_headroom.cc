@@ -1,8 +1,8 @@
 #include "thread_headroom.h"
 
 #include <condition_variable>
+#include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -20,8 +20,8 @@ bool CanStartThreads(size_t count) {
   threads.reserve(count);
   try {
     while (threads.size() < count) threads.emplace_back(wait);
-  } catch (const std::system_error&) {
-    // The answer.
+  } catch (const std::exception&) {
+    // The answer: too many, or no memory for another one.
   }
   {
     const std::lock_guard<std::mutex> lock(mutex);

@@ -171,9 +171,30 @@ Status PushBlocks(LlmObject* object, const LlmCache* src, const LlmCacheIndex* d
   });
 }
 
-const char* RecentError() { return &kAclGetRecentErrMsg == nullptr ? nullptr : aclGetRecentErrMsg(); }
+// Calls of the runtime: C functions that are written in C++.
+template <typename Work>
+auto GuardedRuntime(decltype(std::declval<Work>()()) failure, Work work) {
+  try {
+    return work();
+  } catch (...) {
+    return failure;
+  }
+}
 
-const char* SocName() { return &kAclrtGetSocName == nullptr ? nullptr : aclrtGetSocName(); }
+template <auto function, typename... Arguments>
+int32_t Runtime(Arguments... arguments) {
+  return GuardedRuntime(static_cast<int32_t>(kFailed), [&] { return function(arguments...); });
+}
+
+const char* RecentError() {
+  if (&kAclGetRecentErrMsg == nullptr) return nullptr;
+  return GuardedRuntime(static_cast<const char*>(nullptr), [] { return aclGetRecentErrMsg(); });
+}
+
+const char* SocName() {
+  if (&kAclrtGetSocName == nullptr) return nullptr;
+  return GuardedRuntime(static_cast<const char*>(nullptr), [] { return aclrtGetSocName(); });
+}
 
 // Bigger than ACL_PKG_VERSION_MAX_SIZE of any release.
 thread_local char version_text[256];
@@ -181,16 +202,18 @@ thread_local char version_text[256];
 const char* RuntimeVersion() {
   if (&kAclsysGetVersionStr == nullptr) return nullptr;
   char package[] = "runtime";
-  return aclsysGetVersionStr(package, version_text) == 0 ? version_text : nullptr;
+  return Runtime<aclsysGetVersionStr>(package, version_text) == 0 ? version_text : nullptr;
 }
 
 // Without a configuration file.
-int32_t Init() { return aclInit(nullptr); }
+int32_t Init() { return Runtime<aclInit, const char*>(nullptr); }
 
-int32_t MallocDevice(void** address, size_t size) { return aclrtMalloc(address, size, kAclHugeFirst); }
+int32_t MallocDevice(void** address, size_t size) {
+  return Runtime<aclrtMalloc>(address, size, static_cast<int>(kAclHugeFirst));
+}
 
 int32_t Copy(void* destination, const void* source, size_t size, int32_t kind) {
-  return aclrtMemcpy(destination, size, source, size, kind);
+  return Runtime<aclrtMemcpy>(destination, size, source, size, kind);
 }
 
 constexpr LlmBridge kTable = {
@@ -212,12 +235,12 @@ constexpr LlmBridge kTable = {
     PushCache,
     PushBlocks,
     Init,
-    aclrtSetDevice,
-    aclrtGetDeviceCount,
+    Runtime<aclrtSetDevice>,
+    Runtime<aclrtGetDeviceCount>,
     MallocDevice,
-    aclrtFree,
-    aclrtMallocHost,
-    aclrtFreeHost,
+    Runtime<aclrtFree>,
+    Runtime<aclrtMallocHost>,
+    Runtime<aclrtFreeHost>,
     Copy,
     RecentError,
     SocName,
