@@ -187,15 +187,15 @@ export class LLMDataDist implements AsyncDisposable {
    *
    * @param role int32; the library refuses anything but an `LLMRole`
    * @throws LLMException `LLM_EXIST_LINK` while links exist (default backend); `LLM_FEATURE_NOT_ENABLED` for another listen
-   *   address (hixl); `LLM_FAILED` where the address is taken: the old listener is gone then; `LLM_TIMEOUT` with the
-   *   recovery `fatal` when it hangs
+   *   address (hixl); `LLM_FAILED` where the address is taken: the library has closed the old listener then, and the package
+   *   makes it listen there again (not without guards); `LLM_TIMEOUT` with the recovery `fatal` when it hangs
    *
    * C++ `SetRole`, Python `switch_role`.
    */
   async switchRole(role: LLMRole, options: LLMInitOptions = {}): Promise<void> {
     const newRole = checkInt32(role, 'role') as LLMRole;
     const texts = this.#optionsOf(options, 'switchRole');
-    await switchRole(this.#instance, newRole, texts, () => {
+    await switchRole(this.#instance, { from: this.#role, to: newRole }, texts, () => {
       if (this.#instance.guards) guardOptions(texts, 'switchRole');
     });
     this.#role = newRole;

@@ -1,7 +1,17 @@
 import type { BackendOptions, ClusterInfo } from './backend/backend';
 import { unregisterHeldCaches } from './cache-unregistration';
+import { LLMException } from './exception';
+import { guardLink } from './guard/link';
 import type { Instance } from './instance';
 import { statusesOf } from './links';
+import { LLMStatusCode } from './status';
+
+const LISTEN = 'llm.ListenIpInfo';
+
+export interface RoleSwitch {
+  readonly from: number;
+  readonly to: number;
+}
 
 /** LinkLlmClusters. @returns one status per cluster */
 export async function linkClusters(
@@ -13,6 +23,7 @@ export async function linkClusters(
   const { backend, links } = instance;
   return instance.run(operation, () =>
     instance.inTurn(operation, async () => {
+      if (instance.guards) guardLink(clusters);
       try {
         const statuses = await instance.watched({ operation, clusters, timeoutMs }, () =>
           backend.linkLlmClusters(clusters, timeoutMs),
@@ -46,8 +57,8 @@ export async function unlinkClusters(
           if (transfers.count > 0) await instance.idle(operation, transfers, 'the transfers with its peers');
         }
         try {
-          // By force it connects to nobody, and cannot hang.
-          const statuses = force ? await unlink() : await instance.watched({ operation, clusters, timeoutMs }, unlink);
+          // By force as well: it connects to nobody, but may wait for the transport to let go of the link.
+          const statuses = await instance.watched({ operation, clusters, timeoutMs }, unlink);
           links.unlink(clusters, statuses);
           return statuses;
         } catch (error) {
@@ -65,11 +76,12 @@ export async function unlinkClusters(
 
 /**
  * SetRole.
+ * @param roles the role that the instance has, and the one that it is to have
  * @param check called when its turn has come
  */
 export async function switchRole(
   instance: Instance,
-  role: number,
+  roles: RoleSwitch,
   options: BackendOptions,
   check: () => void,
 ): Promise<void> {
@@ -78,9 +90,34 @@ export async function switchRole(
   return instance.run(operation, () =>
     instance.inTurn(operation, async () => {
       check();
-      await instance.watched({ operation }, () => backend.setRole(role, options));
+      try {
+        await instance.watched({ operation }, () => backend.setRole(roles.to, options));
+      } catch (error) {
+        await listenAgain(instance, roles.from, options, error);
+        throw error;
+      }
       links.switchRole(options);
       await unregisterHeldCaches(instance);
     }),
   );
+}
+
+/**
+ * Where the new address cannot be bound the library has closed the old listener already: peers could not link any more,
+ * and nothing would say so.
+ */
+async function listenAgain(instance: Instance, role: number, options: BackendOptions, error: unknown): Promise<void> {
+  const { backend, guards, isLost, links } = instance;
+  const { listenIpInfo: before } = links;
+  const failedToBind = error instanceof LLMException && error.statusCode === LLMStatusCode.LLM_FAILED;
+  if (!guards || isLost || !failedToBind || before === undefined || options[LISTEN] === undefined) return;
+  try {
+    await instance.watched({ operation: 'switchRole' }, () => backend.setRole(role, { [LISTEN]: before }));
+  } catch (again) {
+    process.emitWarning(
+      `cluster ${instance.clusterId} no longer listens on ${before}: the new address could not be bound, and listening ` +
+        `on the old one again failed too: ${String(again)}`,
+      'LLMDataDistListenWarning',
+    );
+  }
 }

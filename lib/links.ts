@@ -32,7 +32,9 @@ const MAX_TOLD = 16;
 export class Links {
   readonly #known = new Map<bigint, KnownLink>();
   #made = 0;
-  #listens = false;
+  /** The last link call that may have made a link, whatever has become of it. */
+  #last = 0;
+  #listens: string | undefined;
   #hixl = false;
   /** Counts the moments at which it was certain that no link is left. */
   #proofs = 0;
@@ -44,15 +46,17 @@ export class Links {
 
   /** Initialize has succeeded with these options. */
   start(options: BackendOptions): void {
-    this.#listens = options['llm.ListenIpInfo'] !== undefined;
+    this.#listens = options['llm.ListenIpInfo'];
     this.#hixl = options['llm.TransferBackend'] === 'hixl';
   }
 
   /** SetRole has succeeded with these options. hixl keeps its listener and its links; the default backend refuses while links exist. */
   switchRole(options: BackendOptions): void {
     if (this.#hixl) return;
-    this.#listens = options['llm.ListenIpInfo'] !== undefined;
-    this.noneLeft();
+    this.#listens = options['llm.ListenIpInfo'];
+    // Where it goes on listening, the next peer may have linked by now.
+    if (this.#listens === undefined) this.noneLeft();
+    else this.#known.clear();
   }
 
   /** A role switch has proved it, or Finalize has seen to it. */
@@ -61,11 +65,17 @@ export class Links {
     this.#proofs += 1;
   }
 
+  /** Where it listens. */
+  get listenIpInfo(): string | undefined {
+    return this.#listens;
+  }
+
   /** What a link call made, by the statuses of its clusters. */
   link(clusters: readonly ClusterInfo[], statuses: readonly number[]): void {
     this.#made += 1;
     for (const [i, { remoteClusterId }] of clusters.entries()) {
       if (LEAVES_NO_LINK.has(statuses[i] ?? LLMStatusCode.LLM_SUCCESS)) continue;
+      this.#last = this.#made;
       const known = this.#known.get(remoteClusterId);
       if (known === undefined) this.#known.set(remoteClusterId, { first: this.#made, last: this.#made });
       else known.last = this.#made;
@@ -81,12 +91,14 @@ export class Links {
 
   /** Of memory that was registered when {@link made} was `from`, and is not to be any more. */
   exposure(from: number): Exposure {
-    return { from, to: this.#made, incoming: this.#listens ? this.#proofs : undefined };
+    return { from, to: this.#made, incoming: this.#listens !== undefined ? this.#proofs : undefined };
   }
 
   /** Whether a link can be left that holds such memory. */
   mayHold(exposure: Exposure): boolean {
     if (exposure.incoming === this.#proofs) return true;
+    // Most often it was registered after all of them, and there may be a thousand.
+    if (exposure.from >= this.#last) return false;
     for (const known of this.#known.values()) if (overlap(known, exposure)) return true;
     return false;
   }

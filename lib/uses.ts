@@ -5,7 +5,7 @@
 export class Uses {
   #count = 0;
   #moves = 0;
-  #waiting: (() => void)[] = [];
+  #waiting: (() => void)[] | undefined;
 
   get count(): number {
     return this.#count;
@@ -23,9 +23,9 @@ export class Uses {
   leave(): void {
     this.#count -= 1;
     this.#moves += 1;
-    if (this.#count > 0 || this.#waiting.length === 0) return;
+    if (this.#count > 0 || this.#waiting === undefined) return;
     const waiting = this.#waiting;
-    this.#waiting = [];
+    this.#waiting = undefined;
     for (const wake of waiting) wake();
   }
 
@@ -38,6 +38,7 @@ export class Uses {
   whenIdle(): Promise<void> {
     if (this.#count === 0) return Promise.resolve();
     return new Promise((resolve) => {
+      this.#waiting ??= [];
       this.#waiting.push(resolve);
     });
   }

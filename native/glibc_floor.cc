@@ -56,6 +56,13 @@ FLOOR_HIDDEN int dlinfo(void* __restrict handle, int request, void* __restrict r
   return floor_dlinfo(handle, request, result);
 }
 
+// glibc 2.34: from libpthread.so.0, likewise. What std::call_once makes.
+int floor_pthread_once(pthread_once_t* control, void (*function)());
+FLOOR_BIND(floor_pthread_once, "pthread_once", FLOOR_GLIBC);
+FLOOR_HIDDEN int pthread_once(pthread_once_t* control, void (*function)()) {
+  return floor_pthread_once(control, function);
+}
+
 // glibc 2.30: what libstdc++'s headers make of waits with a deadline on the steady clock.
 FLOOR_HIDDEN int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock,
                                         const timespec* deadline) {

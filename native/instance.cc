@@ -16,9 +16,8 @@ int64_t NowNs() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
 }
 
-bool Listens(const std::vector<Option>& options) {
-  return std::any_of(options.begin(), options.end(), [](const Option& option) { return option.key == kListenOption; });
-}
+// For what comes in over a listener's connections to end, in an instance that is about to end them all.
+constexpr std::chrono::milliseconds kDrainLimit{1000};
 
 // What the library starts in a call, with some to spare; it hangs or aborts when it cannot.
 constexpr size_t kThreadsOfInitialize = 50;
@@ -63,7 +62,7 @@ Outcome Instance::Initialize(const std::vector<Option>& options, int32_t device)
   });
   failed_ = outcome.status != kSuccess;
   if (failed_ || initialized_) return outcome;
-  listening_ = Listens(options);
+  Listen(options);
   device_ = device;
   initialized_ = true;
   library.Add(this, cluster_id_);
@@ -74,13 +73,14 @@ Outcome Instance::Finalize() {
   const Turn turn(this, "finalize");
   if (!turn.refusal.empty()) return Outcome::Fatal(turn.refusal);
   if (!initialized_) return {};
-  if (listening_) {
-    // A peer that links while Finalize runs would crash it. With links the library refuses this, and nobody can link
-    // who is not linked already.
+  if (listener_) {
+    // A request of a peer that is served while Finalize runs, or after it, would crash it.
+    listener_->Drain(kDrainLimit);
+    // Closes the listener, unless there are links.
     Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
       return bridge.set_role(object, role_, {nullptr, 0}, error);
     });
-    listening_ = false;
+    listener_.reset();
   }
   const Outcome outcome = Call([](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
     bridge.finalize(object, error);
@@ -93,15 +93,34 @@ Outcome Instance::Finalize() {
 }
 
 Outcome Instance::SetRole(int32_t role, const std::vector<Option>& options) {
-  const std::vector<LlmOption> table = ToTable(options);
-  return CallAlone("switchRole", kThreadsOfSetRole, [&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
-    const uint32_t status = bridge.set_role(object, role, {table.data(), table.size()}, error);
-    if (status == kSuccess) {
-      role_ = role;
-      listening_ = Listens(options);
-    }
-    return status;
+  return CallAlone("switchRole", kThreadsOfSetRole, [&](const LlmBridge&, LlmObject* object, LlmError* error) {
+    return CallSetRole(role, options, object, error);
   });
+}
+
+uint32_t Instance::CallSetRole(int32_t role, const std::vector<Option>& options, LlmObject* object, LlmError* error) {
+  const std::vector<LlmOption> table = ToTable(options);
+  const auto call = [&] { return bridge_.set_role(object, role, {table.data(), table.size()}, error); };
+  const std::optional<Listener> before = listener_;
+  uint32_t status = call();
+  if (status != kSuccess) return status;
+  Listen(options);
+  if (before && !listener_) {
+    // A link that a peer was making at that moment did not count, and may be there now: only a second success proves that
+    // there is none.
+    before->Drain(kDrainLimit);
+    status = call();
+  }
+  if (status == kSuccess) role_ = role;
+  return status;
+}
+
+void Instance::Listen(const std::vector<Option>& options) {
+  listener_.reset();
+  for (const Option& option : options) {
+    if (option.key == kListenOption) listener_ = Listener::Parse(option.value);
+  }
+  if (listener_) listener_->CloseOnExec();
 }
 
 Outcome Instance::TooFewThreads(size_t count) {

@@ -10,11 +10,13 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "allocations.h"
 #include "bridge/bridge.h"
+#include "listener.h"
 #include "outcome.h"
 #include "thread_headroom.h"
 
@@ -100,6 +102,9 @@ class Instance {
 
   // Made when it is first needed; null with the reason when it cannot be.
   LlmObject* Object(LlmError* error);
+  // The library's answer to a role, and what becomes of the listener.
+  uint32_t CallSetRole(int32_t role, const std::vector<Option>& options, LlmObject* object, LlmError* error);
+  void Listen(const std::vector<Option>& options);
   Outcome ToOutcome(uint32_t status, const LlmError& error) const;
   Outcome RuntimeFailure(int32_t status, const char* function) const;
   static Outcome TooFewThreads(size_t count);
@@ -114,7 +119,7 @@ class Instance {
   bool failed_ = false;
   bool finalized_ = false;
   int32_t role_;
-  bool listening_ = false;
+  std::optional<Listener> listener_;
 
   std::atomic<bool> initialized_{false};
   std::atomic<bool> given_up_{false};

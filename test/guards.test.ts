@@ -1,7 +1,17 @@
 import { DataType, GUARD_RULES, LLMException, LLMDataDist, LLMRole } from '../lib';
 import type { CacheDesc, GuardRule, LLMConfigOptions } from '../lib';
 import { Fabric, MockBackend } from '../lib/testing';
-import { bytesOf, DESC, linkedPair, node, pair, PROMPT_ID, rejection } from './fixtures/cluster';
+import {
+  bytesOf,
+  DECODER_CLUSTER,
+  DESC,
+  linkedPair,
+  node,
+  pair,
+  PROMPT_CLUSTER,
+  PROMPT_ID,
+  rejection,
+} from './fixtures/cluster';
 import { warningsDuring } from './fixtures/warnings';
 
 /** Every rule must have been taken by a test of this file. */
@@ -18,6 +28,7 @@ async function expectRefusal(rule: GuardRule, backend: MockBackend, call: () => 
     [
       'initialize',
       'setRole',
+      'linkLlmClusters',
       'registerKvCache',
       'pullKvCache',
       'pullKvBlocks',
@@ -43,6 +54,20 @@ async function expectRefusal(rule: GuardRule, backend: MockBackend, call: () => 
   expect(called).toEqual([]);
   taken.add(rule);
 }
+
+describe('one link call', () => {
+  test.each([
+    ['a cluster', [PROMPT_CLUSTER, { ...DECODER_CLUSTER, remoteClusterId: PROMPT_ID }], 'cluster 1 is named twice'],
+    ['an address', [PROMPT_CLUSTER, { ...PROMPT_CLUSTER, remoteClusterId: 9n }], '127.0.0.1:26000 is named twice'],
+  ])('one-link: refuses to name %s twice', async (_what, clusters, problem) => {
+    const { decoder } = await pair();
+    const link = () => decoder.dist.linkClusters(clusters);
+    await expectRefusal('one-link', decoder.backend, link);
+    const error = await rejection(link());
+    expect(error).toMatchObject({ results: [] });
+    expect(String(error)).toContain(problem);
+  });
+});
 
 describe('registering', () => {
   const cases: [GuardRule, string, CacheDesc][] = [

@@ -1,49 +1,11 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { DataType, LLMRole } from '../lib';
 import type { CacheDesc, LLMDataDist } from '../lib';
-import { guardRefusals, mockBackends, parseScenario, runScenario } from '../lib/conformance';
-import { crc32, crcText } from '../lib/conformance/crc32';
+import { guardRefusals, mockBackends, runScenario } from '../lib/conformance';
 import { Fabric } from '../lib/testing';
 import { bytesOf, DESC, linkedPair, node, PROMPT_CLUSTER, PROMPT_PORT, rejection } from './fixtures/cluster';
-import { RECORDINGS } from './fixtures/recordings';
+import { answered, crashes } from './fixtures/crashes';
 
 /** What the README lists as deliberate differences: where the library's behaviour is undefined the mock decides. */
-
-interface Crash {
-  readonly name: string;
-  readonly crash: { readonly step: number };
-  readonly nodes: unknown;
-  readonly steps: Record<string, unknown>[];
-}
-
-const { crashes } = JSON.parse(readFileSync(join(RECORDINGS, 'crashes.json'), 'utf8')) as { crashes: Crash[] };
-
-/** Checksum of a cache that nobody has written to, as its registration says. */
-function untouched(step: Record<string, unknown>): string {
-  const { numTensors, dataType, shape } = step.desc as { numTensors: number; dataType: string; shape: number[] };
-  const bits = dataType === 'DT_UINT1' ? 1 : dataType === 'DT_INT8' ? 8 : 32;
-  const length = Math.ceil((shape.reduce((product, n) => product * n, 1) * bits) / 8);
-  let crc = 0;
-  for (let t = 0; t < numTensors; t++) {
-    crc = crc32(
-      Uint8Array.from({ length }, (_, k) => (Number(step.base) + 131 * t + k) % 251),
-      crc,
-    );
-  }
-  return crcText(crc);
-}
-
-function answered(crash: Crash, status: string) {
-  const steps = crash.steps.map((step) => ({ ...step }));
-  const last = steps[crash.crash.step]!;
-  last.status = status;
-  if (last.op !== 'register') {
-    const caches = steps.filter(({ op, cache }) => op === 'register' && cache !== undefined);
-    last.crc = Object.fromEntries(caches.map((step) => [step.cache, untouched(step)]));
-  }
-  return parseScenario({ name: crash.name, nodes: crash.nodes, steps });
-}
 
 describe('what ends the process of the library', () => {
   test('is all there', () => {

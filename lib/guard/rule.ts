@@ -14,6 +14,7 @@ export const RULES = {
   'memory-overlap':
     'a tensor overlaps no other one of the call, and none that is registered or that the library may still hold',
   'registered-memory': 'memory of a registered cache is not freed: unregister first',
+  'one-link': 'a link call names each cluster and each address once, because two links to one peer at a time lose one',
   'layer-range': 'a layer range is [-1, -1] or 0 <= first <= last, and ends within the cache',
   'both-layer-ranges': 'either both layer ranges are given or none, because the library ignores one that stands alone',
   'local-block': 'the blocks of the local cache are below its number of rows',

@@ -61,7 +61,12 @@ function clusterRows(name: 'linkClusters' | 'unlinkClusters', refusedCode: strin
     ['port 0', call([{ ...NOBODY, remoteIpInfos: [{ ip: '127.0.0.1', port: 0 }] }]), refusedCode],
     [
       '1,000 clusters that nobody answers for',
-      call(Array.from({ length: 1000 }, (_, i) => ({ ...NOBODY, remoteClusterId: 1000 + i }))),
+      call(
+        Array.from({ length: 1000 }, (_, i) => ({
+          remoteClusterId: 1000 + i,
+          remoteIpInfos: [{ ip: '127.0.0.1', port: 1 + i }],
+        })),
+      ),
       refusedCode,
     ],
   ];

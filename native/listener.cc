@@ -1,0 +1,84 @@
+#include "listener.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <sys/socket.h>
+
+#include <cstdlib>
+#include <memory>
+#include <thread>
+
+namespace llm_datadist_node {
+
+std::optional<Listener> Listener::Parse(const std::string& option) {
+  const size_t colon = option.rfind(':');
+  if (colon == std::string::npos) return std::nullopt;
+  in_addr address{};
+  if (inet_pton(AF_INET, option.substr(0, colon).c_str(), &address) != 1) return std::nullopt;
+  // The library keeps the low 16 bits of the number.
+  const auto port = static_cast<uint16_t>(std::strtoul(option.c_str() + colon + 1, nullptr, 10));
+  if (port == 0) return std::nullopt;
+  return Listener(address, htons(port));
+}
+
+namespace {
+
+// Requests to connect are dropped unseen. To shut the socket down would do too, but the library's thread answers that with
+// a sleep of a second, for which Finalize waits.
+void RefuseAll(int fd) {
+  sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+  const sock_fprog program{1, &drop};
+  setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+}
+
+}  // namespace
+
+template <typename Visit>
+void Listener::ForEachSocket(Visit visit) const {
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir("/proc/self/fd"), closedir);
+  if (folder == nullptr) return;
+  while (const dirent* entry = readdir(folder.get())) {
+    const int fd = std::atoi(entry->d_name);
+    sockaddr_in name{};
+    socklen_t size = sizeof name;
+    if (getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0) continue;
+    if (name.sin_family != AF_INET || name.sin_port != port_) continue;
+    // Who listens on all addresses gets connections to each of them.
+    if (address_.s_addr != htonl(INADDR_ANY) && name.sin_addr.s_addr != address_.s_addr) continue;
+    int listens = 0;
+    size = sizeof listens;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0) visit(fd, listens != 0);
+  }
+}
+
+void Listener::CloseOnExec() const {
+  ForEachSocket([](int fd, bool) {
+    const int flags = fcntl(fd, F_GETFD);
+    if (flags >= 0) fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
+  });
+}
+
+void Listener::Drain(std::chrono::milliseconds limit) const {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  // Twice in a row: the library's thread may have taken one that had come in before.
+  for (int quiet = 0; quiet < 2 && std::chrono::steady_clock::now() < deadline;) {
+    bool listening = false;
+    bool connected = false;
+    ForEachSocket([&](int fd, bool listens) {
+      if (listens) {
+        listening = true;
+        RefuseAll(fd);
+      } else {
+        connected = true;
+        shutdown(fd, SHUT_RDWR);
+      }
+    });
+    if (!listening && !connected) return;
+    quiet = connected ? 0 : quiet + 1;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+}  // namespace llm_datadist_node
