@@ -10,6 +10,7 @@ namespace llm_datadist_node {
 namespace {
 
 constexpr char kListenOption[] = "llm.ListenIpInfo";
+constexpr char kBackendOption[] = "llm.TransferBackend";
 
 int64_t NowNs() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -63,6 +64,9 @@ Outcome Instance::Initialize(const std::vector<Option>& options, int32_t device)
   failed_ = outcome.status != kSuccess;
   if (failed_ || initialized_) return outcome;
   Listen(options);
+  is_hixl_ = std::any_of(options.begin(), options.end(), [](const Option& option) {
+    return option.key == kBackendOption && option.value == "hixl";
+  });
   device_ = device;
   initialized_ = true;
   library.Add(this, cluster_id_);
@@ -104,6 +108,9 @@ uint32_t Instance::CallSetRole(int32_t role, const std::vector<Option>& options,
   const std::optional<Listener> before = listener_;
   uint32_t status = call();
   if (status != kSuccess) return status;
+  role_ = role;
+  // The engine hixl keeps its listener for life.
+  if (is_hixl_) return status;
   Listen(options);
   if (before && !listener_) {
     // A link that a peer was making at that moment did not count, and may be there now: only a second success proves that
@@ -111,7 +118,6 @@ uint32_t Instance::CallSetRole(int32_t role, const std::vector<Option>& options,
     before->Drain(kDrainLimit);
     status = call();
   }
-  if (status == kSuccess) role_ = role;
   return status;
 }
 

@@ -120,6 +120,7 @@ class Instance {
   bool finalized_ = false;
   int32_t role_;
   std::optional<Listener> listener_;
+  bool is_hixl_ = false;
 
   std::atomic<bool> initialized_{false};
   std::atomic<bool> given_up_{false};
