@@ -45,10 +45,11 @@ uint64_t Arguments::Uint64() {
   return number;
 }
 
-uint64_t Arguments::Limit() {
+std::optional<uint64_t> Arguments::Limit() {
   const double limit = Next().As<Napi::Number>().DoubleValue();
   constexpr double kLargest = 9007199254740992;
-  return limit >= 0 && limit <= kLargest ? static_cast<uint64_t>(limit) : UINT64_MAX;
+  if (limit < 0) return std::nullopt;
+  return limit <= kLargest ? static_cast<uint64_t>(limit) : UINT64_MAX;
 }
 
 int64_t Arguments::Int64() {

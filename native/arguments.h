@@ -5,6 +5,7 @@
 
 #include <napi.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,8 +24,8 @@ class Arguments {
   bool Boolean() { return Next().As<Napi::Boolean>().Value(); }
   uint32_t Uint32() { return Next().As<Napi::Number>().Uint32Value(); }
   int32_t Int32() { return Next().As<Napi::Number>().Int32Value(); }
-  // A number up to 2^53; anything else is no limit.
-  uint64_t Limit();
+  // The largest of some numbers, up to 2^53, where there is a limit; none where it is negative, and not even 0 may be.
+  std::optional<uint64_t> Limit();
   uint64_t Uint64();
   int64_t Int64();
   std::string Text();

@@ -4,23 +4,6 @@
 #include <thread>
 
 namespace llm_datadist_node {
-namespace {
-
-// Longer than a short call and its way to JavaScript and back.
-constexpr std::chrono::microseconds kSpinTime{50};
-
-// On a single core who looks out keeps away who brings the work.
-const bool kCanSpin = std::thread::hardware_concurrency() > 1;
-
-void Pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
-
-}  // namespace
 
 void Executor::Lane::Push(std::unique_ptr<Task> task) {
   Task* const last = task.get();
@@ -43,16 +26,13 @@ std::unique_ptr<Task> Executor::Submit(LaneId id, std::unique_ptr<Task> task) {
     lane->second.Push(std::move(task));
     // Whoever works on the lane comes to this task by himself: a burst of short calls wakes nobody.
     if (scheduled) return nullptr;
-    MakeReady(lane);
-    if (ready_.size() <= spinning_) {
-      // Somebody is looking.
-    } else if (idle_ > 0) {
+    ready_.push_back(lane);
+    if (idle_ > 0) {
       --idle_;
       ++wakeups_;
       wake = true;
     } else if (threads_ < max_threads_ && !StartThread() && threads_ == 0) {
       ready_.pop_back();
-      ready_count_ = ready_.size();
       task = lane->second.Pop();
       lanes_.erase(lane);
       return task;
@@ -77,8 +57,6 @@ bool Executor::StartThread() {
 void Executor::Work() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (!stopped_) {
-    if (ready_.empty() && spinning_ == 0 && kCanSpin) Spin(lock);
-    if (stopped_) break;
     if (ready_.empty()) {
       ++idle_;
       wake_.wait(lock, [this] { return wakeups_ > 0 || stopped_; });
@@ -91,23 +69,9 @@ void Executor::Work() {
   changed_.notify_all();
 }
 
-void Executor::Spin(std::unique_lock<std::mutex>& lock) {
-  ++spinning_;
-  lock.unlock();
-  const Deadline end = std::chrono::steady_clock::now() + kSpinTime;
-  // Reading the clock takes longer than a look.
-  constexpr int kLooks = 64;
-  do {
-    for (int i = 0; i < kLooks && ready_count_.load(std::memory_order_relaxed) == 0; ++i) Pause();
-  } while (ready_count_.load(std::memory_order_relaxed) == 0 && std::chrono::steady_clock::now() < end);
-  lock.lock();
-  --spinning_;
-}
-
 bool Executor::RunNext(std::unique_lock<std::mutex>& lock) {
   const auto lane = ready_.front();
   ready_.pop_front();
-  ready_count_ = ready_.size();
   // Where the lane is given up, it leaves the map and stays where it is.
   Lane& state = lane->second;
   std::unique_ptr<Task> task = state.Pop();
@@ -133,11 +97,6 @@ bool Executor::RunNext(std::unique_lock<std::mutex>& lock) {
   return false;
 }
 
-void Executor::MakeReady(Lanes::iterator lane) {
-  ready_.push_back(lane);
-  ready_count_ = ready_.size();
-}
-
 void Executor::Release(Lanes::iterator lane) {
   lane->second.busy = false;
   if (lane->second.IsEmpty()) {
@@ -148,7 +107,7 @@ void Executor::Release(Lanes::iterator lane) {
       changed_.notify_all();
     }
   } else {
-    MakeReady(lane);
+    ready_.push_back(lane);
   }
 }
 
@@ -156,7 +115,6 @@ std::vector<std::unique_ptr<Task>> Executor::Cancel() {
   const std::lock_guard<std::mutex> lock(mutex_);
   std::vector<std::unique_ptr<Task>> cancelled;
   ready_.clear();
-  ready_count_ = 0;
   for (auto lane = lanes_.begin(); lane != lanes_.end();) {
     while (lane->second.first_waiting != nullptr) cancelled.push_back(lane->second.Pop());
     lane = lane->second.IsEmpty() ? lanes_.erase(lane) : std::next(lane);

@@ -4,7 +4,6 @@
 #ifndef LLM_DATADIST_NODE_EXECUTOR_H_
 #define LLM_DATADIST_NODE_EXECUTOR_H_
 
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -91,11 +90,8 @@ class Executor : public std::enable_shared_from_this<Executor> {
   // True when the thread was given up meanwhile and has to end.
   bool RunNext(std::unique_lock<std::mutex>& lock);
   bool StartThread();
-  void MakeReady(Lanes::iterator lane);
   // When no thread is at the lane any more.
   void Release(Lanes::iterator lane);
-  // Looks out for work for a moment: to sleep and be woken takes longer than a short call.
-  void Spin(std::unique_lock<std::mutex>& lock);
 
   const size_t max_threads_;
   std::mutex mutex_;
@@ -105,12 +101,9 @@ class Executor : public std::enable_shared_from_this<Executor> {
   // Lanes of tasks that were given up while they ran, whose threads still look at them; and the tasks themselves.
   std::vector<Lanes::node_type> given_up_;
   std::vector<std::unique_ptr<Task>> given_up_tasks_;
-  // Lanes with work and without a thread, first come first served; how many for who looks without the lock.
+  // Lanes with work and without a thread, first come first served.
   std::deque<Lanes::iterator> ready_;
-  std::atomic<size_t> ready_count_{0};
   size_t threads_ = 0;
-  // Threads that look out for work; one at most.
-  size_t spinning_ = 0;
   // Threads that wait and have not been told to wake, and the tellings that have not been heard.
   size_t idle_ = 0;
   size_t wakeups_ = 0;

@@ -20,10 +20,12 @@ BlocksInput::BlocksInput(Arguments& arguments)
       dst_limit(arguments.Limit()) {}
 
 bool BlocksInput::AreWithinLimits() const {
-  const auto within = [](const LlmNumbers& blocks, uint64_t limit) {
+  const auto within = [](const LlmNumbers& blocks, const std::optional<uint64_t>& limit) {
+    if (!limit) return blocks.size == 0;
+    const uint64_t largest = *limit;
     // To the end in any case: a loop without a way out is several times as fast.
     bool all = true;
-    for (size_t i = 0; i < blocks.size; ++i) all &= blocks.data[i] <= limit;
+    for (size_t i = 0; i < blocks.size; ++i) all &= blocks.data[i] <= largest;
     return all;
   };
   return within(src(), src_limit) && within(dst(), dst_limit);

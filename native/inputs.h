@@ -3,6 +3,7 @@
 #ifndef LLM_DATADIST_NODE_INPUTS_H_
 #define LLM_DATADIST_NODE_INPUTS_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,9 +49,9 @@ struct BlocksInput {
   // Both lists, in one allocation.
   std::vector<uint64_t> numbers;
   size_t src_count;
-  // The largest block numbers that are allowed.
-  uint64_t src_limit;
-  uint64_t dst_limit;
+  // The largest block numbers that are allowed; none where there are no blocks.
+  std::optional<uint64_t> src_limit;
+  std::optional<uint64_t> dst_limit;
 };
 
 struct OptionsInput {

@@ -1,0 +1,42 @@
+'use strict';
+
+// One call is in flight when the process, the worker or the instance ends.
+//
+//   in-flight.js OPERATION ENDING inside|hanging
+
+const { endAfter, tell } = require('./endings');
+const { inside, standIn } = require('./nodes');
+const { OPERATIONS } = require('./operations');
+
+const [operation, ending, mode] = process.argv.slice(2);
+
+/** Longer than it takes to get from the call to the ending. */
+const DELAY_MS = 100;
+
+const warned = [];
+let isSettled = false;
+
+/** When the call is inside, nothing refers to the decoder but what this returns. The prompt is its peer, and stays. */
+async function start() {
+  const standin = standIn();
+  const { setScene, call, method } = OPERATIONS[operation];
+  const all = await setScene();
+  standin.set(method, { times: 1, ...(mode === 'hanging' ? { hang: true } : { delay: DELAY_MS }) });
+  call(all).then(
+    () => {
+      isSettled = true;
+      tell('settled');
+    },
+    (error) => {
+      tell(`rejected ${error.code}`);
+    },
+  );
+  await inside(standin, method);
+  const { prompt } = all;
+  return ending === 'garbage collection' ? { prompt } : all;
+}
+
+process.on('warning', ({ name }) => warned.push(name));
+// The handle of a finalized one is collected without a word.
+const expected = operation === 'finalize' ? 0 : 1;
+void endAfter(start, ending, () => isSettled && warned.length === expected);

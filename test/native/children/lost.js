@@ -1,0 +1,55 @@
+'use strict';
+
+// A call does not come back from the library in time, and the instance is lost. Prints what the callers are told.
+//
+//   lost.js OPERATION hang|late
+
+const { setImmediate } = require('node:timers/promises');
+const { PROMPT, PROMPT_CLUSTER, inside, standIn } = require('./nodes');
+const { OPERATIONS } = require('./operations');
+const { told } = require('./told');
+
+const [operation, mode] = process.argv.slice(2);
+
+/** Far more than the calls take that are not given up, also where everything is twenty times as slow. */
+const HANG_TIMEOUT_MS = 2000;
+
+/** A cluster that nobody is. */
+const NOBODY = { ...PROMPT_CLUSTER, remoteClusterId: 99n, remoteIpInfos: [{ ip: '127.0.0.1', port: 26_099 }] };
+
+async function main() {
+  const standin = standIn();
+  const { setScene, call, method } = OPERATIONS[operation];
+  const all = await setScene({ hangTimeout: HANG_TIMEOUT_MS });
+  const { prompt, decoder } = all;
+  standin.set(method, { times: 1, ...(mode === 'late' ? { block: true } : { hang: true }) });
+  const rejections = [];
+  process.on('unhandledRejection', (error) => rejections.push(String(error)));
+
+  const hanging = told(call(all));
+  await inside(standin, method);
+  // Of the same instance, and of another one that needs the same lock.
+  const waiting = told(decoder.linkClusters([NOBODY], { timeout: 1 }));
+  const waitingOther = told(prompt.linkClusters([NOBODY], { timeout: 1 }));
+  const answer = { hanging: await hanging, waiting: await waiting, waitingOther: await waitingOther };
+  answer.isLost = decoder.isLost;
+  answer.pull = await told(decoder.kvCacheManager.pullCache({ clusterId: PROMPT, cacheId: 1n, batchIndex: 0 }, 1n));
+  answer.init = await told(decoder.init({ deviceId: 1 }));
+  answer.finalize = await told(decoder.finalize());
+  answer.dispose = await told(decoder[Symbol.asyncDispose]());
+  answer.other = await told(prompt.linkClusters([NOBODY], { timeout: 1 }));
+
+  if (mode === 'late') {
+    standin.release(method);
+    // Until the call has come back, and what it held is free.
+    do {
+      await setImmediate();
+      answer.other = await told(prompt.linkClusters([NOBODY], { timeout: 1 }));
+    } while (answer.other.recovery === 'fatal');
+    answer.finalizeOther = await told(prompt.finalize());
+  }
+  answer.rejections = rejections;
+  process.stdout.write(JSON.stringify(answer));
+}
+
+void main();

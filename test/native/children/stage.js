@@ -1,0 +1,62 @@
+'use strict';
+
+// The process, the worker or the instance ends at some stage of life, with nothing in flight.
+//
+//   stage.js STAGE ENDING
+
+const path = require('node:path');
+const { endAfter } = require('./endings');
+const nodes = require('./nodes');
+
+const [stage, ending] = process.argv.slice(2);
+
+/** A call is given up long before this, and an exit must not wait for it. */
+const HANG_TIMEOUT_MS = 500;
+
+const STAGES = {
+  'nothing is loaded': () => ({}),
+  'the library is open': () => {
+    const { openNative } = require(path.join(path.dirname(process.env.LLM_DATADIST_COMPILED), 'backend', 'native.js'));
+    if (openNative().create === undefined) throw new Error('the library cannot be opened');
+    return {};
+  },
+  'it is constructed': () => ({ decoder: nodes.decoder() }),
+  'it is initialised': () => nodes.twoNodes(),
+  'it is linked': () => nodes.linkedNodes(),
+  'it is finalized': () => finalized(),
+  'it is initialised again': async () => {
+    const { prompt, decoder } = await finalized();
+    await prompt.init({ deviceId: 0, listenIpInfo: `127.0.0.1:${nodes.PROMPT_PORT}` });
+    await decoder.init({ deviceId: 1 });
+    await decoder.linkClusters([nodes.PROMPT_CLUSTER]);
+    return { prompt, decoder };
+  },
+  'it is lost': async () => {
+    const { decoder } = await nodes.twoNodes({ hangTimeout: HANG_TIMEOUT_MS });
+    nodes.standIn().set('LinkLlmClusters', { hang: true });
+    await decoder.linkClusters([nodes.PROMPT_CLUSTER], { timeout: 1 }).catch(() => undefined);
+    if (!decoder.isLost) throw new Error('the instance is not lost');
+    return {};
+  },
+};
+
+async function finalized() {
+  const { prompt, decoder, promptCache, decoderCache } = await nodes.linkedNodes();
+  await decoder.unlinkClusters([nodes.PROMPT_CLUSTER]);
+  await decoder.kvCacheManager.deallocateCache(decoderCache);
+  await prompt.switchRole(1);
+  await prompt.kvCacheManager.deallocateCache(promptCache);
+  await decoder.finalize();
+  await prompt.finalize();
+  return { prompt, decoder };
+}
+
+async function start() {
+  const all = await STAGES[stage]();
+  return ending === 'garbage collection' ? {} : all;
+}
+
+const warned = [];
+process.on('warning', ({ name }) => warned.push(name));
+const live = { 'it is initialised': 2, 'it is linked': 2, 'it is initialised again': 2, 'it is lost': 2 };
+void endAfter(start, ending, () => warned.length === (live[stage] ?? 0));

@@ -1,0 +1,149 @@
+import { runChild } from './fixtures/child';
+import type { ChildEnd } from './fixtures/child';
+
+/** What children print with `children/told.js`. */
+type Told =
+  | 'settled'
+  | {
+      readonly code: string;
+      readonly recovery: string;
+      readonly operation: string;
+      readonly message: string;
+      readonly remedy: string;
+    };
+
+const TEST_LIMIT_MS = 600_000;
+const RESTART = 'Restart the process: nothing can be done with this instance any more.';
+const NOT_BACK = / had not returned after \d+ ms/;
+
+/** What the call is about, in the words of its exception. */
+const WATCHED: Readonly<Record<string, string>> = {
+  init: 'init',
+  finalize: 'finalize',
+  switchRole: 'switchRole',
+  linkClusters: 'linkClusters of cluster 1 (127.0.0.1:26000)',
+  unlinkClusters: 'unlinkClusters of cluster 1 (127.0.0.1:26000)',
+};
+
+/** While they run, other calls do not wait for their turn. */
+const REFUSE_AT_ONCE = ['init', 'finalize'];
+
+/** Nothing that hangs may hold the exit up: if it did, the child would take until its limit. */
+const env = { LLM_DATADIST_EXIT_TIMEOUT: '2147483647' };
+
+describe.each(Object.keys(WATCHED))('%s', (operation) => {
+  const what = WATCHED[operation] ?? '';
+  const refused = (of: string) => ({
+    code: 'LLM_FAILED',
+    recovery: 'fatal',
+    operation: of,
+    message: expect.stringContaining(`cluster 2 is lost: ${what} had not returned after`) as unknown,
+    remedy: RESTART,
+  });
+  const lost = {
+    hanging: {
+      code: 'LLM_TIMEOUT',
+      recovery: 'fatal',
+      operation,
+      message: expect.stringContaining(`${what} had not returned after`) as unknown,
+      remedy: expect.stringMatching(/^Restart the process: /) as unknown,
+    },
+    waitingOther: {
+      code: 'LLM_FAILED',
+      recovery: 'fatal',
+      operation: 'linkClusters',
+      message: expect.stringContaining(`${operation} of cluster 2 never came back from the library`) as unknown,
+      remedy: RESTART,
+    },
+    isLost: true,
+    pull: refused('pullCache'),
+    init: refused('init'),
+    finalize: refused('finalize'),
+    dispose: 'settled',
+    rejections: [],
+  };
+
+  test.concurrent(
+    'that hangs loses the instance, and nobody waits for it: no later call, no other instance, not the exit',
+    async () => {
+      const end = await runChild('lost.js', [operation, 'hang'], { env });
+      const answer = answerOf(end);
+      expect(answer).toMatchObject({ ...lost, other: lost.waitingOther });
+      if (!REFUSE_AT_ONCE.includes(operation)) expect(answer.waiting).toMatchObject(refused('linkClusters'));
+      expect(answer.hanging).toMatchObject({ message: expect.stringMatching(NOT_BACK) as unknown });
+      expect(callsAfter(end, operation)).toEqual([]);
+    },
+    TEST_LIMIT_MS,
+  );
+
+  test.concurrent(
+    'that comes back after the instance was lost does no harm, and lets other instances go on',
+    async () => {
+      const end = await runChild('lost.js', [operation, 'late'], { env });
+      expect(answerOf(end)).toMatchObject({
+        ...lost,
+        other: { code: 'LLM_LINK_FAILED', recovery: 'retry' },
+        finalizeOther: 'settled',
+      });
+      // Of the lost instance nothing is called any more, Finalize neither.
+      expect(callsAfter(end, operation).filter(({ object }) => object === 2)).toEqual([]);
+    },
+    TEST_LIMIT_MS,
+  );
+});
+
+test.concurrent(
+  'a transfer that hangs loses the instance when finalize() waits for it, and every call of it is told',
+  async () => {
+    const end = await runChild('lost-transfer.js', [], { env });
+    const given = (operation: string) => ({ code: 'LLM_FAILED', recovery: 'fatal', operation, remedy: RESTART });
+    expect(answerOf(end)).toMatchObject({
+      finalize: { code: 'LLM_TIMEOUT', recovery: 'fatal', operation: 'finalize' },
+      hanging: given('pullBlocks'),
+      behind: given('pullBlocks'),
+      slow: given('pushBlocks'),
+      isLost: true,
+      later: given('pullBlocks'),
+    });
+    expect(end.calls.filter(({ method }) => method === 'Finalize').map(({ object }) => object)).toEqual([1]);
+  },
+  TEST_LIMIT_MS,
+);
+
+test.concurrent(
+  'a worker that is terminated while a call of it hangs leaves nobody waiting for the lock that the call has',
+  async () => {
+    const end = await runChild('worker-hangs.js', [], { env: { LLM_DATADIST_EXIT_TIMEOUT: '300' } });
+    expect(answerOf(end)).toMatchObject({
+      init: {
+        code: 'LLM_FAILED',
+        recovery: 'fatal',
+        operation: 'init',
+        message: expect.stringContaining('linkClusters of cluster 2 never came back from the library') as unknown,
+        remedy: RESTART,
+      },
+    });
+  },
+  TEST_LIMIT_MS,
+);
+
+function answerOf({ code, signal, stdout, stderr, violations }: ChildEnd): Record<string, Told> {
+  expect({ code, signal, violations }).toEqual({ code: 0, signal: null, violations: [] });
+  expect(stderr).toMatch(/^(?:\(node:\d+\) LLMDataDistMemoryWarning: .*\n|\(Use `node --trace-warnings .*\n)*$/);
+  return JSON.parse(stdout) as Record<string, Told>;
+}
+
+/** The calls of the library after the one that did not come back in time. */
+function callsAfter({ calls }: ChildEnd, operation: string): ChildEnd['calls'] {
+  const method = METHODS[operation];
+  const index = calls.findIndex((call) => call.method === method && call.object === 2);
+  return calls.slice(index + 1).filter(({ object }) => object !== undefined);
+}
+
+const METHODS: Readonly<Record<string, string>> = {
+  init: 'Initialize',
+  finalize: 'Finalize',
+  switchRole: 'SetRole',
+  linkClusters: 'LinkLlmClusters',
+  unlinkClusters: 'UnlinkLlmClusters',
+};

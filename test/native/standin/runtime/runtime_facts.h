@@ -1,0 +1,30 @@
+// What the runtime says of the host, as a test wants it to be.
+
+#ifndef LLM_DATADIST_NODE_STANDIN_RUNTIME_FACTS_H_
+#define LLM_DATADIST_NODE_STANDIN_RUNTIME_FACTS_H_
+
+#include <cstdint>
+#include <string>
+
+namespace standin {
+
+uint32_t DeviceCount();
+void SetDeviceCount(uint32_t count);
+
+// Null where it is set to the empty text. The text lives for ever.
+const char* SocName();
+void SetSocName(const std::string& name);
+
+std::string Version();
+void SetVersion(const std::string& version);
+
+// Whether aclInit was called, and aclFinalize was not called since.
+bool RuntimeIsInitialised();
+// False where it is so already.
+bool MarkRuntime(bool initialised);
+
+void ResetRuntimeFacts();
+
+}  // namespace standin
+
+#endif  // LLM_DATADIST_NODE_STANDIN_RUNTIME_FACTS_H_
