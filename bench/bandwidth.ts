@@ -2,7 +2,7 @@ import { Fabric } from '../lib/testing';
 import { PlainCopy, reversingLists } from './block-copy';
 import type { BlockLists } from './block-copy';
 import { checkReversed, fill } from './contents';
-import { blocksOf, startPair } from './node';
+import { blocksOf, onFabric, startPair } from './node';
 import type { Pair } from './node';
 import { compared } from './result';
 import type { Result } from './result';
@@ -34,7 +34,8 @@ const CASES: readonly Case[] = [
 /** How many bytes a pull moves, next to what `TypedArray.set` moves over the same block lists in buffers of equal size. */
 export const bandwidth: Suite = {
   name: 'bandwidth',
-  title: `Pulls of scattered blocks, ${TENSORS} tensors, next to TypedArray.set over the same blocks`,
+  title: `Pulls of scattered blocks, ${TENSORS} tensors, next to TypedArray.set over the same blocks, on the mock`,
+  backend: 'mock',
   async run(options: SuiteOptions): Promise<Result[]> {
     const results: Result[] = [];
     for (const one of CASES) results.push(...(await measureBandwidth(one, options)));
@@ -49,7 +50,7 @@ export async function measureBandwidth(
   const most = Math.max(...blocksPerPull);
   // A multiple of what a pull moves, so that every block is moved.
   const rows = Math.ceil(options.workingSet / (TENSORS * blockBytes * most)) * most;
-  const pair = await startPair(new Fabric(), blocksOf(blockBytes, rows, TENSORS));
+  const pair = await startPair(onFabric(new Fabric()), blocksOf(blockBytes, rows, TENSORS));
   const filled = { ...pair, blockBytes, rows };
   await fill(filled);
   const rival = new PlainCopy(blockBytes, rows, TENSORS);

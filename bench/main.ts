@@ -2,26 +2,24 @@ import { bandwidth } from './bandwidth';
 import { readCommandLine, USAGE } from './command-line';
 import { collectYoung } from './garbage';
 import { describeMachine } from './machine';
+import { NATIVE_SUITES } from './native-suites';
 import { pullRate } from './pull-rate';
 import { missesGoal } from './result';
-import type { Result } from './result';
+import type { Line } from './result';
 import { scale } from './scale';
 import type { Suite, SuiteOptions } from './suite';
 import { renderMachine, renderTable } from './table';
 
-const SUITES: readonly Suite[] = [pullRate, scale, bandwidth];
+const SUITES: readonly Suite[] = [pullRate, scale, bandwidth, ...NATIVE_SUITES];
 const MIB = 2 ** 20;
 
 const FULL: SuiteOptions = { rounds: 11, milliseconds: 100, workingSet: 512 * MIB, collectGarbage: collectYoung };
 const QUICK: SuiteOptions = { rounds: 7, milliseconds: 15, workingSet: 64 * MIB, collectGarbage: collectYoung };
 
 async function main(): Promise<void> {
-  const { json, quick, check, help, only, rounds, milliseconds } = readCommandLine(
-    process.argv.slice(2),
-    SUITES.map(({ name }) => name),
-  );
+  const { json, quick, check, help, suites, rounds, milliseconds } = readCommandLine(process.argv.slice(2), SUITES);
   if (help) {
-    console.log(`${USAGE}\n\nSuites:\n${SUITES.map(({ name, title }) => `  ${name.padEnd(10)} ${title}`).join('\n')}`);
+    console.log(`${USAGE}\n\nSuites:\n${SUITES.map(({ name, title }) => `  ${name.padEnd(12)} ${title}`).join('\n')}`);
     return;
   }
   const preset = quick ? QUICK : FULL;
@@ -32,9 +30,8 @@ async function main(): Promise<void> {
   };
   const machine = describeMachine();
   if (!json) console.log(renderMachine(machine, options.rounds));
-  const results: Result[] = [];
-  for (const suite of SUITES) {
-    if (only.length > 0 && !only.includes(suite.name)) continue;
+  const results: Line[] = [];
+  for (const suite of suites) {
     const part = await suite.run(options);
     if (!json) console.log(`\n${renderTable(suite.title, part)}`);
     results.push(...part);

@@ -1,7 +1,9 @@
 import type { CacheKeyByIdAndIndex } from '../lib';
 import { Fabric } from '../lib/testing';
 import { PlainCopy } from './block-copy';
-import { blocksOf, startPair } from './node';
+import { IN_FLIGHT, inFlight, oneByOne } from './callers';
+import type { AsyncCall } from './callers';
+import { blocksOf, onFabric, startPair } from './node';
 import type { Pair } from './node';
 import { single } from './result';
 import type { Result } from './result';
@@ -13,7 +15,6 @@ import type { Suite, SuiteOptions } from './suite';
 const TENSORS = [1, 64];
 const BLOCK_BYTES = [64, 4096];
 const ROWS = 16;
-const IN_FLIGHT = 64;
 const GOAL = { kind: 'at least', bound: 100_000 } as const;
 /** Larger pulls are held to no rate: 100,000 a second of 256 KiB each would be 26 GB/s, more than memory moves. */
 const MAX_BYTES_OF_GOAL = 64 * 1024;
@@ -21,7 +22,8 @@ const MAX_BYTES_OF_GOAL = 64 * 1024;
 /** How many one-block pulls a second the public API does, guards on. */
 export const pullRate: Suite = {
   name: 'pull-rate',
-  title: 'One-block pulls a second through the public API, guards on',
+  title: 'One-block pulls a second through the public API, guards on, on the mock',
+  backend: 'mock',
   async run(options: SuiteOptions): Promise<Result[]> {
     const results: Result[] = [];
     for (const tensors of TENSORS) {
@@ -32,14 +34,14 @@ export const pullRate: Suite = {
 };
 
 async function measureRate(tensors: number, blockBytes: number, options: SuiteOptions): Promise<Result[]> {
-  const pair = await startPair(new Fabric(), blocksOf(blockBytes, ROWS, tensors));
+  const pair = await startPair(onFabric(new Fabric()), blocksOf(blockBytes, ROWS, tensors));
   const whole = pair.remote.key();
   const bare = { clusterId: whole.clusterId, cacheId: whole.cacheId };
   const cases: { name: string; contestant: Contestant; held?: false }[] = [
-    { name: 'one by one, key with layout', contestant: oneByOne(pair, whole) },
-    { name: 'one by one, bare key', contestant: oneByOne(pair, bare) },
-    { name: `${IN_FLIGHT} in flight, key with layout`, contestant: inFlight(pair, whole) },
-    { name: `${IN_FLIGHT} in flight, bare key`, contestant: inFlight(pair, bare) },
+    { name: 'one by one, key with layout', contestant: oneByOne(pulling(pair, whole)) },
+    { name: 'one by one, bare key', contestant: oneByOne(pulling(pair, bare)) },
+    { name: `${IN_FLIGHT} in flight, key with layout`, contestant: inFlight(pulling(pair, whole)) },
+    { name: `${IN_FLIGHT} in flight, bare key`, contestant: inFlight(pulling(pair, bare)) },
     { name: 'the copies alone, TypedArray.set', contestant: copying(tensors, blockBytes), held: false },
   ];
   const samples = await runRounds(
@@ -59,30 +61,10 @@ async function measureRate(tensors: number, blockBytes: number, options: SuiteOp
   );
 }
 
-function oneByOne(pair: Pair, key: CacheKeyByIdAndIndex): Contestant {
-  return (operations) => timed(() => pullSome(pair, key, 0, operations));
-}
-
-function inFlight(pair: Pair, key: CacheKeyByIdAndIndex): Contestant {
-  return (operations) =>
-    timed(async () => {
-      const each = Math.floor(operations / IN_FLIGHT);
-      const callers = Array.from({ length: IN_FLIGHT }, (_, i) =>
-        pullSome(pair, key, i, each + (i < operations % IN_FLIGHT ? 1 : 0)),
-      );
-      await Promise.all(callers);
-    });
-}
-
-/** One caller: it makes its block lists as it goes, as a scheduler does. */
-async function pullSome(
-  { puller, local }: Pair,
-  key: CacheKeyByIdAndIndex,
-  start: number,
-  count: number,
-): Promise<void> {
+/** It makes its block lists as it goes, as a scheduler does. */
+function pulling({ puller, local }: Pair, key: CacheKeyByIdAndIndex): AsyncCall {
   const manager = puller.dist.kvCacheManager;
-  for (let i = start; i < start + count; i++) await manager.pullBlocks(key, local, [i % ROWS], [(i + 1) % ROWS]);
+  return (i) => manager.pullBlocks(key, local, [i % ROWS], [(i + 1) % ROWS]);
 }
 
 function copying(tensors: number, blockBytes: number): Contestant {

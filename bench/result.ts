@@ -3,7 +3,7 @@ import type { Goal, Verdict } from './goal';
 import { quotients, summarize } from './summary';
 import type { Summary } from './summary';
 
-export type Unit = 'GB/s' | 'pulls/s' | 'µs' | 'bytes' | 's';
+export type Unit = 'GB/s' | 'pulls/s' | 'ns' | 'µs' | 'ms' | 'bytes' | 's';
 
 /** One line of the report. */
 export interface Result {
@@ -17,6 +17,21 @@ export interface Result {
   readonly ratio?: Summary;
   readonly goal?: Goal & { readonly of: 'value' | 'ratio' };
   readonly verdict?: Verdict;
+}
+
+/** A line of the report for what could not be measured: a goal of it is not met, and not missed either. */
+export interface Unmeasured {
+  readonly suite: string;
+  readonly name: string;
+  readonly verdict: 'not measured';
+  /** What is missing, and how to get it. */
+  readonly reason: string;
+}
+
+export type Line = Result | Unmeasured;
+
+export function isMeasured(line: Line): line is Result {
+  return line.verdict !== 'not measured';
 }
 
 /** A measurement by itself; a goal is one of the value. */
@@ -48,7 +63,10 @@ export function compared(
   return goal === undefined ? result : { ...result, goal: { ...goal, of: 'ratio' }, verdict: judge(goal, ratio) };
 }
 
-/** Whether a goal is missed by more than the noise: what is missed within it is for a reader to judge. */
-export function missesGoal(results: readonly Result[]): boolean {
-  return results.some(({ verdict }) => verdict === 'missed');
+/**
+ * Whether a goal is missed by more than the noise (what is missed within it is for a reader to judge), or could not be
+ * measured.
+ */
+export function missesGoal(lines: readonly Line[]): boolean {
+  return lines.some(({ verdict }) => verdict === 'missed' || verdict === 'not measured');
 }

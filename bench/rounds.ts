@@ -55,7 +55,7 @@ async function warmUp(contestant: Contestant, milliseconds: number): Promise<num
 }
 
 /** The usual contestant: milliseconds that `work` takes. */
-export async function timed(work: () => void | Promise<void>): Promise<number> {
+export async function timed(work: () => unknown): Promise<number> {
   const start = performance.now();
   await work();
   return performance.now() - start;

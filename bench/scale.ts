@@ -6,8 +6,8 @@ import { compared, single } from './result';
 import type { Result } from './result';
 import { runRounds } from './rounds';
 import type { Suite, SuiteOptions } from './suite';
-import { STEPS, VISITS } from './world';
-import type { Step, Visit, WorldSize } from './world';
+import { MEASUREMENTS } from './world';
+import type { Measurement, Visit, WorldSize } from './world';
 import type { Built, WorldReport, WorldRequest } from './world-messages';
 
 const SMALL: WorldSize = { nodes: 10, linksPerNode: 100 };
@@ -22,6 +22,7 @@ const COLD_BYTES = 64 * 2 ** 20;
  * around all of them show it, too, and on top of it what memory costs that no cache of the processor holds any more: the cost of one read of such memory stands below them.
  */
 const WHERE: Readonly<Record<Visit, string>> = {
+  'one node': 'at one of the nodes',
   'ten nodes': 'among ten of the nodes',
   'all nodes': 'around all nodes',
 };
@@ -29,7 +30,8 @@ const WHERE: Readonly<Record<Visit, string>> = {
 /** What one step costs among a thousand nodes, next to what it costs among ten. */
 export const scale: Suite = {
   name: 'scale',
-  title: `One step at ${LARGE.nodes} nodes with ${LARGE.nodes * LARGE.linksPerNode} links, next to ${SMALL.nodes} nodes`,
+  title: `One step at ${LARGE.nodes} nodes with ${LARGE.nodes * LARGE.linksPerNode} links, next to ${SMALL.nodes} nodes, on the mock`,
+  backend: 'mock',
   async run(options: SuiteOptions): Promise<Result[]> {
     const small = new WorldWorker();
     const large = new WorldWorker();
@@ -37,11 +39,12 @@ export const scale: Suite = {
       await small.build(SMALL);
       const built = await large.build(LARGE);
       const results: Result[] = [];
-      for (const [visit, step] of VISITS.flatMap((visit) => STEPS.map((step) => [visit, step] as const))) {
-        const contestants = [large, small].map((world) => (operations: number) => world.run(step, visit, operations));
+      for (const measurement of MEASUREMENTS) {
+        const { step, visit } = measurement;
+        const contestants = [large, small].map((world) => (operations: number) => world.run(measurement, operations));
         const [atLarge = [], atSmall = []] = await runRounds(contestants, options);
         const micros = (ms: number): number => ms * 1000;
-        const goal = visit === 'ten nodes' ? GOAL : undefined;
+        const goal = visit === 'all nodes' ? undefined : GOAL;
         const rival = { name: `${SMALL.nodes} nodes`, samples: atSmall.map(micros) };
         results.push(compared(this.name, `one ${step} ${WHERE[visit]}`, 'µs', atLarge.map(micros), rival, goal));
       }
@@ -77,8 +80,8 @@ class WorldWorker {
     return built;
   }
 
-  async run(step: Step, visit: Visit, operations: number): Promise<number> {
-    const { milliseconds } = await this.#ask({ kind: 'run', step, visit, operations });
+  async run(measurement: Measurement, operations: number): Promise<number> {
+    const { milliseconds } = await this.#ask({ kind: 'run', measurement, operations });
     return milliseconds;
   }
 

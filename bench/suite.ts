@@ -1,4 +1,4 @@
-import type { Result } from './result';
+import type { Line } from './result';
 import type { RoundOptions } from './rounds';
 
 export interface SuiteOptions extends RoundOptions {
@@ -6,10 +6,14 @@ export interface SuiteOptions extends RoundOptions {
   readonly workingSet: number;
 }
 
+/** Which of the package's backends is measured. */
+export type SuiteBackend = 'mock' | 'native';
+
 /** Measurements that belong together; `--only` takes their name. */
 export interface Suite {
   readonly name: string;
   /** What is measured, and how. */
   readonly title: string;
-  run(options: SuiteOptions): Promise<Result[]>;
+  readonly backend: SuiteBackend;
+  run(options: SuiteOptions): Promise<readonly Line[]>;
 }

@@ -13,12 +13,11 @@ export function summarize(samples: readonly number[]): Summary {
   if (samples.length === 0) throw new RangeError('there is nothing to summarize: no round was run');
   const broken = samples.find((sample) => !Number.isFinite(sample));
   if (broken !== undefined) throw new RangeError(`a round measured ${broken}`);
-  const sorted = samples.toSorted((a, b) => a - b);
   return {
-    median: quantile(sorted, 0.5),
-    low: quantile(sorted, 0.25),
-    high: quantile(sorted, 0.75),
-    rounds: sorted.length,
+    median: quantile(samples, 0.5),
+    low: quantile(samples, 0.25),
+    high: quantile(samples, 0.75),
+    rounds: samples.length,
   };
 }
 
@@ -33,7 +32,9 @@ export function quotients(values: readonly number[], rivals: readonly number[]):
   return values.map((value, i) => value / (rivals[i] ?? NaN));
 }
 
-function quantile(sorted: readonly number[], share: number): number {
+/** Between the two samples that are next to it, where it is none of them. */
+export function quantile(samples: readonly number[], share: number): number {
+  const sorted = samples.toSorted((a, b) => a - b);
   const position = (sorted.length - 1) * share;
   const below = sorted[Math.floor(position)] ?? NaN;
   const above = sorted[Math.ceil(position)] ?? NaN;

@@ -1,5 +1,6 @@
 import type { Machine } from './machine';
-import type { Result, Unit } from './result';
+import { isMeasured } from './result';
+import type { Line, Unit } from './result';
 import type { Summary } from './summary';
 
 const HEADINGS = ['measurement', 'median', 'quartiles', 'compared with', 'ratio', 'quartiles', 'goal', ''];
@@ -12,8 +13,8 @@ export function renderMachine(machine: Machine, rounds: number): string {
   ].join('\n');
 }
 
-/** The results of one suite, in aligned columns. */
-export function renderTable(title: string, results: readonly Result[]): string {
+/** The lines of one suite, in aligned columns, and why some of them were not measured. */
+export function renderTable(title: string, results: readonly Line[]): string {
   const rows = [HEADINGS, ...results.map(cellsOf)];
   const widths = HEADINGS.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const lines = rows.map((row) =>
@@ -22,10 +23,13 @@ export function renderTable(title: string, results: readonly Result[]): string {
       .join('  ')
       .trimEnd(),
   );
-  return [title, '', ...lines].join('\n');
+  const reasons = new Set(results.flatMap((line) => (isMeasured(line) ? [] : [`not measured: ${line.reason}`])));
+  return [title, '', ...lines, ...reasons].join('\n');
 }
 
-function cellsOf({ name, unit, value, rival, ratio, goal, verdict }: Result): string[] {
+function cellsOf(line: Line): string[] {
+  if (!isMeasured(line)) return [line.name, ...HEADINGS.slice(2).map(() => ''), line.verdict];
+  const { name, unit, value, rival, ratio, goal, verdict } = line;
   return [
     name,
     `${render(value.median, unit)} ${unit}`,
@@ -33,7 +37,9 @@ function cellsOf({ name, unit, value, rival, ratio, goal, verdict }: Result): st
     rival === undefined ? '' : `${rival.name}: ${render(rival.value.median, unit)} ${unit}`,
     ratio === undefined ? '' : ratio.median.toFixed(2),
     ratio === undefined ? '' : quartiles(ratio, undefined),
-    goal === undefined ? '' : `${goal.kind} ${goal.bound}${goal.of === 'ratio' ? ' times' : ` ${unit}`}`,
+    goal === undefined
+      ? ''
+      : `${goal.kind} ${Number(goal.bound.toFixed(2))}${goal.of === 'ratio' ? ' times' : ` ${unit}`}`,
     verdict === 'unclear' ? 'not met, within the noise' : verdict === 'missed' ? 'NOT MET' : (verdict ?? ''),
   ];
 }

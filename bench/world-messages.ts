@@ -1,9 +1,9 @@
-import type { Step, Visit, WorldSize } from './world';
+import type { Measurement, WorldSize } from './world';
 
 /** What the worker of a world is asked; `build` comes first. */
 export type WorldRequest =
   | { readonly kind: 'build'; readonly size: WorldSize }
-  | { readonly kind: 'run'; readonly step: Step; readonly visit: Visit; readonly operations: number }
+  | { readonly kind: 'run'; readonly measurement: Measurement; readonly operations: number }
   | { readonly kind: 'close' };
 
 /** What it answers, one answer per request. */

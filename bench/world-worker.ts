@@ -17,7 +17,7 @@ async function answer(request: WorldRequest): Promise<WorldReport> {
     case 'run':
       if (world === undefined) throw new Error('the world was not built');
       collectYoung();
-      return { milliseconds: await world.run(request.step, request.visit, request.operations) };
+      return { milliseconds: await world.run(request.measurement, request.operations) };
     case 'close':
       await world?.close();
       return { milliseconds: 0 };

@@ -1,6 +1,6 @@
-import type { CacheKeyByIdAndIndex, KvCache, MemoryRegion } from '../lib';
+import type { CacheKeyByIdAndIndex, KvCache, LLMClusterInfo, LLMDataDist, MemoryRegion } from '../lib';
 import { Fabric } from '../lib/testing';
-import { blocksOf, startNode } from './node';
+import { blocksOf, onFabric, startNode } from './node';
 import type { Node } from './node';
 import { Ring } from './ring';
 import { timed } from './rounds';
@@ -13,24 +13,36 @@ const CACHE = blocksOf(BLOCK_BYTES, ROWS, 1);
 const CHUNK = 1024;
 
 /** What is measured in a world; links and registrations are undone between measurements, and that is not counted. */
-export const STEPS = ['pull', 'link', 'register'] as const;
-export type Step = (typeof STEPS)[number];
+export type Step = 'pull' | 'link' | 'register';
 
-/** Where steps go: to ten of the nodes and the links between them, or to all. */
-export const VISITS = ['ten nodes', 'all nodes'] as const;
-export type Visit = (typeof VISITS)[number];
+/** Where steps go: to ten of the nodes and the links between them, or to all; registrations to one of the nodes. */
+export type Visit = 'one node' | 'ten nodes' | 'all nodes';
+
+export interface Measurement {
+  readonly step: Step;
+  readonly visit: Visit;
+}
+
+export const MEASUREMENTS: readonly Measurement[] = [
+  { step: 'pull', visit: 'ten nodes' },
+  { step: 'link', visit: 'ten nodes' },
+  { step: 'register', visit: 'one node' },
+  { step: 'pull', visit: 'all nodes' },
+  { step: 'link', visit: 'all nodes' },
+];
 const FEW = 10;
+const SPARES = 64;
 
 interface Member extends Node {
   readonly cache: KvCache;
   readonly key: CacheKeyByIdAndIndex;
-  /** Memory that is registered and unregistered again. */
-  readonly spare: MemoryRegion;
 }
 
 interface Link {
   readonly initiator: Member;
   readonly acceptor: Member;
+  /** The acceptor, as the initiator names it. */
+  readonly target: LLMClusterInfo;
 }
 
 export interface WorldSize {
@@ -41,26 +53,30 @@ export interface WorldSize {
 
 /** Nodes on one fabric, linked to each other, and the cost of one more step among them. */
 export class World {
-  readonly #members: Readonly<Record<Visit, Ring<Member>>>;
-  readonly #links: Readonly<Record<Visit, Ring<Link>>>;
+  readonly #members: readonly Member[];
+  readonly #links: Readonly<Record<'ten nodes' | 'all nodes', Ring<Link>>>;
   /** Every node's links after those of the node before it, as an orchestrator makes them. */
-  readonly #inOrder: readonly (readonly [initiator: Member, acceptor: Member])[];
+  readonly #inOrder: readonly Link[];
+  readonly #registrar: Registrar;
 
-  private constructor(members: readonly Member[], linksPerNode: number) {
-    this.#inOrder = pairsOf(members, linksPerNode);
+  private constructor(members: readonly Member[], registrar: Registrar, linksPerNode: number) {
+    this.#members = members;
+    this.#registrar = registrar;
+    const pairs = pairsOf(members, linksPerNode);
+    this.#inOrder = pairs.map(([a, b]) => (b.dist === registrar.dist ? linkOf(b, a) : linkOf(a, b)));
     // Made in the order in which they are visited, so that going through them costs little of what is measured.
-    const links = shuffled(this.#inOrder).map(([initiator, acceptor]) => ({ initiator, acceptor }));
+    const links = shuffled(this.#inOrder).map((link) => ({ ...link }));
     const few = members.slice(0, FEW);
     const amongFew = links.filter(({ initiator, acceptor }) => few.includes(initiator) && few.includes(acceptor));
-    this.#members = { 'ten nodes': new Ring(shuffled(few)), 'all nodes': new Ring(shuffled(members)) };
     this.#links = { 'ten nodes': new Ring(amongFew), 'all nodes': new Ring(links) };
   }
 
   static async build({ nodes, linksPerNode }: WorldSize): Promise<World> {
     const fabric = new Fabric();
-    const members: Member[] = [];
-    for (let i = 0; i < nodes; i++) members.push(await startMember(fabric, i));
-    return new World(members, linksPerNode);
+    const first = await startMember(fabric, 0, false);
+    const members = [first];
+    for (let i = 1; i < nodes; i++) members.push(await startMember(fabric, i, true));
+    return new World(members, await Registrar.of(first), linksPerNode);
   }
 
   get links(): number {
@@ -69,33 +85,60 @@ export class World {
 
   /** Makes all links, node by node, and pulls once over each of them, either way: so the peers' tables are known. */
   async linkAll(): Promise<void> {
-    for (const [initiator, acceptor] of this.#inOrder) await makeLink({ initiator, acceptor });
-    for (const [initiator, acceptor] of this.#inOrder) {
+    for (const link of this.#inOrder) await makeLink(link);
+    for (const { initiator, acceptor } of this.#inOrder) {
       await pull(initiator, acceptor, 0);
       await pull(acceptor, initiator, 0);
     }
   }
 
   /** Milliseconds that `operations` steps take. */
-  run(step: Step, visit: Visit, operations: number): Promise<number> {
+  run({ step, visit }: Measurement, operations: number): Promise<number> {
+    if (visit === 'one node') return inChunks(operations, this.#registrar.spares, (some) => this.#registrar.run(some));
     const links = this.#links[visit];
-    const members = this.#members[visit];
-    switch (step) {
-      case 'pull':
-        return pullAround(links, operations);
-      case 'link':
-        return inChunks(operations, links, relink);
-      case 'register':
-        return inChunks(operations, members, register);
-    }
+    return step === 'pull' ? pullAround(links, operations) : inChunks(operations, links, relink);
   }
 
   async close(): Promise<void> {
-    for (const { dist, cache, spare } of this.#members['all nodes'].items) {
+    await this.#registrar.close();
+    for (const { dist, cache } of this.#members) {
       await dist.kvCacheManager.deallocateCache(cache);
-      await spare.free();
       await dist.finalize();
     }
+  }
+}
+
+/**
+ * The node that registers. It does not listen, so that it knows all its links: of a cache that is registered and
+ * unregistered after they were made none of them knows, and the library is told at once.
+ */
+class Registrar {
+  readonly dist: LLMDataDist;
+  readonly spares: Ring<MemoryRegion>;
+
+  private constructor(dist: LLMDataDist, spares: readonly MemoryRegion[]) {
+    this.dist = dist;
+    this.spares = new Ring(spares);
+  }
+
+  static async of({ dist }: Node): Promise<Registrar> {
+    const spares: MemoryRegion[] = [];
+    for (let i = 0; i < SPARES; i++) spares.push(await dist.allocateMemory(ROWS * BLOCK_BYTES));
+    return new Registrar(dist, spares);
+  }
+
+  async run(spares: readonly MemoryRegion[]): Promise<number> {
+    const manager = this.dist.kvCacheManager;
+    const caches: KvCache[] = [];
+    const elapsed = await timed(async () => {
+      for (const { address } of spares) caches.push(await manager.registerCache(CACHE, [address]));
+    });
+    for (const cache of caches) await manager.unregisterCache(cache);
+    return elapsed;
+  }
+
+  async close(): Promise<void> {
+    for (const spare of this.spares.items) await spare.free();
   }
 }
 
@@ -125,28 +168,21 @@ async function inChunks<T>(
 }
 
 async function relink(links: readonly Link[]): Promise<number> {
-  for (const { initiator, acceptor } of links) await initiator.dist.unlinkClusters([acceptor.info]);
+  for (const { initiator, target } of links) await initiator.dist.unlinkClusters([target]);
   return timed(async () => {
     for (const link of links) await makeLink(link);
   });
 }
 
-async function register(members: readonly Member[]): Promise<number> {
-  const caches: KvCache[] = [];
-  const elapsed = await timed(async () => {
-    for (const { dist, spare } of members) {
-      caches.push(await dist.kvCacheManager.registerCache(CACHE, [spare.address]));
-    }
-  });
-  for (const [i, { dist }] of members.entries()) await dist.kvCacheManager.unregisterCache(caches[i] ?? 0);
-  return elapsed;
+async function startMember(fabric: Fabric, index: number, listens: boolean): Promise<Member> {
+  const node = await startNode(onFabric(fabric), index, listens);
+  const cache = await node.dist.kvCacheManager.allocateCache(CACHE);
+  return { ...node, cache, key: cache.key() };
 }
 
-async function startMember(fabric: Fabric, index: number): Promise<Member> {
-  const node = await startNode(fabric, index);
-  const cache = await node.dist.kvCacheManager.allocateCache(CACHE);
-  const spare = await node.dist.allocateMemory(ROWS * BLOCK_BYTES);
-  return { ...node, cache, key: cache.key(), spare };
+function linkOf(initiator: Member, acceptor: Member): Link {
+  const target = { ...acceptor.info, localIpInfos: initiator.info.remoteIpInfos };
+  return { initiator, acceptor, target };
 }
 
 /** Each one with those that follow it in a ring; no pair twice, for one link serves both of its ends. */
@@ -165,8 +201,8 @@ export function pairsOf<T>(members: readonly T[], reach: number): (readonly [T, 
   return pairs;
 }
 
-async function makeLink({ initiator, acceptor }: Link): Promise<void> {
-  await initiator.dist.linkClusters([acceptor.info]);
+async function makeLink({ initiator, target }: Link): Promise<void> {
+  await initiator.dist.linkClusters([target]);
 }
 
 async function pull(puller: Member, owner: Member, block: number): Promise<void> {

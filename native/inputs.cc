@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
+
+#include "list_pool.h"
 
 namespace llm_datadist_node {
 
@@ -15,9 +18,12 @@ CacheInput::CacheInput(Arguments& arguments)
     : cache_id(arguments.Int64()), addrs(arguments.Uint64s()), desc(arguments) {}
 
 BlocksInput::BlocksInput(Arguments& arguments)
-    : src_count(arguments.Uint64sTwice(&numbers)),
+    : numbers(ListPool::Get().Take()),
+      src_count(arguments.Uint64sTwice(&numbers)),
       src_limit(arguments.Limit()),
       dst_limit(arguments.Limit()) {}
+
+BlocksInput::~BlocksInput() { ListPool::Get().Give(std::move(numbers)); }
 
 bool BlocksInput::AreWithinLimits() const {
   const auto within = [](const LlmNumbers& blocks, const std::optional<uint64_t>& limit) {

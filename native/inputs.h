@@ -41,6 +41,8 @@ struct CacheInput {
 // Lists of thousands of blocks, looked through by the thread that makes the call and not by JavaScript's.
 struct BlocksInput {
   explicit BlocksInput(Arguments& arguments);
+  BlocksInput(BlocksInput&&) = default;
+  ~BlocksInput();
   bool AreWithinLimits() const;
 
   LlmNumbers src() const { return {numbers.data(), src_count}; }

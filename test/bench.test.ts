@@ -1,29 +1,28 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { transformSync } from '@swc/core';
 import { measureBandwidth } from '../bench/bandwidth';
 import { PlainCopy, reversingLists } from '../bench/block-copy';
+import { inFlight, IN_FLIGHT, oneByOne } from '../bench/callers';
 import { readCommandLine } from '../bench/command-line';
 import { checkReversed, fill } from '../bench/contents';
 import { collectYoung, usedHeap } from '../bench/garbage';
 import { judge } from '../bench/goal';
 import { describeMachine } from '../bench/machine';
 import { coldReads } from '../bench/memory-latency';
-import { blocksOf, startPair } from '../bench/node';
-import { compared, missesGoal, single } from '../bench/result';
-import type { Result } from '../bench/result';
+import { blocksOf, onFabric, startPair } from '../bench/node';
+import { compared, isMeasured, missesGoal, single } from '../bench/result';
+import type { Line, Result, Unmeasured } from '../bench/result';
 import { Ring } from '../bench/ring';
 import { runRounds, timed } from '../bench/rounds';
 import { shuffled } from '../bench/shuffled';
-import { quotients, summarize } from '../bench/summary';
+import type { Suite } from '../bench/suite';
+import { quantile, quotients, summarize } from '../bench/summary';
 import { renderMachine, renderTable } from '../bench/table';
-import { pairsOf, STEPS, VISITS, World } from '../bench/world';
+import { MEASUREMENTS, pairsOf, World } from '../bench/world';
 import { LLMException } from '../lib';
 import { Fabric } from '../lib/testing';
+import { compileBench } from './fixtures/compiled-bench';
 
 const AT_LEAST_TWO = { kind: 'at least', bound: 2 } as const;
 const AT_MOST_TWO = { kind: 'at most', bound: 2 } as const;
@@ -46,6 +45,13 @@ describe('a summary', () => {
     expect(() => summarize([])).toThrow('no round was run');
     expect(() => summarize([1, NaN])).toThrow('a round measured NaN');
     expect(() => summarize([Infinity])).toThrow('a round measured Infinity');
+  });
+
+  test('takes any quantile of samples, whatever their order', () => {
+    expect(quantile([30, 10, 20], 0.5)).toBe(20);
+    expect(quantile([30, 10, 20], 0.25)).toBe(15);
+    expect(quantile([30, 10, 20], 1)).toBe(30);
+    expect(quantile([], 0.5)).toBeNaN();
   });
 
   test('divides round by round, and only as many rounds as there are rivals', () => {
@@ -99,6 +105,13 @@ describe('a result', () => {
     expect(missesGoal([met, unclear, single('some', 'free', 's', [1])])).toBe(false);
     expect(missesGoal([met, missed])).toBe(true);
   });
+
+  test('that could not be measured passes no check', () => {
+    const unmeasured: Unmeasured = { suite: 'some', name: 'one', verdict: 'not measured', reason: 'no such thing' };
+    const measured = single('some', 'free', 's', [1]);
+    expect(missesGoal([measured, unmeasured])).toBe(true);
+    expect([measured, unmeasured].map(isMeasured)).toEqual([true, false]);
+  });
 });
 
 describe('rounds', () => {
@@ -151,6 +164,40 @@ describe('rounds', () => {
     });
     expect(done).toBe(true);
     expect(elapsed).toBeGreaterThan(0);
+  });
+});
+
+describe('callers', () => {
+  /** Calls that end when they are told to, and what was seen of them. */
+  const startCalls = () => {
+    const seen = { numbers: [] as number[], now: 0, most: 0 };
+    const call = async (number: number) => {
+      seen.numbers.push(number);
+      seen.now += 1;
+      seen.most = Math.max(seen.most, seen.now);
+      await new Promise((next) => setImmediate(next));
+      seen.now -= 1;
+    };
+    return { seen, call };
+  };
+
+  test('make one call after the other, and number them', async () => {
+    const { seen, call } = startCalls();
+    expect(await oneByOne(call)(3)).toBeGreaterThan(0);
+    expect(seen).toEqual({ numbers: [0, 1, 2], now: 0, most: 1 });
+  });
+
+  test('have as many calls in flight as they should, and make as many as they are asked for', async () => {
+    const { seen, call } = startCalls();
+    await inFlight(call)(3 * IN_FLIGHT + 1);
+    expect(seen).toMatchObject({ now: 0, most: IN_FLIGHT });
+    expect(seen.numbers).toHaveLength(3 * IN_FLIGHT + 1);
+  });
+
+  test('fail as a call fails', async () => {
+    const failing = () => Promise.reject(new Error('out of blocks'));
+    await expect(oneByOne(failing)(1)).rejects.toThrow('out of blocks');
+    await expect(inFlight(failing)(1)).rejects.toThrow('out of blocks');
   });
 });
 
@@ -211,7 +258,7 @@ describe('the contents of the caches', () => {
   test('tell pulls that moved every block from pulls that did not', async () => {
     const blockBytes = 8;
     const rows = 3;
-    const pair = await startPair(new Fabric(), blocksOf(blockBytes, rows, 2));
+    const pair = await startPair(onFabric(new Fabric()), blocksOf(blockBytes, rows, 2));
     const filled = { ...pair, blockBytes, rows };
     const pull = (src: number[], dst: number[]) =>
       pair.puller.dist.kvCacheManager.pullBlocks(pair.remote.key(), pair.local, src, dst);
@@ -252,25 +299,33 @@ describe('a world of nodes', () => {
     const world = await World.build({ nodes: 12, linksPerNode: 3 });
     expect(world.links).toBe(36);
     await world.linkAll();
-    for (const visit of VISITS) {
-      for (const step of STEPS) {
-        // More than there are links and nodes, so that some are taken twice: what was left undone would be refused then.
-        expect(await world.run(step, visit, 100)).toBeGreaterThan(0);
-      }
+    for (const measurement of MEASUREMENTS) {
+      // More than there are links and nodes, so that some are taken twice: what was left undone would be refused then.
+      expect(await world.run(measurement, 100)).toBeGreaterThan(0);
     }
     await world.close();
-    await expect(world.run('pull', 'all nodes', 1)).rejects.toThrow(LLMException);
+    await expect(world.run({ step: 'pull', visit: 'all nodes' }, 1)).rejects.toThrow(LLMException);
   });
 
   test('cannot be pulled over before it is linked', async () => {
     const world = await World.build({ nodes: 2, linksPerNode: 1 });
-    await expect(world.run('pull', 'all nodes', 1)).rejects.toMatchObject({ code: 'LLM_NOT_YET_LINK' });
+    await expect(world.run({ step: 'pull', visit: 'all nodes' }, 1)).rejects.toMatchObject({
+      code: 'LLM_NOT_YET_LINK',
+    });
     await world.close();
   });
 });
 
 describe('the command line', () => {
-  const read = (...args: string[]) => readCommandLine(args, ['bandwidth', 'scale']);
+  const suiteOf = (name: string, backend: Suite['backend']): Suite => ({
+    name,
+    title: name,
+    backend,
+    run: () => Promise.resolve([]),
+  });
+  const suites = [suiteOf('bandwidth', 'mock'), suiteOf('scale', 'mock'), suiteOf('crossing', 'native')];
+  const read = (...args: string[]) => readCommandLine(args, suites);
+  const selected = (...args: string[]) => read(...args).suites.map(({ name }) => name);
 
   test('runs everything in full by default', () => {
     expect(read()).toEqual({
@@ -278,22 +333,34 @@ describe('the command line', () => {
       quick: false,
       check: false,
       help: false,
-      only: [],
+      suites,
       rounds: undefined,
       milliseconds: undefined,
     });
   });
 
   test('takes its options', () => {
-    const given = read('--json', '--quick', '--check', '--only', 'scale', '--only=bandwidth', '--rounds', '3');
-    expect(given).toMatchObject({ json: true, quick: true, check: true, only: ['scale', 'bandwidth'], rounds: 3 });
-    expect(read('--milliseconds', '20').milliseconds).toBe(20);
+    const given = read('--json', '--quick', '--check', '--rounds', '3', '--milliseconds', '20');
+    expect(given).toMatchObject({ json: true, quick: true, check: true, rounds: 3, milliseconds: 20 });
+  });
+
+  test('selects suites by name and by backend', () => {
+    expect(selected('--only', 'scale', '--only=bandwidth')).toEqual(['bandwidth', 'scale']);
+    expect(selected('--mock')).toEqual(['bandwidth', 'scale']);
+    expect(selected('--native')).toEqual(['crossing']);
+    expect(selected('--native', '--mock')).toEqual(['bandwidth', 'scale', 'crossing']);
+    expect(selected('--mock', '--only', 'scale', '--only', 'crossing')).toEqual(['scale']);
   });
 
   test.each([
     [['--fast'], "Unknown option '--fast'"],
     [['scale'], 'Unexpected argument'],
-    [['--only', 'speed'], 'there is no suite "speed"; there are bandwidth, scale'],
+    [['--only', 'speed'], 'there is no suite "speed"; there are bandwidth, scale, crossing'],
+    [
+      ['--native', '--only', 'scale', '--only', 'bandwidth'],
+      'none of scale, bandwidth is a suite of the native backend',
+    ],
+    [['--mock', '--only', 'crossing'], 'none of crossing is a suite of the mock backend'],
     [['--rounds', '0'], '--rounds takes a number from 1 to 999999, not "0"'],
     [['--milliseconds', '1e3'], '--milliseconds takes a number from 1 to 999999, not "1e3"'],
   ])('refuses %j', (args, problem) => {
@@ -327,6 +394,30 @@ describe('the report', () => {
     ]);
   });
 
+  test('says once why lines of it were not measured', () => {
+    const unmeasured = (name: string, reason: string): Line => ({
+      suite: 'some',
+      name,
+      verdict: 'not measured',
+      reason,
+    });
+    const lines = [
+      unmeasured('one', 'no compiler'),
+      unmeasured('two', 'no compiler'),
+      unmeasured('three', 'no library'),
+      single('some', 'four', 's', [1], { kind: 'at most', bound: 1 / 3 }),
+    ];
+    expect(renderTable('Some title', lines).split('\n').slice(2)).toEqual([
+      'measurement  median  quartiles  compared with  ratio  quartiles  goal',
+      'one                                                                              not measured',
+      'two                                                                              not measured',
+      'three                                                                            not measured',
+      'four         1.00 s                            3.00              at most 0.33 s  NOT MET',
+      'not measured: no compiler',
+      'not measured: no library',
+    ]);
+  });
+
   test('tells a goal that is missed within the noise from one that is missed', () => {
     const unclear = single('some', 'unclear', 's', [1.9, 1.9, 2.1], AT_LEAST_TWO);
     expect(renderTable('Some title', [unclear])).toMatch(/at least 2 s +not met, within the noise$/);
@@ -334,28 +425,11 @@ describe('the report', () => {
 });
 
 describe('the program', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'compiled-bench-'));
-  const program = join(folder, 'bench', 'main.js');
-  const run = (...args: string[]) => spawnSync(process.execPath, [program, ...args], { encoding: 'utf8' });
-
-  beforeAll(() => {
-    const root = resolve(__dirname, '..');
-    for (const part of ['bench', 'lib']) {
-      for (const name of readdirSync(join(root, part), { recursive: true, encoding: 'utf8' })) {
-        if (!name.endsWith('.ts')) continue;
-        const { code } = transformSync(readFileSync(join(root, part, name), 'utf8'), {
-          jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
-          module: { type: 'commonjs' },
-        });
-        const target = join(folder, part, name.replace(/\.ts$/, '.js'));
-        mkdirSync(dirname(target), { recursive: true });
-        writeFileSync(target, code);
-      }
-    }
-  });
+  const compiled = compileBench();
+  const run = (...args: string[]) => spawnSync(process.execPath, [compiled.program, ...args], { encoding: 'utf8' });
 
   afterAll(() => {
-    rmSync(folder, { recursive: true });
+    compiled.remove();
   });
 
   test('explains itself', () => {
@@ -378,7 +452,11 @@ describe('the program', () => {
     expect(report.machine).toMatchObject({ node: process.version });
     expect(report.options).toMatchObject({ rounds: 1, milliseconds: 1 });
     const held = report.results.filter(({ goal }) => goal !== undefined).map(({ name }) => name);
-    expect(held).toEqual(['pull', 'link', 'register'].map((step) => `one ${step} among ten of the nodes`));
+    expect(held).toEqual([
+      'one pull among ten of the nodes',
+      'one link among ten of the nodes',
+      'one register at one of the nodes',
+    ]);
     expect(report.results.map(({ name }) => name)).toContain('100000 links made and used both ways');
     const heap = report.results.find(({ name }) => name === 'heap of one link, both ends');
     expect(heap?.value.median).toBeGreaterThan(50);
@@ -392,11 +470,11 @@ describe('the program', () => {
   }, 120_000);
 
   test('reports what goes wrong in the thread of a world', async () => {
-    const worker = new Worker(join(folder, 'bench', 'world-worker.js'));
+    const worker = new Worker(compiled.worldWorker);
     const failure = once(worker, 'error');
-    worker.postMessage({ kind: 'run', step: 'pull', visit: 'all nodes', operations: 1 });
+    worker.postMessage({ kind: 'run', measurement: MEASUREMENTS[0], operations: 1 });
     expect(String((await failure)[0])).toContain('the world was not built');
-    const { status, stderr } = spawnSync(process.execPath, [join(folder, 'bench', 'world-worker.js')], {
+    const { status, stderr } = spawnSync(process.execPath, [compiled.worldWorker], {
       encoding: 'utf8',
     });
     expect(status).toBe(1);

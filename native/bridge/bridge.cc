@@ -151,8 +151,8 @@ Status PullCache(LlmObject* object, const LlmCacheIndex* src, int64_t dst_cache_
 Status PullBlocks(LlmObject* object, const LlmCacheIndex* src, int64_t dst_cache_id, LlmNumbers src_blocks,
                   LlmNumbers dst_blocks, const LlmExtParam* ext, LlmError* error) {
   return GuardedIf(&kPullKvBlocks, "PullKvBlocks", error, [&] {
-    return ObjectOf(object).PullKvBlocks(ToCacheIndex(*src), ToBareCache(dst_cache_id), ToVector(src_blocks),
-                                         ToVector(dst_blocks), ToExtParam(*ext));
+    return ObjectOf(object).PullKvBlocks(ToCacheIndex(*src), ToBareCache(dst_cache_id), ToReusedVector<0>(src_blocks),
+                                         ToReusedVector<1>(dst_blocks), ToExtParam(*ext));
   });
 }
 
@@ -166,8 +166,8 @@ Status PushCache(LlmObject* object, const LlmCache* src, const LlmCacheIndex* ds
 Status PushBlocks(LlmObject* object, const LlmCache* src, const LlmCacheIndex* dst, LlmNumbers src_blocks,
                   LlmNumbers dst_blocks, const LlmExtParam* ext, LlmError* error) {
   return GuardedIf(&kPushKvBlocks, "PushKvBlocks", error, [&] {
-    return ObjectOf(object).PushKvBlocks(ToCache(*src), ToCacheIndex(*dst), ToVector(src_blocks),
-                                         ToVector(dst_blocks), ToExtParam(*ext));
+    return ObjectOf(object).PushKvBlocks(ToCache(*src), ToCacheIndex(*dst), ToReusedVector<0>(src_blocks),
+                                         ToReusedVector<1>(dst_blocks), ToExtParam(*ext));
   });
 }
 

@@ -63,6 +63,18 @@ inline std::vector<uint64_t> ToVector(const LlmNumbers& numbers) {
   return {numbers.data, numbers.data + numbers.size};
 }
 
+// A vector of this thread's, filled anew: those of a stream of transfers would be given back to the kernel and brought in
+// again page by page. `list` tells the lists of one call apart.
+template <int list>
+const std::vector<uint64_t>& ToReusedVector(const LlmNumbers& numbers) {
+  // Longer ones are not kept: 512 KiB.
+  constexpr size_t kKept = 65536;
+  thread_local std::vector<uint64_t> vector;
+  if (vector.capacity() > kKept) vector = std::vector<uint64_t>();
+  vector.assign(numbers.data, numbers.data + numbers.size);
+  return vector;
+}
+
 inline llm_datadist::CacheDesc ToCacheDesc(const LlmCacheDesc& desc) {
   llm_datadist::CacheDesc result{};
   result.placement = static_cast<llm_datadist::CachePlacement>(desc.placement);
