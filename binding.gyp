@@ -21,7 +21,6 @@
       '-Wextra',
       '-ffunction-sections',
       '-fdata-sections',
-      '-ffile-prefix-map=<(module_root_dir)/=',
     ],
     'ldflags': ['-Wl,-z,nodelete', '-Wl,-z,now', '-Wl,--gc-sections'],
     'conditions': [

@@ -1,10 +1,10 @@
 'use strict';
 
-/** @type {import('jest').Config} */
-module.exports = {
+const { missingTools } = require('./scripts/native-tools');
+
+const common = {
+  coverageProvider: 'v8',
   testEnvironment: 'node',
-  roots: ['<rootDir>/test'],
-  testMatch: ['**/*.test.ts'],
   transform: {
     '^.+\\.ts$': [
       '@swc/jest',
@@ -15,7 +15,32 @@ module.exports = {
       },
     ],
   },
-  collectCoverageFrom: ['lib/**/*.ts'],
+};
+
+// Where the addon is given from outside nothing is built.
+const isNativeChecked = (process.env.LLM_DATADIST_ADDON ?? '') !== '' || missingTools().length === 0;
+
+/** @type {import('jest').Config} */
+module.exports = {
+  projects: [
+    {
+      ...common,
+      displayName: 'package',
+      roots: ['<rootDir>/test'],
+      testMatch: ['**/*.test.ts'],
+      testPathIgnorePatterns: ['<rootDir>/test/native/'],
+    },
+    // Of its own because jest sets a project up only when it runs tests of it.
+    {
+      ...common,
+      displayName: 'native',
+      roots: ['<rootDir>/test/native'],
+      ...(isNativeChecked
+        ? { testMatch: ['**/*.test.ts'], globalSetup: '<rootDir>/test/native/global-setup.ts' }
+        : { testMatch: ['**/not-checked.ts'] }),
+    },
+  ],
+  collectCoverageFrom: ['lib/**/*.ts', ...(isNativeChecked ? [] : ['!lib/backend/native/**'])],
   coverageProvider: 'v8',
   coverageThreshold: { global: { lines: 95, branches: 90 } },
 };

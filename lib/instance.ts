@@ -43,6 +43,7 @@ export class Instance {
   readonly regions = new Regions();
   readonly links = new Links();
   readonly peers = new Peers();
+  readonly #hangTimeoutMs: number;
   readonly #watchdog: Watchdog;
   readonly #control = new ControlQueue();
   readonly #calls = new Uses();
@@ -59,6 +60,7 @@ export class Instance {
     this.backend = backend;
     this.guards = guards;
     this.requireLayout = requireLayout;
+    this.#hangTimeoutMs = hangTimeoutMs;
     this.#watchdog = new Watchdog(backend, clusterId, hangTimeoutMs, () => {
       abandoned.unregister(this);
     });
@@ -86,7 +88,8 @@ export class Instance {
       await this.watched({ operation: 'init' }, () => this.backend.initialize(options));
       if (this.#initialized) return;
       const { backend, clusterId, regions } = this;
-      abandoned.register(this, { backend, clusterId, addresses: regions.addresses }, this);
+      const hangTimeoutMs = this.#hangTimeoutMs;
+      abandoned.register(this, { backend, clusterId, hangTimeoutMs, addresses: regions.addresses }, this);
       this.links.start(options);
       this.#transferTimeoutMs = Math.max(0, parseDigitsAsInt32(options['llm.SyncKvCacheWaitTime'] ?? '') ?? 0);
       this.#initialized = true;
@@ -276,11 +279,13 @@ function unregistered(operation: string, cacheId: bigint): LLMException {
 interface Abandoned {
   readonly backend: Backend;
   readonly clusterId: bigint;
+  readonly hangTimeoutMs: number;
   readonly addresses: ReadonlySet<bigint>;
 }
 
-async function end({ backend, addresses }: Abandoned): Promise<void> {
-  await backend.finalize();
+async function end({ backend, clusterId, hangTimeoutMs, addresses }: Abandoned): Promise<void> {
+  const watchdog = new Watchdog(backend, clusterId, hangTimeoutMs, () => undefined);
+  await watchdog.call({ operation: 'finalize' }, () => backend.finalize());
   for (const address of addresses) await backend.free(address);
 }
 

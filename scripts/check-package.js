@@ -11,6 +11,8 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const { TARGETS } = require('./native-tools');
+const { BINARIES, prebuildProblems } = require('./prebuild');
 
 const tools = path.resolve(__dirname, '..', 'node_modules');
 const root = path.resolve(process.argv[2] ?? path.join(__dirname, '..'));
@@ -19,7 +21,10 @@ const entryPoints = Object.entries(manifest.exports)
   .filter(([, entry]) => typeof entry === 'object')
   .map(([subPath, entry]) => ({ name: path.posix.join(manifest.name, subPath), entry }));
 
-/** What the tarball must hold beside dist/ and native/, and nothing else. */
+/** Processors that the tarball brings binaries for, each in a folder of its own. */
+const processors = [...TARGETS.keys()];
+
+/** What the tarball must hold beside dist/, native/ and prebuilds/, and nothing else. */
 const topFiles = ['CHANGELOG.md', 'CMakeLists.txt', 'LICENSE', 'README.md', 'binding.gyp', 'package.json'];
 
 /** The names of this contract that a program of any user needs; the wrong call proves that the types are not `any`. */
@@ -43,8 +48,11 @@ export const wrong = new LLMDataDist('PROMPT', 1n);
 export const entryPoints: object[] = [testing, conformance];
 `;
 
-/** Reports are read in logs: no colours. With both variables set Node would print a warning about them. */
-const plainText = { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined };
+/**
+ * Reports are read in logs: no colours. With both variables set Node would print a warning about them. A publication that
+ * is only tried, and starts this script, must not keep npm from packing here.
+ */
+const plainText = { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined, npm_config_dry_run: undefined };
 
 class CheckError extends Error {}
 
@@ -54,8 +62,9 @@ function fail(problems) {
   }
 }
 
-function run(command, args, cwd) {
-  const result = spawnSync(command, args, { cwd, env: plainText, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
+function run(command, args, cwd, env = {}) {
+  const options = { cwd, env: { ...plainText, ...env }, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 };
+  const result = spawnSync(command, args, options);
   const status = result.status ?? result.signal ?? result.error?.message;
   return { status, output: `${result.stdout ?? ''}${result.stderr ?? ''}` };
 }
@@ -69,8 +78,8 @@ function runWell(command, args, cwd) {
 }
 
 /** Runs JavaScript in the consumer's project; loading a package must not print anything. */
-function runQuietly(project, inputType, source) {
-  const { status, output } = run(process.execPath, [`--input-type=${inputType}`, '-e', source], project);
+function runQuietly(project, inputType, source, env) {
+  const { status, output } = run(process.execPath, [`--input-type=${inputType}`, '-e', source], project, env);
   if (status !== 0 || output !== '') {
     throw new CheckError(`it ended with ${status} and printed:\n${output}`);
   }
@@ -112,7 +121,11 @@ function filesBelow(folder) {
 
 /** Why a file does not belong into the tarball, or undefined. */
 function objection(name) {
-  if (topFiles.includes(name) || /^native\/([\w-]+\/)*[\w.-]+\.(cc|h|txt)$/.test(name)) {
+  if (topFiles.includes(name) || /^native\/([\w-]+\/)*[\w.-]+\.(cc|h|map|md|txt)$/.test(name)) {
+    return undefined;
+  }
+  const [, processor, binary] = /^prebuilds\/linux-(\w+)\/([^/]+)$/.exec(name) ?? [];
+  if (processors.includes(processor) && BINARIES.includes(binary)) {
     return undefined;
   }
   const door = /^dist\/.*\.(mjs|d\.mts)$/.test(name);
@@ -140,11 +153,32 @@ function checkFiles(installed) {
   ]);
 }
 
+function checkPrebuilt(installed) {
+  fail(
+    processors.flatMap((processor) => {
+      const folder = path.join('prebuilds', `linux-${processor}`);
+      return prebuildProblems(path.join(installed, folder), processor).map((problem) => `${folder}: ${problem}`);
+    }),
+  );
+}
+
+/** A host without a compiler, and without anything else, has what the tarball brings along. */
+function checkAddonLoads(project, installed) {
+  const expected = path.join(installed, 'prebuilds', `${process.platform}-${process.arch}`, 'llm_datadist.node');
+  runQuietly(
+    project,
+    'commonjs',
+    `const { addonPath, attempts } = require(${JSON.stringify(manifest.name)}).probeNative();
+     if (addonPath !== ${JSON.stringify(expected)}) console.log('the addon is', addonPath, attempts);`,
+    { PATH: '', LLM_DATADIST_ADDON: undefined },
+  );
+}
+
 /** A source map leads a debugger to text that is in the tarball: embedded, or in a file beside it. */
 function checkMaps(installed) {
   fail(
     filesBelow(installed)
-      .filter((name) => name.endsWith('.map'))
+      .filter((name) => name.endsWith('.js.map'))
       .flatMap((name) => {
         const {
           sources,
@@ -227,6 +261,7 @@ function checkPackage(folder) {
   const project = path.join(folder, 'project');
   const installed = path.join(project, 'node_modules', manifest.name);
   check('npm run build', () => runWell('npm', ['run', 'build'], root));
+  check('npm run prebuild', () => runWell('npm', ['run', 'prebuild'], root));
   const tarball = check('npm pack', () => pack(folder));
   if (tarball === undefined) {
     return;
@@ -248,6 +283,10 @@ function checkPackage(folder) {
   }
   check('nothing runs at install and nothing comes along', () => checkInstalled(project));
   check('the files are those that are meant to be published', () => checkFiles(installed));
+  check('the prebuilt binaries are there for each processor, and load wherever Node does', () =>
+    checkPrebuilt(installed),
+  );
+  check('the prebuilt addon is found and loaded, without a compiler', () => checkAddonLoads(project, installed));
   check('source maps lead to published text', () => checkMaps(installed));
   check('no file names a folder of this machine', () => checkPaths(installed));
   for (const { name } of entryPoints) {

@@ -83,7 +83,7 @@ function main(args) {
   }
 }
 
-module.exports = { BINARIES, prebuild, prebuildProblems };
+module.exports = { BINARIES, PrebuildError, prebuild, prebuildProblems };
 
 if (require.main === module) {
   try {

@@ -3,7 +3,7 @@
 
 // Runs the shim's tests with a sanitizer in the addon, its bridge and the stand-in.
 //
-//   node scripts/test-sanitized.js asan|tsan|leak [argument of jest...]
+//   node scripts/test-sanitized.js asan|tsan|leak [argument of jest, in place of the shim's tests...]
 //
 // Any report of the sanitizer fails the run, of child processes as well. Before the tests come faults that are committed on
 // purpose: the run fails when the sanitizer says nothing about one of them.
@@ -12,23 +12,20 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { withLock } = require('./file-lock');
+const { SHIM_TESTS, failureOf, runJest } = require('./native-tests');
 const { compilerFor, missingTools } = require('./native-tools');
 const { SanitizerError, sanitizedEnvironment } = require('./sanitizers');
-const { buildPlanted, buildUbsanReports } = require('../test/native/sanitizers/build');
+const { buildLeakCheck, buildPlanted, buildUbsanReports } = require('../test/native/sanitizers/build');
 const { buildStandIn } = require('../test/native/standin/build');
 
 const root = path.resolve(__dirname, '..');
-const jest = path.join(root, 'node_modules', 'jest', 'bin', 'jest.js');
-
-/** The tests of the shim; those of the stand-in itself, one folder below, need no sanitizer. */
-const TESTS = String.raw`test/native/[^/]+\.test\.ts$`;
 
 /** Children that end by a signal as a test wants it are no finding, and how they end is what the test looks at. */
 const SIGNALS = { handle_segv: 0, handle_sigbus: 0, handle_abort: 0, handle_sigfpe: 0, handle_sigill: 0 };
 
 /**
- * `faults` are those of test/native/sanitizers with the words that a report of them has; `settings` are the runtime's, with
- * reports going to files that begin with `reports`.
+ * `faults` are those of test/native/sanitizers with the words that a report of them has; `workers` tells jest how many
+ * processes to use; `settings` are the runtime's, with what all have in common about reports.
  */
 const KINDS = {
   asan: {
@@ -38,6 +35,7 @@ const KINDS = {
       'use-after-free': 'heap-use-after-free',
       'signed-overflow': 'signed integer overflow',
     },
+    workers: '--maxWorkers=100%',
     settings: (reports) => ({
       // What Node keeps until it ends is the business of the leak run.
       ASAN_OPTIONS: { detect_leaks: 0, detect_stack_use_after_return: 1, ...SIGNALS, ...reports },
@@ -47,6 +45,7 @@ const KINDS = {
   tsan: {
     sanitize: ['thread'],
     faults: { race: 'data race' },
+    workers: '--maxWorkers=100%',
     settings: (reports) => ({
       TSAN_OPTIONS: { ignore_noninstrumented_modules: 1, second_deadlock_stack: 1, ...SIGNALS, ...reports },
     }),
@@ -54,10 +53,14 @@ const KINDS = {
   leak: {
     sanitize: ['leak'],
     faults: { leak: 'detected memory leaks' },
+    // A worker of jest exits at once, where leaks are not looked for.
+    workers: '--runInBand',
     settings: (reports) => ({
       LSAN_OPTIONS: {
         suppressions: path.join(root, 'test/native/sanitizers/leak-suppressions.txt'),
         print_suppressions: 0,
+        // See test/native/sanitizers/leak_check.cc.
+        leak_check_at_exit: 0,
         ...SIGNALS,
         ...reports,
       },
@@ -77,17 +80,15 @@ function takeReports(folder) {
   });
 }
 
-function runJest(args, env, stdio) {
-  const all = [jest, '--ci', '--runInBand', ...args];
-  return spawnSync(process.execPath, all, { cwd: root, encoding: 'utf8', stdio, env: { ...process.env, ...env } });
-}
-
 /** Each fault is committed in a process of jest and in a child of one. */
 function provePlantedFaults({ faults }, planted, reports, env) {
   for (const [fault, words] of Object.entries(faults)) {
     for (const where of ['this', 'another']) {
-      const args = ['--config', 'test/native/sanitizers/jest.config.js', '-t', `in ${where} process`];
-      const { stdout, stderr } = runJest(args, { ...env, LLM_DATADIST_PLANTED: planted, LLM_DATADIST_FAULT: fault });
+      const { stdout, stderr } = runJest({
+        args: ['--runInBand', '--config', 'test/native/sanitizers/jest.config.js', '-t', `in ${where} process`],
+        env: { ...env, LLM_DATADIST_PLANTED: planted, LLM_DATADIST_FAULT: fault },
+        stdio: 'pipe',
+      });
       const found = takeReports(reports);
       if (!found.some((report) => report.includes(words))) {
         throw new RunError(
@@ -113,16 +114,25 @@ function build({ sanitize }, outDir, compiler) {
   };
 }
 
+/** What a runtime needs beside it. */
+function accompanied(sanitize, where, runtime, log) {
+  if (sanitize.includes('undefined')) {
+    return { LD_PRELOAD: `${runtime}:${buildUbsanReports(where)}`, LLM_DATADIST_UBSAN_REPORTS: log };
+  }
+  if (sanitize.includes('leak')) {
+    const required = path.join(root, 'test/native/sanitizers/leak-check.js');
+    return { LLM_DATADIST_LEAK_CHECK: buildLeakCheck(where), NODE_OPTIONS: `--require=${JSON.stringify(required)}` };
+  }
+  return {};
+}
+
 /** What the tests run in; reports go to the folder. */
 function environmentOf({ sanitize, settings }, { addon, standIn }, outDir, compiler, reports) {
   const log = path.join(reports, 'report');
   const env = sanitizedEnvironment(sanitize, compiler, settings({ log_path: log, log_exe_name: 1 }));
-  const first = [env.LD_PRELOAD];
-  if (sanitize.includes('undefined')) first.push(buildUbsanReports({ compiler, outDir }));
   return {
     ...env,
-    LD_PRELOAD: first.join(':'),
-    LLM_DATADIST_UBSAN_REPORTS: log,
+    ...accompanied(sanitize, { compiler, outDir }, env.LD_PRELOAD, log),
     // Compilers that tests run are not what is looked at.
     CXX: `env -u LD_PRELOAD ${compiler}`,
     LLM_DATADIST_ADDON: addon,
@@ -138,12 +148,10 @@ function test(kind, outDir, args) {
   fs.mkdirSync(reports);
   const env = environmentOf(KINDS[kind], built, outDir, compiler, reports);
   provePlantedFaults(KINDS[kind], built.planted, reports, env);
-  const { status, signal } = runJest(args.length > 0 ? args : [TESTS], env, 'inherit');
+  const failure = failureOf(runJest({ args: [KINDS[kind].workers, ...(args.length > 0 ? args : [SHIM_TESTS])], env }));
   const found = takeReports(reports);
   if (found.length > 0) throw new RunError(`${found.length} reports of the sanitizer:\n${found.join('\n')}`);
-  if (status !== 0) {
-    throw new RunError(`the tests failed (${signal ?? `exit code ${status}`}), without a report of the sanitizer`);
-  }
+  if (failure !== undefined) throw new RunError(`the tests failed (${failure}), without a report of the sanitizer`);
   console.log(`${kind}: the tests passed, and the sanitizer had nothing to say about them`);
 }
 

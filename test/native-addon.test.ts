@@ -1,215 +1,21 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
-import * as os from 'node:os';
 import * as path from 'node:path';
 import { Worker } from 'node:worker_threads';
+import {
+  PLAIN_ENVIRONMENT,
+  buildNative,
+  buildableCopy,
+  copyOfThePackage,
+  temporaryFolder,
+} from './fixtures/package-copy';
+import { ADDON, BRIDGE } from './fixtures/pretended-tools';
 
 const root = path.join(__dirname, '..');
 const { version } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string };
-const exported = { version, napiVersion: 8 };
 
-// A jest worker forces colours, and Node prints a warning when the host asks for none at the same time.
-const plainEnvironment: NodeJS.ProcessEnv = { ...process.env, FORCE_COLOR: undefined, npm_config_nodedir: undefined };
-
-const copies: string[] = [];
-
-afterAll(() => {
-  for (const copy of copies) {
-    fs.rmSync(copy, { recursive: true });
-  }
-});
-
-/** A copy of what the native build reads, so that a test can spoil it and the checkout's build/ stays as it is. */
-function copyOfThePackage(): string {
-  const copy = fs.mkdtempSync(path.join(os.tmpdir(), 'llm-datadist-native-'));
-  copies.push(copy);
-  for (const name of ['package.json', 'CMakeLists.txt', 'binding.gyp', 'native', 'scripts/build-native.js']) {
-    fs.cpSync(path.join(root, name), path.join(copy, name), { recursive: true });
-  }
-  return copy;
-}
-
-function linkDependencies(copy: string): void {
-  fs.symlinkSync(path.join(root, 'node_modules'), path.join(copy, 'node_modules'));
-}
-
-/** Puts a program of a build tool in the place where the script looks for it; it prints its arguments and ends so. */
-function pretendTool(copy: string, program: string, ending: string): void {
-  const file = path.join(copy, 'node_modules', program);
-  fs.mkdirSync(path.dirname(file), { recursive: true });
-  fs.writeFileSync(path.join(copy, 'node_modules', program.split('/')[0]!, 'package.json'), '{}');
-  fs.writeFileSync(file, `console.log(process.argv.slice(2).join(' ')); ${ending}`);
-}
-
-/** A folder for the PATH that holds these programs only; none of them is ever run. */
-function pathWith(...programs: string[]): string {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'llm-datadist-path-'));
-  copies.push(folder);
-  for (const program of programs) {
-    fs.writeFileSync(path.join(folder, program), '', { mode: 0o755 });
-  }
-  return folder;
-}
-
-function build(copy: string, args: string[], env: NodeJS.ProcessEnv = {}, node = process.execPath) {
-  const script = path.join(copy, 'scripts', 'build-native.js');
-  return spawnSync(node, [script, ...args], { encoding: 'utf8', env: { ...plainEnvironment, ...env } });
-}
-
-describe('build-native without the tools of a build', () => {
-  test.each([
-    [[], ['make'], 'a C++17 compiler (g++ or clang++; on Debian or Ubuntu: apt-get install g++), and CMake 3.19'],
-    [[], ['g++', 'ninja'], 'with cmake-js on this host: install CMake 3.19 or later'],
-    [[], ['clang++', 'cmake'], 'install make (on Debian or Ubuntu: apt-get install make)'],
-    [['--gyp'], ['python3', 'make'], 'with node-gyp on this host: install a C++17 compiler'],
-    [['--gyp'], ['g++', 'ninja', 'python3'], 'install make'],
-    [['--gyp'], ['g++', 'make', 'cmake'], 'install Python 3, which node-gyp needs'],
-  ])('%j on a host that has only %j says in one line what to install', (args, programs, words) => {
-    const { status, stdout, stderr } = build(copyOfThePackage(), args, {
-      PATH: pathWith(...programs),
-      PYTHON: undefined,
-    });
-    expect(stderr).toMatch(/^build-native: the addon cannot be built with [^\n]*\n$/);
-    expect(stderr).toContain(words);
-    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
-  });
-
-  test('a folder or a file without execute permission on the PATH is not taken for a compiler', () => {
-    const folder = pathWith('make', 'cmake');
-    fs.mkdirSync(path.join(folder, 'g++'));
-    fs.writeFileSync(path.join(folder, 'clang++'), '', { mode: 0o644 });
-    expect(build(copyOfThePackage(), ['--check'], { PATH: folder }).stderr).toContain('install a C++17 compiler');
-  });
-
-  test('--check says that the addon can be built, and builds nothing', () => {
-    const copy = copyOfThePackage();
-    const withCmake = build(copy, ['--check'], { PATH: pathWith('g++', 'make', 'cmake') });
-    expect(withCmake).toMatchObject({
-      status: 0,
-      stdout: 'the addon can be built with cmake-js on this host\n',
-      stderr: '',
-    });
-    const python = path.join(pathWith('python'), 'python');
-    const withGyp = build(copy, ['--gyp', '--check'], { PATH: pathWith('g++', 'make'), PYTHON: python });
-    expect(withGyp).toMatchObject({
-      status: 0,
-      stdout: 'the addon can be built with node-gyp on this host\n',
-      stderr: '',
-    });
-    expect(fs.existsSync(path.join(copy, 'build'))).toBe(false);
-  });
-});
-
-describe('build-native with build tools that fail', () => {
-  const gypTools = () => ({ PATH: pathWith('g++', 'make', 'python3') });
-  const cmakeTools = () => ({ PATH: pathWith('g++', 'make', 'cmake') });
-
-  test('refuses an argument that it does not know', () => {
-    const { status, stderr } = build(copyOfThePackage(), ['--gyp', '--fast']);
-    expect({ status, stderr }).toEqual({
-      status: 1,
-      stderr: 'build-native: unknown argument --fast; there are --gyp and --check\n',
-    });
-  });
-
-  test('asks for `npm ci` when the development dependencies are not installed', () => {
-    const copy = copyOfThePackage();
-    const { status, stderr } = build(copy, [], cmakeTools());
-    expect({ status, stderr }).toEqual({
-      status: 1,
-      stderr: `build-native: cmake-js is not installed in ${path.join(copy, 'node_modules')}: run \`npm ci\` first\n`,
-    });
-  });
-
-  test('reports the exit code of the tool', () => {
-    const copy = copyOfThePackage();
-    pretendTool(copy, 'cmake-js/bin/cmake-js', 'process.exit(7)');
-    const { status, stderr } = build(copy, [], cmakeTools());
-    expect({ status, stderr }).toEqual({
-      status: 1,
-      stderr: 'build-native: cmake-js configure failed (exit code 7); its own messages are above\n',
-    });
-  });
-
-  test('reports the signal that ended the tool', () => {
-    const copy = copyOfThePackage();
-    pretendTool(copy, 'cmake-js/bin/cmake-js', `process.kill(process.pid, 'SIGKILL')`);
-    expect(build(copy, [], cmakeTools()).stderr).toContain('cmake-js configure failed (SIGKILL)');
-  });
-
-  test('reports a build that leaves no addon behind', () => {
-    const copy = copyOfThePackage();
-    pretendTool(copy, 'cmake-js/bin/cmake-js', '');
-    const { status, stderr } = build(copy, [], cmakeTools());
-    const addon = path.join(copy, 'build', 'Release', 'llm_datadist.node');
-    expect({ status, stderr }).toEqual({
-      status: 1,
-      stderr: `build-native: the build ended without an error, but ${addon} is not there\n`,
-    });
-  });
-
-  test('reports an addon that the loader refuses', () => {
-    const copy = copyOfThePackage();
-    pretendTool(copy, 'cmake-js/bin/cmake-js', '');
-    fs.mkdirSync(path.join(copy, 'build', 'Release'), { recursive: true });
-    fs.writeFileSync(path.join(copy, 'build', 'Release', 'llm_datadist.node'), 'not a library');
-    const { status, stderr } = build(copy, [], cmakeTools());
-    expect(stderr).toContain('build-native: loading the addon failed (exit code 1); its own messages are above\n');
-    expect(status).toBe(1);
-  });
-
-  test('with CMake, removes what node-gyp left in build/ and keeps what CMake left', () => {
-    const copy = copyOfThePackage();
-    pretendTool(copy, 'cmake-js/bin/cmake-js', '');
-    const left = path.join(copy, 'build', 'Makefile');
-    fs.mkdirSync(path.dirname(left));
-    fs.writeFileSync(left, '');
-    build(copy, [], cmakeTools());
-    expect(fs.existsSync(left)).toBe(true);
-    fs.writeFileSync(path.join(copy, 'build', 'config.gypi'), '');
-    build(copy, [], cmakeTools());
-    expect(fs.existsSync(left)).toBe(false);
-  });
-
-  describe('with node-gyp', () => {
-    let copy: string;
-    let node: string;
-
-    beforeAll(() => {
-      copy = copyOfThePackage();
-      pretendTool(copy, 'node-gyp/bin/node-gyp.js', 'process.exit(1)');
-      // The headers are looked for beside the program that runs the script.
-      node = path.join(copy, 'bin', 'node');
-      fs.mkdirSync(path.dirname(node));
-      fs.copyFileSync(process.execPath, node, fs.constants.COPYFILE_FICLONE);
-    });
-
-    test('says that there are no headers beside this Node when the build fails for want of them', () => {
-      const { status, stdout, stderr } = build(copy, ['--gyp'], gypTools(), node);
-      expect(stdout).toBe('rebuild --loglevel warn --jobs max -- -Dwarnings_as_errors=1\n');
-      expect(stderr).toContain(`there are no Node headers in ${path.join(copy, 'include', 'node')}, so node-gyp`);
-      expect(stderr).toContain('set npm_config_nodedir');
-      expect(status).toBe(1);
-    });
-
-    test('uses the headers beside this Node, without a download', () => {
-      fs.mkdirSync(path.join(copy, 'include', 'node'), { recursive: true });
-      fs.writeFileSync(path.join(copy, 'include', 'node', 'node_api.h'), '');
-      const { stdout, stderr } = build(copy, ['--gyp'], gypTools(), node);
-      expect(stdout).toContain(` --nodedir=${copy} --`);
-      expect(stderr).toBe('build-native: node-gyp failed (exit code 1); its own messages are above\n');
-    });
-
-    test('leaves the choice of the headers to npm_config_nodedir when that is set', () => {
-      const { stdout, stderr } = build(copy, ['--gyp'], { ...gypTools(), npm_config_nodedir: '/elsewhere' }, node);
-      expect(stdout).not.toContain('--nodedir');
-      expect(stderr).not.toContain('headers');
-    });
-  });
-});
-
-const check = build(copyOfThePackage(), ['--check']);
+const check = buildNative(copyOfThePackage(), ['--check']);
 
 if (check.status !== 0) {
   test('NOT CHECKED HERE: the addon itself, because this host lacks the tools to build it', () => {
@@ -218,62 +24,211 @@ if (check.status !== 0) {
   });
 } else {
   describe('the addon, built with CMake', () => {
+    let copy: string;
     let addon: string;
+    let bridge: string;
 
     beforeAll(() => {
-      const copy = copyOfThePackage();
-      linkDependencies(copy);
-      const { status, stdout, stderr } = build(copy, []);
+      copy = buildableCopy();
+      const { status, stdout, stderr } = buildNative(copy, [], { CMAKE_EXPORT_COMPILE_COMMANDS: 'ON' });
       if (status !== 0) {
         throw new Error(`the native build failed:\n${stdout}${stderr}`);
       }
-      expect(stdout).toContain('built build/Release/llm_datadist.node with cmake-js\n');
-      addon = path.join(copy, 'build', 'Release', 'llm_datadist.node');
-    }, 60_000);
+      expect(stdout).toContain(`built ${ADDON} and ${BRIDGE} in build/Release with cmake-js\n`);
+      addon = path.join(copy, 'build', 'Release', ADDON);
+      bridge = path.join(copy, 'build', 'Release', BRIDGE);
+    }, 300_000);
 
-    test('has the version of the package and the Node-API version as its only exports', () => {
-      expect({ ...jest.requireActual<object>(addon) }).toEqual(exported);
+    const load = () => jest.requireActual<{ version: string; napiVersion: number }>(addon);
+
+    test('has the version of the package and the Node-API version', () => {
+      expect(load()).toMatchObject({ version, napiVersion: 8 });
     });
 
     test('loads in the main thread and, twice, in each of two workers', async () => {
-      const load = `
+      const program = `
         const { parentPort, workerData } = require('node:worker_threads');
         const first = require(workerData);
         delete require.cache[workerData];
-        parentPort.postMessage([{ ...first }, { ...require(workerData) }]);`;
+        parentPort.postMessage([first.version, require(workerData).version]);`;
       const loadedBy = async (worker: Worker): Promise<unknown> => {
         const seen = [once(worker, 'message'), once(worker, 'exit')] as Promise<unknown[]>[];
         const [message, ended] = await Promise.all(seen);
         expect(ended).toEqual([0]);
         return message![0];
       };
-      const workers = [1, 2].map(() => new Worker(load, { eval: true, workerData: addon }));
+      const workers = [1, 2].map(() => new Worker(program, { eval: true, workerData: addon }));
       expect(await Promise.all(workers.map(loadedBy))).toEqual([
-        [exported, exported],
-        [exported, exported],
+        [version, version],
+        [version, version],
       ]);
-      expect({ ...jest.requireActual<object>(addon) }).toEqual(exported);
+      expect(load().version).toBe(version);
     });
 
     test('loads in a child process that ends with 0 and prints nothing', () => {
       const child = spawnSync(process.execPath, ['-e', 'require(process.argv[1])', addon], {
         encoding: 'utf8',
-        env: plainEnvironment,
+        env: PLAIN_ENVIRONMENT,
       });
       expect(child).toMatchObject({ status: 0, stdout: '', stderr: '' });
     });
 
+    const symbolsOf = (file: string, which: string): string[] => {
+      const { stdout } = spawnSync('nm', ['--dynamic', which, '--format=posix', file], { encoding: 'utf8' });
+      return stdout.split('\n').flatMap((line) => (line === '' ? [] : [line.split(' ')[0]!]));
+    };
+
     test('needs nothing of Node but Node-API 8, and no library of the vendor', () => {
       const nodeApi = jest.requireActual<{ symbols: { v8: Record<string, string[]> } }>('node-api-headers');
       const version8 = Object.values(nodeApi.symbols.v8).flat();
-      const { stdout } = spawnSync('nm', ['--dynamic', '--undefined-only', '--format=posix', addon], {
-        encoding: 'utf8',
-      });
-      const needed = stdout.split('\n').map((line) => line.split(' ')[0]!);
+      const needed = symbolsOf(addon, '--undefined-only');
       const fromNode = needed.filter((symbol) => /^(napi|node|v8|uv)_|^_ZN?K?(2v8|4node)/.test(symbol));
       expect(fromNode).toContain('napi_define_properties');
       expect(fromNode.filter((symbol) => !version8.includes(symbol))).toEqual([]);
       expect(needed.filter((symbol) => /^acl|llm_datadist|hixl/.test(symbol))).toEqual([]);
+    });
+
+    test('exports what Node and the addon look for, and nothing that another library could get hold of', () => {
+      expect(symbolsOf(addon, '--defined-only').sort()).toEqual([
+        'napi_register_module_v1',
+        'node_api_module_get_api_version_v1',
+      ]);
+      expect(symbolsOf(bridge, '--defined-only')).toEqual(['llm_datadist_bridge']);
+    });
+
+    test('names no folder of this machine', () => {
+      const holding = [addon, bridge].filter((file) => {
+        const text = fs.readFileSync(file, 'latin1');
+        return [copy, root].some((folder) => text.includes(folder));
+      });
+      expect(holding).toEqual([]);
+    });
+
+    describe('and the older hosts that it must load on', () => {
+      const checkGlibc = (...files: string[]) =>
+        spawnSync(process.execPath, [path.join(root, 'scripts', 'check-glibc.js'), ...files], { encoding: 'utf8' });
+
+      test('neither binary needs a newer glibc or libstdc++ than they have', () => {
+        const { status, stdout } = checkGlibc(addon, bridge);
+        expect(stdout).not.toContain('is the limit');
+        expect(status).toBe(0);
+      });
+
+      const { glibcVersionRuntime } = (process.report.getReport() as { header: { glibcVersionRuntime: string } })
+        .header;
+      const [, minor = 0] = glibcVersionRuntime.split('.').map(Number);
+
+      if (minor >= 34) {
+        test('without native/glibc_floor.cc they would, and that shows', () => {
+          const folder = temporaryFolder();
+          const source = path.join(folder, 'plain.cc');
+          fs.writeFileSync(source, '#include <dlfcn.h>\nextern "C" void* Open() { return dlopen("x", RTLD_NOW); }\n');
+          const make = (output: string, ...sources: string[]) => {
+            const file = path.join(folder, output);
+            const flags = ['-shared', '-fPIC', '-ffunction-sections', '-fdata-sections', '-Wl,--gc-sections'];
+            const compiled = spawnSync(process.env.CXX ?? 'g++', [...flags, ...sources, '-o', file], {
+              encoding: 'utf8',
+            });
+            expect(compiled).toMatchObject({ status: 0, stderr: '' });
+            return file;
+          };
+          const plain = checkGlibc(make('plain.so', source));
+          expect(plain.stdout).toContain('needs dlopen of libc.so.6 at version GLIBC_2.34; GLIBC_2.28 is the limit');
+          expect(plain.status).toBe(1);
+          const lowered = checkGlibc(make('lowered.so', source, path.join(root, 'native', 'glibc_floor.cc')));
+          expect(lowered.stdout).not.toContain('is the limit');
+          expect(lowered.status).toBe(0);
+        });
+      }
+    });
+
+    describe('and node-gyp use', () => {
+      /** What a build tool tells the compiler and the linker, without what each brings along of its own. */
+      interface Flags {
+        readonly defines: readonly string[];
+        readonly compiler: readonly string[];
+        readonly linker: readonly string[];
+        readonly sources: readonly string[];
+      }
+
+      const OWN_DEFINES =
+        /^(BUILDING_NODE_EXTENSION|NODE_GYP_MODULE_NAME|USING_\w+_SHARED|V8_DEPRECATION_WARNINGS|_LARGEFILE_SOURCE|_FILE_OFFSET_BITS|\w+_EXPORTS)\b/;
+      // -O3 is Node's own choice under node-gyp; exceptions and RTTI are what compilers do where nobody says otherwise.
+      const OWN_FLAGS = ['-O3', '-fPIC', '-fexceptions', '-frtti'];
+
+      const sortedFlags = (words: readonly string[], folder: string): Flags => {
+        const plain = words.map((word) =>
+          word
+            .replace(/^'(.*)'$/, '$1')
+            .replaceAll('\\"', '"')
+            .replaceAll(folder, ''),
+        );
+        const defines = plain.filter((word) => word.startsWith('-D')).map((word) => word.slice(2));
+        return {
+          defines: defines.filter((name) => !OWN_DEFINES.test(name)).sort(),
+          compiler: [...new Set(plain.filter((word) => /^-[fWstgO]/.test(word) && !word.startsWith('-Wl,')))]
+            .filter((word) => !OWN_FLAGS.includes(word))
+            .sort(),
+          linker: plain.filter((word) => word.startsWith('-Wl,') && !/soname|start-group|end-group/.test(word)).sort(),
+          sources: plain.filter((word) => word.endsWith('.cc')).sort(),
+        };
+      };
+
+      const wordsOf = (text: string): string[] => text.split(/[\s\\]+(?!")/).filter((word) => word !== '');
+
+      const cmakeFlags = (target: string): Flags => {
+        const tree = path.join(copy, 'build', 'Release', 'cmake');
+        const commands = JSON.parse(fs.readFileSync(path.join(tree, 'compile_commands.json'), 'utf8')) as {
+          command: string;
+          file: string;
+        }[];
+        const own = commands.filter(({ command }) => command.includes(`CMakeFiles/${target}.dir/`));
+        const ninja = path.join(tree, 'build.ninja');
+        const link = fs.existsSync(ninja)
+          ? new RegExp(`^build Release/${target}\\.[\\s\\S]*?LINK_FLAGS = (.*)$`, 'm').exec(
+              fs.readFileSync(ninja, 'utf8'),
+            )![1]!
+          : fs.readFileSync(path.join(tree, 'CMakeFiles', `${target}.dir`, 'link.txt'), 'utf8');
+        const [first] = own;
+        const words = first!.command.split(/\s+/).filter((word) => !word.endsWith('.cc'));
+        return sortedFlags([...words, ...wordsOf(link), ...own.map(({ file }) => file)], `${copy}/`);
+      };
+
+      let gyp: string;
+
+      beforeAll(() => {
+        gyp = buildableCopy();
+        // Headers that set no flags: what is left is this package's.
+        const headers = path.join(temporaryFolder(), 'include', 'node');
+        fs.mkdirSync(headers, { recursive: true });
+        fs.writeFileSync(path.join(headers, 'common.gypi'), '{}');
+        const program = path.join(root, 'node_modules', 'node-gyp', 'bin', 'node-gyp.js');
+        const nodeDir = `--nodedir=${path.resolve(headers, '../..')}`;
+        const args = [program, 'configure', '--release', nodeDir, '--', '-Dwarnings_as_errors=1'];
+        const { status, stderr } = spawnSync(process.execPath, args, {
+          cwd: gyp,
+          encoding: 'utf8',
+          env: PLAIN_ENVIRONMENT,
+        });
+        if (status !== 0) throw new Error(`node-gyp configure failed:\n${stderr}`);
+      }, 60_000);
+
+      const gypFlags = (target: string): Flags => {
+        const text = fs.readFileSync(path.join(gyp, 'build', `${target}.target.mk`), 'utf8');
+        const block = (name: string) => new RegExp(`^${name} :=((?:.*\\\\\\n)*.*)$`, 'm').exec(text)![1]!;
+        const blocks = ['DEFS_Release', 'CFLAGS_Release', 'CFLAGS_CC_Release', 'LDFLAGS_Release'].map(block);
+        const objects = Array.from(block('OBJS').matchAll(/\$\(TARGET\)\/(\S+)\.o/g), ([, source]) => `${source!}.cc`);
+        return sortedFlags([...wordsOf(blocks.join('\n')), ...objects], `${gyp}/`);
+      };
+
+      test.each(['llm_datadist', 'llm_datadist_bridge'])('the same sources, defines and flags for %s', (target) => {
+        const flags = cmakeFlags(target);
+        expect(gypFlags(target)).toEqual(flags);
+        expect(flags.sources.length).toBeGreaterThan(1);
+        expect(flags.compiler).toContain('-Werror');
+        expect(flags.linker).toContain('-Wl,-z,nodelete');
+        expect(flags.defines).toContain('NDEBUG');
+      });
     });
   });
 }

@@ -2,13 +2,14 @@ import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { elfFile } from './fixtures/elf-file';
 
 const scripts = path.join(__dirname, '..', 'scripts');
 const checkPackage = path.join(scripts, 'check-package.js');
 const writeEsmDoors = path.join(scripts, 'write-esm-doors.js');
 
 /** File contents by path, relative to the package. */
-type Files = Record<string, string>;
+type Files = Record<string, string | Uint8Array>;
 
 const manifest = {
   name: 'llm-datadist',
@@ -18,8 +19,8 @@ const manifest = {
   main: './dist/index.js',
   types: './dist/index.d.ts',
   gypfile: false,
-  files: ['dist', 'native', 'CMakeLists.txt', 'binding.gyp', 'CHANGELOG.md'],
-  scripts: { build: `"${process.execPath}" "${writeEsmDoors}" .` } as Record<string, string>,
+  files: ['dist', 'native', 'prebuilds', 'CMakeLists.txt', 'binding.gyp', 'CHANGELOG.md'],
+  scripts: { build: `"${process.execPath}" "${writeEsmDoors}" .`, prebuild: '' } as Record<string, string>,
   exports: Object.fromEntries([
     ...['', '/testing', '/conformance'].map((name) => [
       `.${name}`,
@@ -41,11 +42,15 @@ class LLMException extends Error {}
 exports.LLMDataDist = LLMDataDist;
 exports.LLMException = LLMException;
 exports.LLMRole = { PROMPT: 1 };
+const path = require('node:path');
+const folder = path.join(__dirname, '..', 'prebuilds', 'linux-' + process.arch);
+exports.probeNative = () => ({ addonPath: path.join(folder, 'llm_datadist.node'), attempts: [] });
 //# sourceMappingURL=index.js.map
 `;
   const declarations = `export interface CacheDesc { numTensors: number }
 export interface KvCache { readonly cacheId: bigint }
 export declare enum LLMRole { PROMPT = 1 }
+export declare function probeNative(): object;
 export declare class LLMException extends Error { readonly statusCode: number }
 export declare class LLMDataDist {
   constructor(role: LLMRole, clusterId: bigint, options?: { backend?: string });
@@ -75,6 +80,11 @@ export declare class LLMDataDist {
     files[`dist/${name}/index.js`] = `'use strict';\nexports.${name} = () => '${name}';\n`;
     files[`dist/${name}/index.d.ts`] = `export declare const ${name}: () => string;\n`;
     files[`lib/${name}/index.ts`] = '';
+  }
+  for (const machine of ['x64', 'arm64'] as const) {
+    for (const name of ['llm_datadist.node', 'llm_datadist_bridge.so']) {
+      files[`prebuilds/linux-${machine}/${name}`] = elfFile({ machine });
+    }
   }
   return files;
 }
@@ -123,7 +133,7 @@ describe('write-esm-doors', () => {
     const door = path.join(folder, 'dist/index.mjs');
     const print = `import(process.argv[1]).then((door) => console.log(Object.keys(door).sort().join()))`;
     const imported = spawnSync(process.execPath, ['-e', print, door], { encoding: 'utf8', env: plainText });
-    expect(imported).toMatchObject({ stdout: 'LLMDataDist,LLMException,LLMRole,default\n', stderr: '' });
+    expect(imported).toMatchObject({ stdout: 'LLMDataDist,LLMException,LLMRole,default,probeNative\n', stderr: '' });
     expect(fs.readFileSync(path.join(folder, 'dist/index.d.mts'), 'utf8')).toContain(`export * from './index.js';`);
     expect(fs.existsSync(path.join(folder, 'dist/testing/index.mjs'))).toBe(true);
     expect(fs.existsSync(path.join(folder, 'dist/conformance/index.d.mts'))).toBe(true);
@@ -160,7 +170,7 @@ describe('check-package', () => {
       expect({ status, stderr, last: lastLine(stdout) }).toEqual({
         status: 0,
         stderr: '',
-        last: '20 passed, 0 failed',
+        last: '23 passed, 0 failed',
       });
     },
     timeout,
@@ -171,6 +181,7 @@ describe('check-package', () => {
     () => {
       const files = smallPackage();
       delete files['CHANGELOG.md'];
+      delete files['prebuilds/linux-arm64/llm_datadist_bridge.so'];
       // The folder of this machine, a class of its own behind the ES module door, no types behind another one.
       const spoil = `
         const fs = require('node:fs');
@@ -182,12 +193,24 @@ describe('check-package', () => {
         ...files,
         'package.json': JSON.stringify({
           ...manifest,
-          scripts: { build: `${manifest.scripts.build!} && node spoil.js`, postinstall: 'node --version' },
+          scripts: {
+            build: `${manifest.scripts.build!} && node spoil.js`,
+            postinstall: 'node --version',
+            preprebuild: 'exit 4',
+            prebuild: '',
+          },
           dependencies: { extra: '1.0.0' },
           bundleDependencies: ['extra'],
         }),
         'spoil.js': spoil,
         'node_modules/extra/package.json': JSON.stringify({ name: 'extra', version: '1.0.0' }),
+        'prebuilds/linux-arm64/llm_datadist.node': elfFile({ machine: 'x64', isStripped: false }),
+        'prebuilds/linux-x64/llm_datadist_bridge.so': elfFile({
+          machine: 'x64',
+          versions: [{ library: 'libc.so.6', version: 'GLIBC_2.34', symbols: ['dlopen'] }],
+        }),
+        'prebuilds/linux-sparc/llm_datadist.node': elfFile({ machine: 'sparc' }),
+        'prebuilds/linux-x64/notes.txt': '',
         'dist/old.js': '',
         'dist/old.mjs': '',
         'dist/notes.md': '',
@@ -196,17 +219,21 @@ describe('check-package', () => {
           sources: ['../../lib/testing/index.ts'],
           mappings: '',
         }),
+        'dist/index.js': (files['dist/index.js'] as string).replace(`'linux-' +`, `'elsewhere-' +`),
         'dist/conformance/index.js': `'use strict';\nconsole.log('loaded');\nexports.conformance = () => 'conformance';\n`,
-        'dist/index.d.ts': files['dist/index.d.ts']!.replace('role: LLMRole', 'role: any'),
+        'dist/index.d.ts': (files['dist/index.d.ts'] as string).replace('role: LLMRole', 'role: any'),
       });
       const { status, stdout } = run(checkPackage);
       const failed = failedRows(stdout);
       expect([...failed.keys()]).toEqual([
         'npm run build',
+        'npm run prebuild',
         'publint, strict',
         'are the types wrong: node16 from CommonJS, node16 from ESM, bundler',
         'nothing runs at install and nothing comes along',
         'the files are those that are meant to be published',
+        'the prebuilt binaries are there for each processor, and load wherever Node does',
+        'the prebuilt addon is found and loaded, without a compiler',
         'source maps lead to published text',
         'no file names a folder of this machine',
         'llm-datadist: import and require() give the same objects',
@@ -231,9 +258,20 @@ describe('check-package', () => {
           '        dist/old.js: lib/old.ts is gone: remove dist/ and build again\n',
           '        dist/old.mjs: no entry point of package.json names it\n',
           '        node_modules/extra/package.json: not on the list of files that are published\n',
+          '        prebuilds/linux-sparc/llm_datadist.node: not on the list of files that are published\n',
+          '        prebuilds/linux-x64/notes.txt: not on the list of files that are published\n',
           '        CHANGELOG.md: missing\n',
         ].join(''),
       );
+      expect(failed.get('the prebuilt binaries are there for each processor, and load wherever Node does')).toBe(
+        [
+          '        prebuilds/linux-x64: llm_datadist_bridge.so needs dlopen of libc.so.6 at version GLIBC_2.34; GLIBC_2.28 is the limit\n',
+          '        prebuilds/linux-arm64: llm_datadist.node is for x64, not for arm64\n',
+          '        prebuilds/linux-arm64: llm_datadist.node is not stripped\n',
+          '        prebuilds/linux-arm64: llm_datadist_bridge.so is missing\n',
+        ].join(''),
+      );
+      expect(failed.get('the prebuilt addon is found and loaded, without a compiler')).toContain('elsewhere-');
       expect(failed.get('source maps lead to published text')).toContain(
         'dist/testing/index.js.map: its source ../../lib/testing/index.ts is neither embedded nor published',
       );
@@ -241,7 +279,7 @@ describe('check-package', () => {
       expect(failed.get('llm-datadist: import and require() give the same objects')).toContain('Another');
       expect(failed.get(`require('llm-datadist/conformance')`)).toContain('loaded');
       expect(failed.get('a TypeScript consumer compiles as CommonJS')).toContain(`Unused '@ts-expect-error' directive`);
-      expect({ status, last: lastLine(stdout) }).toEqual({ status: 1, last: '7 passed, 13 failed' });
+      expect({ status, last: lastLine(stdout) }).toEqual({ status: 1, last: '7 passed, 16 failed' });
     },
     timeout,
   );
@@ -254,7 +292,7 @@ describe('check-package', () => {
       const failed = failedRows(stdout);
       expect([...failed.keys()]).toEqual(['the tarball installs offline in an empty project']);
       expect(failed.get('the tarball installs offline in an empty project')).toContain('node-gyp rebuild');
-      expect({ status, last: lastLine(stdout) }).toEqual({ status: 1, last: '4 passed, 1 failed' });
+      expect({ status, last: lastLine(stdout) }).toEqual({ status: 1, last: '5 passed, 1 failed' });
     },
     timeout,
   );
@@ -265,7 +303,7 @@ describe('check-package', () => {
       write({ ...smallPackage(), 'package.json': JSON.stringify({ ...manifest, version: undefined }) });
       const { status, stdout } = run(checkPackage);
       expect([...failedRows(stdout).keys()]).toEqual(['npm pack']);
-      expect({ status, last: lastLine(stdout) }).toEqual({ status: 1, last: '1 passed, 1 failed' });
+      expect({ status, last: lastLine(stdout) }).toEqual({ status: 1, last: '2 passed, 1 failed' });
     },
     timeout,
   );
@@ -274,8 +312,8 @@ describe('check-package', () => {
     write(smallPackage());
     const { status, stdout } = run(checkPackage, { ...plainText, PATH: folder });
     const failed = failedRows(stdout);
-    expect([...failed.keys()]).toEqual(['npm run build', 'npm pack']);
+    expect([...failed.keys()]).toEqual(['npm run build', 'npm run prebuild', 'npm pack']);
     expect(failed.get('npm pack')).toContain('spawnSync npm ENOENT');
-    expect({ status, last: lastLine(stdout) }).toEqual({ status: 1, last: '0 passed, 2 failed' });
+    expect({ status, last: lastLine(stdout) }).toEqual({ status: 1, last: '0 passed, 3 failed' });
   });
 });

@@ -63,10 +63,11 @@ describe.each(Object.keys(WATCHED))('%s', (operation) => {
     rejections: [],
   };
 
-  test.concurrent(
-    'that hangs loses the instance, and nobody waits for it: no later call, no other instance, not the exit',
-    async () => {
-      const end = await runChild('lost.js', [operation, 'hang'], { env });
+  // With a single thread, another one must take the place of the one that hangs.
+  test.concurrent.each([1, 64])(
+    'that hangs loses the instance, and nobody waits for it: no later call, no other instance, not the exit (threads: %i)',
+    async (threads) => {
+      const end = await runChild('lost.js', [operation, 'hang', String(threads)], { env });
       const answer = answerOf(end);
       expect(answer).toMatchObject({ ...lost, other: lost.waitingOther });
       if (!REFUSE_AT_ONCE.includes(operation)) expect(answer.waiting).toMatchObject(refused('linkClusters'));
@@ -79,7 +80,7 @@ describe.each(Object.keys(WATCHED))('%s', (operation) => {
   test.concurrent(
     'that comes back after the instance was lost does no harm, and lets other instances go on',
     async () => {
-      const end = await runChild('lost.js', [operation, 'late'], { env });
+      const end = await runChild('lost.js', [operation, 'late', '64'], { env });
       expect(answerOf(end)).toMatchObject({
         ...lost,
         other: { code: 'LLM_LINK_FAILED', recovery: 'retry' },
@@ -110,10 +111,10 @@ test.concurrent(
   TEST_LIMIT_MS,
 );
 
-test.concurrent(
-  'a worker that is terminated while a call of it hangs leaves nobody waiting for the lock that the call has',
-  async () => {
-    const end = await runChild('worker-hangs.js', [], { env: { LLM_DATADIST_EXIT_TIMEOUT: '300' } });
+test.concurrent.each(['one', 'two'])(
+  'a worker that is terminated while a call of it hangs leaves nobody waiting for the lock that the call has (%s instances)',
+  async (instances) => {
+    const end = await runChild('worker-hangs.js', [instances], { env: { LLM_DATADIST_EXIT_TIMEOUT: '300' } });
     expect(answerOf(end)).toMatchObject({
       init: {
         code: 'LLM_FAILED',
@@ -123,6 +124,19 @@ test.concurrent(
         remedy: RESTART,
       },
     });
+  },
+  TEST_LIMIT_MS,
+);
+
+test.concurrent(
+  'an instance that is garbage-collected and cannot be finalized does not keep the process from ending',
+  async () => {
+    const { code, signal, stderr } = await runChild('collected-hang.js', [], { env, flags: ['--expose-gc'] });
+    expect({ code, signal }).toEqual({ code: 0, signal: null });
+    expect(stderr).toMatch(/LLMDataDistLeakWarning: an LLMDataDist of cluster 2 was garbage-collected/);
+    expect(stderr).toMatch(
+      /LLMDataDistLeakWarning: finalizing the abandoned instance of cluster 2 failed: .*LLM_TIMEOUT/,
+    );
   },
   TEST_LIMIT_MS,
 );

@@ -1,7 +1,7 @@
 import { LLMRole } from '../../lib';
 import type { LLMDataDist, LLMDataDistOptions } from '../../lib';
 import { rejection } from '../fixtures/cluster';
-import { instance, leaves, libraryCalls, received, standIn } from './fixtures/stand-in';
+import { begun, instance, leaves, libraryCalls, received, standIn } from './fixtures/stand-in';
 import { InstanceWorker } from './fixtures/worker';
 
 const OPTIONS = { deviceId: 0 };
@@ -62,7 +62,7 @@ test('a second one is allowed where it asks for that, whatever the first one ask
   const third = alone(3n, { allowMultipleInstances: true });
   await third.init(OPTIONS);
   await expectRefused(alone(4n), 1n, 2n, 3n);
-  expect(standIn.counters().initialisedObjects).toBe(3);
+  expect(begun().initialisedObjects).toBe(3);
 });
 
 describe('the place is free again', () => {

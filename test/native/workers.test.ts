@@ -2,7 +2,7 @@ import { DataType, LLMException, LLMRole, LLMStatusCode } from '../../lib';
 import type { CacheDesc } from '../../lib';
 import { rejection } from '../fixtures/cluster';
 import { result } from '../fixtures/exceptions';
-import { instance, libraryCalls, received, standIn } from './fixtures/stand-in';
+import { begun, instance, libraryCalls, received, standIn } from './fixtures/stand-in';
 import { InstanceWorker } from './fixtures/worker';
 
 const { PROMPT, DECODER } = LLMRole;
@@ -116,7 +116,7 @@ describe('a worker that ends with an instance', () => {
     await worker.ended;
     const names = libraryCalls().map(({ method }) => method);
     expect(names.slice(names.indexOf('Initialize'))).toEqual(['Initialize', 'SetRole', 'Finalize']);
-    expect(standIn.counters()).toMatchObject({ initialisedObjects: 0, liveAllocations: 0 });
+    expect(begun()).toMatchObject({ initialisedObjects: 0, liveAllocations: 0 });
     const main = instance(PROMPT, 2n, { allowMultipleInstances: false });
     await main.init({ deviceId: 0, listenIpInfo: '127.0.0.1:26000' });
   });

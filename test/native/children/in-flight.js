@@ -13,12 +13,14 @@ const [operation, ending, mode] = process.argv.slice(2);
 /** Longer than it takes to get from the call to the ending. */
 const DELAY_MS = 100;
 
+const standin = standIn();
 const warned = [];
 let isSettled = false;
+/** Of the prompt. */
+let allocations = 0;
 
 /** When the call is inside, nothing refers to the decoder but what this returns. The prompt is its peer, and stays. */
 async function start() {
-  const standin = standIn();
   const { setScene, call, method } = OPERATIONS[operation];
   const all = await setScene();
   standin.set(method, { times: 1, ...(mode === 'hanging' ? { hang: true } : { delay: DELAY_MS }) });
@@ -32,11 +34,13 @@ async function start() {
     },
   );
   await inside(standin, method);
-  const { prompt } = all;
+  const { prompt, promptCache } = all;
+  allocations = promptCache?.regions.length ?? 0;
   return ending === 'garbage collection' ? { prompt } : all;
 }
 
 process.on('warning', ({ name }) => warned.push(name));
 // The handle of a finalized one is collected without a word.
 const expected = operation === 'finalize' ? 0 : 1;
-void endAfter(start, ending, () => isSettled && warned.length === expected);
+const isCollected = () => isSettled && warned.length === expected && standin.counters().liveAllocations === allocations;
+void endAfter(start, ending, isCollected);

@@ -2,14 +2,14 @@
 
 // A call does not come back from the library in time, and the instance is lost. Prints what the callers are told.
 //
-//   lost.js OPERATION hang|late
+//   lost.js OPERATION hang|late THREADS
 
 const { setImmediate } = require('node:timers/promises');
-const { PROMPT, PROMPT_CLUSTER, inside, standIn } = require('./nodes');
+const { PROMPT, PROMPT_CLUSTER, inside, native, standIn } = require('./nodes');
 const { OPERATIONS } = require('./operations');
 const { told } = require('./told');
 
-const [operation, mode] = process.argv.slice(2);
+const [operation, mode, threads] = process.argv.slice(2);
 
 /** Far more than the calls take that are not given up, also where everything is twenty times as slow. */
 const HANG_TIMEOUT_MS = 2000;
@@ -20,7 +20,9 @@ const NOBODY = { ...PROMPT_CLUSTER, remoteClusterId: 99n, remoteIpInfos: [{ ip: 
 async function main() {
   const standin = standIn();
   const { setScene, call, method } = OPERATIONS[operation];
-  const all = await setScene({ hangTimeout: HANG_TIMEOUT_MS });
+  const backend = (clusterId, role) =>
+    native.createNativeBackend(clusterId, role, { allowMultipleInstances: true, threads: Number(threads) });
+  const all = await setScene({ backend, hangTimeout: HANG_TIMEOUT_MS });
   const { prompt, decoder } = all;
   standin.set(method, { times: 1, ...(mode === 'late' ? { block: true } : { hang: true }) });
   const rejections = [];

@@ -6,6 +6,7 @@ const path = require('node:path');
 const { control } = require('../standin/control');
 
 const lib = require(process.env.LLM_DATADIST_COMPILED);
+const native = require(path.join(path.dirname(process.env.LLM_DATADIST_COMPILED), 'backend', 'native.js'));
 const { DataType, LLMDataDist, LLMRole } = lib;
 
 const runtime = path.join(path.dirname(process.env.LLM_DATADIST_LIBRARY), 'libascendcl.so');
@@ -71,6 +72,7 @@ function inside(standin, method, count = 1) {
 
 module.exports = {
   lib,
+  native,
   DESC,
   TENSOR_BYTES,
   PROMPT,

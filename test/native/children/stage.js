@@ -4,7 +4,6 @@
 //
 //   stage.js STAGE ENDING
 
-const path = require('node:path');
 const { endAfter } = require('./endings');
 const nodes = require('./nodes');
 
@@ -16,8 +15,7 @@ const HANG_TIMEOUT_MS = 500;
 const STAGES = {
   'nothing is loaded': () => ({}),
   'the library is open': () => {
-    const { openNative } = require(path.join(path.dirname(process.env.LLM_DATADIST_COMPILED), 'backend', 'native.js'));
-    if (openNative().create === undefined) throw new Error('the library cannot be opened');
+    if (nodes.native.openNative().create === undefined) throw new Error('the library cannot be opened');
     return {};
   },
   'it is constructed': () => ({ decoder: nodes.decoder() }),
