@@ -209,12 +209,7 @@ describe('the addon', () => {
   const { version } = jest.requireActual<{ version: string }>('../package.json');
 
   test('whose library opens serves native and auto', () => {
-    const made: unknown[][] = [];
-    class DataDist {
-      constructor(...args: unknown[]) {
-        made.push(args);
-      }
-    }
+    const DataDist = jest.fn();
     const opened = { library: {}, attempts: [] };
     withAddon(
       () => ({ version, configure: jest.fn(), openLibrary: () => opened, close: jest.fn(), DataDist }),
@@ -223,7 +218,7 @@ describe('the addon', () => {
         expect(new lib.LLMDataDist(LLMRole.PROMPT, 1n, options).backendName).toBe('native');
         expect(new lib.LLMDataDist(LLMRole.PROMPT, 2n).backendName).toBe('native');
         // Cluster, role, several instances, failed objects again, threads.
-        expect(made).toEqual([
+        expect(DataDist.mock.calls).toEqual([
           [1n, LLMRole.PROMPT, true, true, 3],
           [2n, LLMRole.PROMPT, false, false, 64],
         ]);
