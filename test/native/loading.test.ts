@@ -124,6 +124,13 @@ describe('the addon', () => {
     expect(attempts).toEqual([{ path: addon, error: expect.stringContaining('invalid ELF header') as string }]);
   });
 
+  test('is not used where nobody can tell how long the end of the process may take', async () => {
+    const env = { LLM_DATADIST_EXIT_TIMEOUT: 'soon', LLM_DATADIST_LIBRARY: built().library };
+    const [attempt, ...others] = await refusedAttempts(env);
+    expect([attempt?.path, others]).toEqual([built().addon, []]);
+    expect(attempt?.error).toContain('LLM_DATADIST_EXIT_TIMEOUT');
+  });
+
   test('of another version is not used', async () => {
     const addon = join(temporaryFolder(), 'llm_datadist.node');
     const { include_dir: headers } = jest.requireActual<{ include_dir: string }>('node-api-headers');

@@ -42,14 +42,25 @@ const EXIT_TIMEOUT_MS = 300;
 const cases = (endings: Readonly<Record<string, Ending>>) =>
   Object.entries(endings).flatMap(([name, ending]) => OPERATIONS.map((operation) => ({ operation, name, ending })));
 
+async function expectOrderlyEnd(operation: string, name: string, mode: 'inside' | 'called'): Promise<void> {
+  const ending = { ...ORDERLY, ...ABRUPT }[name]!;
+  const leavesNothing = LEAVES_NOTHING[name]?.includes(operation) === true;
+  const end = await runChild('in-flight.js', [operation, name, mode], { flags: ['--expose-gc'] });
+  expectEnd(end, leavesNothing ? { ...ending, stderr: NOTHING } : ending);
+  expectNothingLeft(end);
+}
+
 test.concurrent.each(sampled(cases({ ...ORDERLY, ...ABRUPT })))(
   '$name while $operation is in flight',
-  async ({ operation, name, ending }) => {
-    const leavesNothing = LEAVES_NOTHING[name]?.includes(operation) === true;
-    const end = await runChild('in-flight.js', [operation, name, 'inside'], { flags: ['--expose-gc'] });
-    expectEnd(end, leavesNothing ? { ...ending, stderr: NOTHING } : ending);
-    expectNothingLeft(end);
-  },
+  ({ operation, name }) => expectOrderlyEnd(operation, name, 'inside'),
+  TEST_LIMIT_MS,
+);
+
+const AT_ONCE = ['process.exit', 'process.exit in a worker', 'finalize()'];
+
+test.concurrent.each(sampled(cases({ ...ORDERLY, ...ABRUPT }).filter(({ name }) => AT_ONCE.includes(name))))(
+  '$name on the turn in which $operation was called',
+  ({ operation, name }) => expectOrderlyEnd(operation, name, 'called'),
   TEST_LIMIT_MS,
 );
 

@@ -1,5 +1,6 @@
 import { LLMRole } from '../../lib';
 import { bytesOf, DESC } from '../fixtures/cluster';
+import { warningsDuring } from '../fixtures/warnings';
 import { cluster, decoder, linkedPair, PROMPT_ID } from './fixtures/pair';
 import { instance, libraryCalls, received, standIn } from './fixtures/stand-in';
 
@@ -73,7 +74,7 @@ test('where the runtime cannot be initialised the library is not asked', async (
 test('the listener is closed before an instance is finalized that listens and has no link', async () => {
   const { prompt, decoder: other } = await linkedPair();
   await other.unlinkClusters([cluster(PROMPT_ID)]);
-  await prompt.finalize();
+  await warningsDuring(() => prompt.finalize());
   const [close, finalize] = libraryCalls().slice(-2);
   expect(close).toMatchObject({ method: 'SetRole', args: { role: LLMRole.PROMPT, options: {} }, returned: 0 });
   expect(finalize).toMatchObject({ method: 'Finalize', object: close!.object });
@@ -81,7 +82,7 @@ test('the listener is closed before an instance is finalized that listens and ha
 
 test('where a link keeps the listener an instance is finalized all the same', async () => {
   const { prompt } = await linkedPair();
-  await prompt.finalize();
+  await warningsDuring(() => prompt.finalize());
   const [setRole] = received('SetRole');
   expect(setRole!.returned).not.toBe(0);
   expect(received('Finalize')).toHaveLength(1);

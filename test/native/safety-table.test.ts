@@ -20,6 +20,15 @@ describe('the table of who answers what the library does not survive', () => {
     expect(files.filter((file) => !existsSync(join(root, file)))).toEqual([]);
   });
 
+  test('names the file in which a value is tried', () => {
+    const values = readFileSync(join(root, 'test', 'native', 'safety-values.test.ts'), 'utf8');
+    const numbers = Array.from(text.matchAll(/^\| (\d+) .*safety-values/gm), ([, number]) => number);
+    expect(numbers.length).toBeGreaterThan(20);
+    // As the first element of a row of cases, or in the title of a test.
+    const isTried = (number = '') => new RegExp(`^ +\\[?${number},|predicate ${number}:`, 'm').test(values);
+    expect(numbers.filter((number) => !isTried(number))).toEqual([]);
+  });
+
   test('names rules that there are', () => {
     const rules = Array.from(
       text.matchAll(/\brules? `([\w-]+)`(?: and `([\w-]+)`)?/g),

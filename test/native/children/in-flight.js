@@ -2,7 +2,9 @@
 
 // One call is in flight when the process, the worker or the instance ends.
 //
-//   in-flight.js OPERATION ENDING inside|hanging
+//   in-flight.js OPERATION ENDING inside|hanging|called
+//
+// The call is inside the library, never comes back from it, or was made on the very turn of the event loop.
 
 const { endAfter, tell } = require('./endings');
 const { inside, standIn } = require('./nodes');
@@ -23,7 +25,8 @@ let allocations = 0;
 async function start() {
   const { setScene, call, method } = OPERATIONS[operation];
   const all = await setScene();
-  standin.set(method, { times: 1, ...(mode === 'hanging' ? { hang: true } : { delay: DELAY_MS }) });
+  if (mode !== 'called')
+    standin.set(method, { times: 1, ...(mode === 'hanging' ? { hang: true } : { delay: DELAY_MS }) });
   call(all).then(
     () => {
       isSettled = true;
@@ -33,7 +36,7 @@ async function start() {
       tell(`rejected ${error.code}`);
     },
   );
-  await inside(standin, method);
+  if (mode !== 'called') await inside(standin, method);
   const { prompt, promptCache } = all;
   allocations = promptCache?.regions.length ?? 0;
   return ending === 'garbage collection' ? { prompt } : all;
