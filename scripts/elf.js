@@ -74,8 +74,7 @@ function dynamicSymbols({ bytes, linked }, versionIndexes) {
   return Array.from({ length: bytes.length / 24 }, (_, index) => ({
     name: textAt(linked, bytes.readUInt32LE(index * 24)),
     isDefined: bytes.readUInt16LE(index * 24 + 6) !== 0,
-    // The topmost bit says that the version is not the default one.
-    versionIndex: versionIndexes === undefined ? 0 : versionIndexes.readUInt16LE(index * 2) & 0x7fff,
+    versionIndex: versionIndexes?.readUInt16LE(index * 2),
   })).slice(1);
 }
 

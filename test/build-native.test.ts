@@ -245,22 +245,31 @@ describe('build-native for another processor', () => {
   test('does not build into one folder twice at a time', async () => {
     const spoilt = copyOfThePackage();
     const log = path.join(spoilt, 'log');
+    const asked = path.join(spoilt, 'asked');
+    fs.writeFileSync(asked, '');
+    const chosen = path.join(spoilt, 'compiler');
+    fs.writeFileSync(chosen, `#!/bin/sh\necho >>'${asked}'\necho ${target}-linux-gnu\n`, { mode: 0o755 });
     pretendCmakeJs(spoilt);
-    const note = (word: string) => `require('node:fs').appendFileSync(${JSON.stringify(log)}, '${word} ');`;
-    const wait = `Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);`;
-    fs.appendFileSync(path.join(spoilt, 'node_modules/cmake-js/bin/cmake-js'), `${note('in')} ${wait} ${note('out')}`);
-    const PATH = pathWith('g++', 'make', 'cmake', 'flock', `${target}-linux-gnu-g++`);
-    const script = path.join(spoilt, 'scripts', 'build-native.js');
-    const builds = [1, 2, 3].map(() => {
-      const args = [script, '--arch', arch, '--out', path.join(spoilt, 'out')];
-      return once(spawn(process.execPath, args, { env: { ...PLAIN_ENVIRONMENT, PATH } }), 'exit');
-    });
+    // Each build asks the compiler before it waits for its turn. The first to build goes on when the other has asked too,
+    // and half a second later, in which nothing keeps the other from building but the lock.
+    fs.appendFileSync(
+      path.join(spoilt, 'node_modules/cmake-js/bin/cmake-js'),
+      `const { appendFileSync, readFileSync } = require('node:fs');
+       const sleep = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+       const wasFirst = !require('node:fs').existsSync(${JSON.stringify(log)});
+       appendFileSync(${JSON.stringify(log)}, 'in ');
+       while (wasFirst && readFileSync(${JSON.stringify(asked)}).length < 3) sleep(10);
+       if (wasFirst) sleep(500);
+       appendFileSync(${JSON.stringify(log)}, 'out ');`,
+    );
+    const env = { ...PLAIN_ENVIRONMENT, PATH: `${pathWith('g++', 'make', 'cmake', 'flock')}:/bin`, CXX: chosen };
+    const args = [path.join(spoilt, 'scripts', 'build-native.js'), '--arch', arch, '--out', path.join(spoilt, 'out')];
+    const builds = [1, 2].map(() => once(spawn(process.execPath, args, { env }), 'exit'));
     expect(await Promise.all(builds)).toEqual([
-      [0, null],
       [0, null],
       [0, null],
     ]);
     // Each configures and builds.
-    expect(fs.readFileSync(log, 'utf8')).toBe('in out '.repeat(6));
+    expect(fs.readFileSync(log, 'utf8')).toBe('in out '.repeat(4));
   });
 });

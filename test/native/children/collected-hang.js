@@ -5,7 +5,8 @@
 const { setImmediate } = require('node:timers/promises');
 const { decoder, inside, standIn } = require('./nodes');
 
-const HANG_TIMEOUT_MS = 500;
+/** Far more than the calls take that are not given up, also where everything is twenty times as slow. */
+const HANG_TIMEOUT_MS = 2000;
 
 async function forget() {
   await decoder({ hangTimeout: HANG_TIMEOUT_MS }).init({ deviceId: 0 });

@@ -13,8 +13,11 @@ function tell(text) {
   process.stdout.write(`${text}\n`);
 }
 
+/** Each lets go of what blocks when the end has begun; what an exit does is added to its `exit` event. */
 const ENDINGS = {
-  'end of main': () => undefined,
+  'end of main': (_, { release }) => {
+    release();
+  },
   'process.exit': () => process.exit(3),
   'an uncaught exception': () => {
     setTimeout(() => {
@@ -24,15 +27,18 @@ const ENDINGS = {
   'an unhandled rejection': () => {
     void Promise.reject(new Error('planned'));
   },
-  'finalize()': async ({ decoder, prompt }) => {
-    await decoder?.finalize();
+  'finalize()': async ({ decoder, prompt }, { release }) => {
+    const finalized = decoder?.finalize();
+    release();
+    await finalized;
     await prompt?.finalize();
     tell('finalized');
   },
-  'garbage collection': async (_, isCollected) => {
+  'garbage collection': async (_, { release, isCollected }) => {
     for (let i = 0; i < COLLECTIONS || !isCollected(); i++) {
       globalThis.gc();
       await setImmediate();
+      if (i === COLLECTIONS) release();
     }
   },
 };
@@ -42,9 +48,12 @@ let kept;
 
 /**
  * Ends what `start` brings to life and returns, after it has said `ready`.
- * @param isCollected - Whether everything has happened that garbage collection leads to.
+ * @param calls.release - Lets calls go on that are blocked in the library.
+ * @param calls.isCollected - Whether everything has happened that garbage collection leads to.
  */
-async function endAfter(start, ending, isCollected) {
+async function endAfter(start, ending, { release = () => undefined, isCollected }) {
+  // Before the package looks at it, which waits for calls that are inside.
+  process.once('exit', release);
   if (!isMainThread) {
     kept = await start();
     tell('ready');
@@ -54,14 +63,17 @@ async function endAfter(start, ending, isCollected) {
     parentPort.on('message', () => undefined);
   } else if (ending.includes('worker')) {
     const worker = new Worker(process.argv[1], { argv: process.argv.slice(2) });
-    if (ending === 'worker.terminate()') worker.once('message', () => worker.terminate());
+    worker.once('message', () => {
+      void worker.terminate();
+      release();
+    });
     worker.once('exit', (code) => {
       tell(`worker ${code}`);
     });
   } else {
     kept = await start();
     tell('ready');
-    await ENDINGS[ending](kept, isCollected);
+    await ENDINGS[ending](kept, { release, isCollected });
   }
 }
 

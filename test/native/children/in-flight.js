@@ -4,16 +4,15 @@
 //
 //   in-flight.js OPERATION ENDING inside|hanging|called
 //
-// The call is inside the library, never comes back from it, or was made on the very turn of the event loop.
+// The call is inside the library until the end has begun, never comes back from it, or was made on the very turn of the
+// event loop.
 
 const { endAfter, tell } = require('./endings');
 const { inside, standIn } = require('./nodes');
 const { OPERATIONS } = require('./operations');
 
 const [operation, ending, mode] = process.argv.slice(2);
-
-/** Longer than it takes to get from the call to the ending. */
-const DELAY_MS = 100;
+const { setScene, call, method } = OPERATIONS[operation];
 
 const standin = standIn();
 const warned = [];
@@ -23,10 +22,8 @@ let allocations = 0;
 
 /** When the call is inside, nothing refers to the decoder but what this returns. The prompt is its peer, and stays. */
 async function start() {
-  const { setScene, call, method } = OPERATIONS[operation];
   const all = await setScene();
-  if (mode !== 'called')
-    standin.set(method, { times: 1, ...(mode === 'hanging' ? { hang: true } : { delay: DELAY_MS }) });
+  if (mode !== 'called') standin.set(method, { times: 1, ...(mode === 'hanging' ? { hang: true } : { block: true }) });
   call(all).then(
     () => {
       isSettled = true;
@@ -45,5 +42,9 @@ async function start() {
 process.on('warning', ({ name }) => warned.push(name));
 // The handle of a finalized one is collected without a word.
 const expected = operation === 'finalize' ? 0 : 1;
-const isCollected = () => isSettled && warned.length === expected && standin.counters().liveAllocations === allocations;
-void endAfter(start, ending, isCollected);
+void endAfter(start, ending, {
+  release: () => {
+    standin.release(method);
+  },
+  isCollected: () => isSettled && warned.length === expected && standin.counters().liveAllocations === allocations,
+});
