@@ -254,7 +254,7 @@ describe('build-native for another processor', () => {
     // and half a second later, in which nothing keeps the other from building but the lock.
     fs.appendFileSync(
       path.join(spoilt, 'node_modules/cmake-js/bin/cmake-js'),
-      `const { appendFileSync, readFileSync } = require('node:fs');
+      `;const { appendFileSync } = require('node:fs');
        const sleep = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
        const wasFirst = !require('node:fs').existsSync(${JSON.stringify(log)});
        appendFileSync(${JSON.stringify(log)}, 'in ');
