@@ -49,9 +49,8 @@ function unregister(instance: Instance, operation: string, cacheId: bigint): Pro
       return;
     }
     await waitForUsers(instance, operation, reservation.registration);
-    const exposure = links.exposure(reservation.linksBefore);
-    if (links.mayHold(exposure)) {
-      reservation.exposure = exposure;
+    if (links.mayHold(reservation.linksBefore)) {
+      reservation.waitsForLinks = true;
       return;
     }
     try {
@@ -90,9 +89,9 @@ async function waitForUsers(
 /** Unregisters the caches that no link can hold any more, and frees the memory that waited for that. */
 export async function unregisterHeldCaches(instance: Instance): Promise<void> {
   const { registrations, links, backend, clusterId } = instance;
-  for (const { cacheId, reservation, exposure } of [...registrations.waiting()]) {
+  for (const { cacheId, reservation } of [...registrations.waiting()]) {
     if (instance.isLost) return;
-    if (links.mayHold(exposure)) continue;
+    if (links.mayHold(reservation.linksBefore)) continue;
     try {
       await backend.unregisterKvCache(cacheId);
       registrations.remove(cacheId);

@@ -2,7 +2,6 @@ import { AddressRanges } from './address-ranges';
 import type { Overlap } from './address-ranges';
 import type { BackendCacheDesc } from './backend/backend';
 import { tableBytes } from './cache-limits';
-import type { Exposure } from './links';
 import { tensorSize } from './tensor-size';
 import type { Uses } from './uses';
 
@@ -50,8 +49,8 @@ export interface Reservation {
   state: 'registering' | 'registered' | 'withdrawn' | 'stuck';
   /** The link calls before it was registered. */
   linksBefore: number;
-  /** Of a withdrawn one that waits for the links which hold its memory. */
-  exposure: Exposure | undefined;
+  /** Whether it is withdrawn, and the library will be told when no link can be left that holds its memory. */
+  waitsForLinks: boolean;
 }
 
 /** The caches of one instance that are registered now, and the memory and the table that they take. */
@@ -78,9 +77,9 @@ export class Registrations {
   }
 
   /** Caches whose unregistration waits for links. */
-  *waiting(): Generator<{ reservation: Reservation; cacheId: bigint; exposure: Exposure }> {
+  *waiting(): Generator<{ reservation: Reservation; cacheId: bigint }> {
     for (const [cacheId, reservation] of this.#withdrawn) {
-      if (reservation.exposure !== undefined) yield { reservation, cacheId, exposure: reservation.exposure };
+      if (reservation.waitsForLinks) yield { reservation, cacheId };
     }
   }
 
@@ -105,7 +104,7 @@ export class Registrations {
       registration: undefined,
       state: 'registering',
       linksBefore,
-      exposure: undefined,
+      waitsForLinks: false,
     };
     this.#ranges.add(reservation, byteLength);
     this.#tensors += addrs.length;
@@ -153,7 +152,7 @@ export class Registrations {
   /** The library refuses to unregister what the caller does not know any more: table and memory stay taken until Finalize. */
   abandon(reservation: Reservation): void {
     reservation.state = 'stuck';
-    reservation.exposure = undefined;
+    reservation.waitsForLinks = false;
   }
 
   /** The library has unregistered it, whether it was withdrawn before or not. */

@@ -54,10 +54,10 @@ export function guardRegistration(instance: Instance, desc: BackendCacheDesc, ad
 
 function describeOwner(links: Links, owner: Reservation | undefined): string {
   const cache = owner?.registration === undefined ? '' : `cache ${owner.registration.cacheId}`;
-  if (owner?.exposure !== undefined) {
+  if (owner?.waitsForLinks === true) {
     return (
       `belong to ${cache}, whose unregistration waits until no link that was made with it can be left: ` +
-      links.remedy(owner.exposure)
+      links.remedy(owner.linksBefore)
     );
   }
   if (owner?.state === 'stuck') {

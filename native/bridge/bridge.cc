@@ -1,6 +1,7 @@
 #include "bridge.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <exception>
 
@@ -51,9 +52,25 @@ void GiveResults(const std::vector<Status>& results, size_t room, uint32_t* out,
   std::copy_n(results.begin(), *count, out);
 }
 
+// The library does not survive that an object is deleted, so each stays until the process ends. The list keeps them in
+// sight of leak checkers: an object that nothing points to any more would look lost.
+struct Kept {
+  LlmDataDist* object;
+  Kept* next;
+};
+std::atomic<Kept*> g_kept{nullptr};
+
+void Keep(LlmDataDist* object) {
+  Kept* const kept = new Kept{object, g_kept.load(std::memory_order_relaxed)};
+  while (!g_kept.compare_exchange_weak(kept->next, kept)) {
+  }
+}
+
 LlmObject* Create(uint64_t cluster_id, int32_t role, LlmError* error) {
   return Guarded(error, static_cast<LlmObject*>(nullptr), [&] {
-    return reinterpret_cast<LlmObject*>(new LlmDataDist(cluster_id, static_cast<llm_datadist::LlmRole>(role)));
+    LlmDataDist* const object = new LlmDataDist(cluster_id, static_cast<llm_datadist::LlmRole>(role));
+    Keep(object);
+    return reinterpret_cast<LlmObject*>(object);
   });
 }
 
