@@ -211,6 +211,20 @@ describeStandIn('the stand-in does as it is told', (build) => {
     });
     expect((await scene.call('control', 'wait', 'PullKvCache', 1, 1)).status).toBe(0);
   });
+
+  test('a call that was under way at a reset writes nothing into the journal of what comes after it', async () => {
+    await scene.start();
+    await scene.link();
+    await scene.command('journal on; set PullKvCache block delay=50 status=7');
+    const blocked = scene.call('other', ...PULL);
+    await scene.entered('PullKvCache');
+    await scene.command('reset');
+    await scene.command('journal on');
+    expect((await blocked).status).toBe(7);
+    expect(await scene.read('journal')).toBe('');
+    expect(await scene.main(...PULL)).toBe(0);
+    expect((await scene.read('journal')).split('\n')).toHaveLength(3);
+  });
 });
 
 describeStandIn('the control addon', (build) => {

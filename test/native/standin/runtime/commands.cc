@@ -174,7 +174,7 @@ void Reset() {
   ClearViolations();
   SetMode(kAnswersAtOnce, false);
   SetMode(kWritesJournal, HasJournalFile());
-  ClearJournal();
+  ForgetJournal();
 }
 
 struct Command {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <limits>
 #include <mutex>
 
 namespace standin {
@@ -15,6 +16,8 @@ struct Journal {
   std::mutex mutex;
   std::string lines;
   int file = -1;
+  // The last call that nothing is to be written of any more.
+  uint64_t forgotten = 0;
 };
 
 // Never destroyed: threads may write while the process exits.
@@ -23,10 +26,13 @@ Journal& TheJournal() {
   return journal;
 }
 
-void WriteLine(const std::string& text) {
+constexpr uint64_t kNoCall = std::numeric_limits<uint64_t>::max();
+
+void WriteLine(const std::string& text, uint64_t call = kNoCall) {
   const std::string line = text + '\n';
   Journal& journal = TheJournal();
   const std::lock_guard<std::mutex> lock(journal.mutex);
+  if (call <= journal.forgotten) return;
   journal.lines += line;
   if (journal.file < 0) return;
   // One write per line, so that the lines of several processes do not mix. A full disk must not look like a short run.
@@ -51,19 +57,19 @@ void WriteEntry(uint64_t call, Method method, uint64_t object, const std::string
   line.Open('{').Key("call").Number(static_cast<int64_t>(call)).Key("method").Text(NameOf(method));
   line.Key("thread").Number(ThreadNumber());
   if (object != 0) line.Key("object").Number(static_cast<int64_t>(object));
-  WriteLine(line.Key("args").Json(arguments).Close('}').Get());
+  WriteLine(line.Key("args").Json(arguments).Close('}').Get(), call);
 }
 
 void WriteReturn(uint64_t call, uint32_t status, const std::string& results) {
   JsonText line;
   line.Open('{').Key("call").Number(static_cast<int64_t>(call)).Key("returned").Number(status);
-  WriteLine(line.Key("results").Json(results).Close('}').Get());
+  WriteLine(line.Key("results").Json(results).Close('}').Get(), call);
 }
 
 void WriteException(uint64_t call, const char* text) {
   JsonText line;
   line.Open('{').Key("call").Number(static_cast<int64_t>(call)).Key("threw").Text(text);
-  WriteLine(line.Close('}').Get());
+  WriteLine(line.Close('}').Get(), call);
 }
 
 void WriteViolation(const char* hazard, const std::string& text) {
@@ -82,6 +88,13 @@ void ClearJournal() {
   Journal& journal = TheJournal();
   const std::lock_guard<std::mutex> lock(journal.mutex);
   journal.lines.clear();
+}
+
+void ForgetJournal() {
+  Journal& journal = TheJournal();
+  const std::lock_guard<std::mutex> lock(journal.mutex);
+  journal.lines.clear();
+  journal.forgotten = NextCall();
 }
 
 bool OpenJournalFile(const char* path) {

@@ -30,6 +30,9 @@ void WriteViolation(const char* hazard, const std::string& text);
 // The lines so far, each with a line feed.
 std::string ReadJournal();
 void ClearJournal();
+// The same, and calls that are under way write nothing any more.
+void ForgetJournal();
+
 // Appends every line to this file as well, at once. Whether it could be opened.
 bool OpenJournalFile(const char* path);
 bool HasJournalFile();
