@@ -47,6 +47,24 @@ describe.each([
     expect(error).not.toHaveProperty('clusterId');
   });
 
+  test('that fails says for which peers, where they were looked for, and how long that took', async () => {
+    const dist = await initialised();
+    standIn.result(call, IDS[0]!, LLM_SUCCESS);
+    standIn.result(call, IDS[1]!, LLM_LINK_FAILED);
+    const several = CLUSTERS.slice(0, 2);
+    expect(String(await rejection(dist[operation](several)))).toMatch(
+      /: cluster 9007199254740993 at 127\.0\.0\.1:26501: [^;]+; after \d+ ms; 1 of 2 clusters failed/,
+    );
+    standIn.result(call, IDS[0]!, LLM_TIMEOUT);
+    expect(String(await rejection(dist[operation](several)))).toMatch(
+      /: cluster 0 at 127\.0\.0\.1:26500: [^;]+ \(LLM_TIMEOUT\); cluster 9007199254740993 at 127\.0\.0\.1:26501: [^;]+ \(LLM_LINK_FAILED\); after \d+ ms; 2 of 2 clusters failed/,
+    );
+    const nowhere = { ...CLUSTERS[0]!, remoteIpInfos: [] };
+    expect(String(await rejection(dist[operation]([nowhere])))).toMatch(
+      /: cluster 0 at no address: [^;]+; after \d+ ms\./,
+    );
+  });
+
   test('that fails for one cluster has one result', async () => {
     const dist = await initialised();
     standIn.result(call, IDS[1]!, LLM_ALREADY_LINK);

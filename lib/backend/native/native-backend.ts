@@ -12,6 +12,7 @@ import type {
   KvCacheExtParam,
 } from '../backend';
 import type { CacheFields, ClusterLists, DescFields, ExtFields, IndexFields, NativeDataDist } from './addon';
+import { namePeers } from './link-failure';
 
 const NO_LIMITS: BlockLimits = { src: Infinity, dst: Infinity };
 
@@ -45,11 +46,11 @@ export class NativeBackend implements Backend {
   }
 
   linkLlmClusters(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<readonly number[]> {
-    return this.#dist.linkLlmClusters(...clusterLists(clusters), timeoutMs);
+    return onClusters(clusters, () => this.#dist.linkLlmClusters(...clusterLists(clusters), timeoutMs));
   }
 
   unlinkLlmClusters(clusters: readonly ClusterInfo[], timeoutMs: number, force: boolean): Promise<readonly number[]> {
-    return this.#dist.unlinkLlmClusters(...clusterLists(clusters), timeoutMs, force);
+    return onClusters(clusters, () => this.#dist.unlinkLlmClusters(...clusterLists(clusters), timeoutMs, force));
   }
 
   async allocateCache(desc: BackendCacheDesc): Promise<Cache> {
@@ -213,6 +214,15 @@ function allocated(byteLength: number): Uint8Array {
       message: `${byteLength} bytes cannot be allocated for the result`,
       cause,
     });
+  }
+}
+
+async function onClusters<T>(clusters: readonly ClusterInfo[], call: () => Promise<T>): Promise<T> {
+  const start = performance.now();
+  try {
+    return await call();
+  } catch (error) {
+    throw namePeers(error, clusters, performance.now() - start);
   }
 }
 
