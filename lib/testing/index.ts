@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 export { Fabric } from '../backend/mock/fabric';
-export type { Disturbance } from '../backend/mock/fabric';
+export type { Disturbance, Network } from '../backend/mock/network';
 export { ManualClock, RealClock, VirtualClock } from '../backend/mock/clock';
 export type { Clock } from '../backend/mock/clock';
 export { MockBackend } from '../backend/mock/mock-backend';
