@@ -28,9 +28,12 @@ export const mockBackends: BackendSource = () => {
   return { createBackend: (clusterId, role) => new MockBackend(clusterId, role, { fabric }), freePorts: isolatedPorts };
 };
 
-/** Mock instances that may be in different processes. Scenarios listen on addresses that are not the loopback's as well. */
+/**
+ * Mock instances that may be in different processes. Scenarios listen on addresses that are not the loopback's as well, and
+ * say nothing about how quick peers are.
+ */
 const tcpMockBackends: BackendSource = () => {
-  const { backend } = createTcpFabric({ allowRemote: true });
+  const { backend } = createTcpFabric({ allowRemote: true, patience: 30 });
   return { createBackend: backend, freePorts: hostPorts };
 };
 

@@ -39,6 +39,8 @@ interface Exchange {
 export interface ChannelLimits {
   /** How long a frame that has begun may take, in milliseconds. */
   readonly frameMs: number;
+  /** By how much a peer may take longer than the calls allow. */
+  readonly patience: number;
 }
 
 /** Answers that a peer lets lie: who does not read does not want them. */
@@ -54,7 +56,6 @@ export class Channel implements FrameTarget, OpenConnection {
   /** Who is there; known from the first exchange on. */
   service: Service | undefined;
   readonly #socket: Socket;
-  readonly #limits: ChannelLimits;
   readonly #decoder = new FrameDecoder(this);
   readonly #exchanges = new Map<number, Exchange>();
   #session: Session | undefined;
@@ -67,12 +68,11 @@ export class Channel implements FrameTarget, OpenConnection {
 
   constructor(
     socket: Socket,
-    limits: ChannelLimits,
+    readonly limits: ChannelLimits,
     /** What a call ends with when the other side is not there any more. */
     public gone: () => Refusal,
   ) {
     this.#socket = socket;
-    this.#limits = limits;
     socket.unref();
     socket.setNoDelay(true);
     socket.on('data', (chunk) => {
@@ -302,7 +302,7 @@ export class Channel implements FrameTarget, OpenConnection {
       } else if (looked) this.destroy();
       // After a pause of this process the rest may have arrived and not been read: it gets another turn.
       else looked = true;
-    }, this.#limits.frameMs / 2);
+    }, this.limits.frameMs / 2);
     this.#slowFrame = timer.unref();
   }
 

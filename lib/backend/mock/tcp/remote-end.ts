@@ -112,7 +112,7 @@ export class RemoteEnd implements LinkEnd {
   #limit(): TimeLimit {
     const { waitTimeMs } = this.#session;
     return new TimeLimit(
-      waitTimeMs < 0 ? INSTEAD_OF_FOR_EVER_MS : waitTimeMs,
+      (waitTimeMs < 0 ? INSTEAD_OF_FOR_EVER_MS : waitTimeMs) * this.#channel.limits.patience,
       () =>
         new Refusal(
           LLMStatusCode.LLM_TIMEOUT,

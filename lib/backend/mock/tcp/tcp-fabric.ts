@@ -1,6 +1,7 @@
 import { createServer, Socket } from 'node:net';
 import type { Server } from 'node:net';
 import { checkBoolean, checkInteger, checkOptionalObject } from '../../../check';
+import { Deadline } from '../../../deadline';
 import { LLMStatusCode } from '../../../status';
 import type { ListenAddress } from '../../../option-text/listen-address';
 import type { BackendFactory } from '../../backend';
@@ -27,6 +28,11 @@ export interface TcpFabricOptions {
   handshakeTimeout?: number;
   /** How long the rest of a message may take, in milliseconds, 1 to 2^31-1; default 30,000. */
   frameTimeout?: number;
+  /**
+   * By how much peers may take longer than the timeouts of the calls say, 1 to 1000: for rehearsals on machines that have
+   * much else to do. Default 1.
+   */
+  patience?: number;
   /** Connections that a listener has at a time, 1 to 65,535; default 4096. */
   maxConnections?: number;
 }
@@ -55,10 +61,13 @@ export class TcpFabric implements Network {
   /** @throws TypeError, RangeError for options that are none */
   constructor(options: TcpFabricOptions = {}) {
     const given = checkOptionalObject(options, 'options');
-    const { allowRemote = false, handshakeTimeout = 10_000, frameTimeout = 30_000, maxConnections = 4096 } = given;
+    const { allowRemote = false, handshakeTimeout = 10_000, frameTimeout = 30_000, patience = 1, maxConnections = 4096 } = given;
     this.#allowRemote = checkBoolean(allowRemote, 'options.allowRemote');
     this.#handshakeMs = checkInteger(handshakeTimeout, 'options.handshakeTimeout', 1, MAX_TIMEOUT);
-    this.#limits = { frameMs: checkInteger(frameTimeout, 'options.frameTimeout', 1, MAX_TIMEOUT) };
+    this.#limits = {
+      frameMs: checkInteger(frameTimeout, 'options.frameTimeout', 1, MAX_TIMEOUT),
+      patience: checkInteger(patience, 'options.patience', 1, 1000),
+    };
     this.#maxConnections = checkInteger(maxConnections, 'options.maxConnections', 1, 0xffff);
   }
 
@@ -92,7 +101,8 @@ export class TcpFabric implements Network {
   /** @internal */
   async dial(from: Session, ip: string, port: number, timeoutMs: number): Promise<Connection> {
     this.#checkAddress(ip, 'connect to');
-    const limit = new TimeLimit(timeoutMs, () => new Refusal(LLMStatusCode.LLM_TIMEOUT, `${ip}:${port} is silent`));
+    const { patience } = this.#limits;
+    const limit = new TimeLimit(timeoutMs * patience, () => new Refusal(LLMStatusCode.LLM_TIMEOUT, `${ip}:${port} is silent`));
     const socket = await connect(ip, port, limit);
     if (typeof socket === 'string') return { kind: socket };
     const channel = new Channel(socket, this.#limits, () => failed(`${ip}:${port} closed the connection`));
@@ -176,12 +186,16 @@ function listen(server: Server, host: string, port: number): Promise<number> {
 function connect(host: string, port: number, limit: TimeLimit): Promise<Socket | 'refused' | 'unreachable'> {
   return new Promise((resolve) => {
     const socket = new Socket();
-    const timer = setTimeout(() => {
-      socket.destroy();
-      resolve('unreachable');
-    }, Math.max(limit.left, 0));
+    const deadline = new Deadline(
+      limit.left,
+      () => limit.left,
+      () => {
+        socket.destroy();
+        resolve('unreachable');
+      },
+    );
     const settle = (outcome: Socket | 'refused') => {
-      clearTimeout(timer);
+      deadline.end();
       socket.removeAllListeners();
       resolve(outcome);
     };
