@@ -1,7 +1,10 @@
 import { checkObject, checkString, invalidArgType } from '../check';
 import { LLMBackendError } from '../exception';
 import type { Backend, BackendFactory } from './backend';
+import { sharedFabric } from './mock/fabric';
 import { MockBackend } from './mock/mock-backend';
+import type { Network } from './mock/network';
+import { createTcpFabric } from './mock/tcp/tcp-fabric';
 import { createNativeBackend, openNative } from './native';
 import type { NativeOptions } from './native';
 
@@ -21,7 +24,7 @@ export function createBackend(choice: unknown, clusterId: bigint, role: number, 
   if (typeof choice === 'object') return checkBackend(choice);
   switch (chosen(choice)) {
     case 'mock':
-      return new MockBackend(clusterId, role);
+      return new MockBackend(clusterId, role, { fabric: mockFabric().fabric });
     case 'native':
       return createNativeBackend(clusterId, role, options);
     case 'auto':
@@ -46,16 +49,36 @@ function isChoice(value: unknown): value is BackendChoice {
 function automatic(clusterId: bigint, role: number, options: NativeOptions): Backend {
   const native = openNative();
   if ('create' in native) return native.create(clusterId, role, options);
+  const { fabric, reach } = mockFabric();
   if (!warned) {
     warned = true;
     const reason = new LLMBackendError(native.attempts).message;
     process.emitWarning(
-      `LLM-DataDist is not available, the mock backend is used instead: no NPU is involved, and instances of this ` +
-        `process only find each other. Say backend: 'mock' if that is meant. ${reason}`,
+      `LLM-DataDist is not available, the mock backend is used instead: no NPU is involved, and ${reach}. ` +
+        `Say backend: 'mock' if that is meant. ${reason}`,
       'LLMDataDistMockWarning',
     );
   }
-  return new MockBackend(clusterId, role);
+  return new MockBackend(clusterId, role, { fabric });
+}
+
+/** The network of mock instances that were not given one, and who finds whom there. */
+interface MockFabric {
+  readonly fabric: Network;
+  readonly reach: string;
+}
+
+const MEMORY: MockFabric = { fabric: sharedFabric, reach: 'instances of this process only find each other' };
+const TCP: MockFabric = {
+  fabric: createTcpFabric(),
+  reach: 'instances of all processes of this machine find each other (LLM_DATADIST_MOCK_FABRIC is tcp)',
+};
+
+function mockFabric(): MockFabric {
+  const choice = process.env.LLM_DATADIST_MOCK_FABRIC;
+  if (choice === undefined || choice === '' || choice === 'memory') return MEMORY;
+  if (choice === 'tcp') return TCP;
+  throw invalidArgType('LLM_DATADIST_MOCK_FABRIC', "'memory' or 'tcp'", choice);
 }
 
 const METHODS = [

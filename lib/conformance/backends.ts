@@ -1,6 +1,7 @@
 import type { BackendFactory } from '../backend/backend';
 import { Fabric } from '../backend/mock/fabric';
 import { MockBackend } from '../backend/mock/mock-backend';
+import { createTcpFabric } from '../backend/mock/tcp/tcp-fabric';
 import { createNativeBackend } from '../backend/native';
 import { loadBackendModule } from './backend-module';
 import type { FreePorts } from './ports';
@@ -28,6 +29,15 @@ export const mockBackends: BackendSource = () => {
 };
 
 /**
+ * Mock instances that may be in different processes. Scenarios listen on addresses that are not the loopback's as well, and
+ * say nothing about how quick peers are.
+ */
+const tcpMockBackends: BackendSource = () => {
+  const { backend } = createTcpFabric({ allowRemote: true, patience: 30 });
+  return { createBackend: backend, freePorts: hostPorts };
+};
+
+/**
  * Instances of the vendor library, all in this process.
  * @throws LLMBackendError, when an instance is made, where the library cannot be loaded
  */
@@ -36,7 +46,7 @@ export const nativeBackends: BackendSource = nativeSource(true);
 /**
  * Backends that can be made in any process, because a text tells which.
  *
- * @param name `mock`, `native`, or the path of a JavaScript file whose `module.exports` or `export default` is a
+ * @param name `mock`, `mock-tcp`, `native`, or the path of a JavaScript file whose `module.exports` or `export default` is a
  *   {@link BackendFactory}; the file is loaded when the first instance is made
  * @param alone whether no process has more than one instance: the vendor library is held to it then
  */
@@ -44,6 +54,8 @@ export function namedBackends(name: string, { alone }: { readonly alone: boolean
   switch (name) {
     case 'mock':
       return mockBackends;
+    case 'mock-tcp':
+      return tcpMockBackends;
     case 'native':
       return nativeSource(!alone);
     default:

@@ -11,7 +11,7 @@ import type { Step } from './step';
 /** How scenarios get processes. */
 export interface ChildHostOptions {
   /**
-   * What the instances are: `mock`, `native`, or the path of a JavaScript file whose `module.exports` or `export default`
+   * What the instances are: `mock`, `mock-tcp`, `native`, or the path of a JavaScript file whose `module.exports` or `export default`
    * is a `BackendFactory`.
    */
   readonly backend: string;

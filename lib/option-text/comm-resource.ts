@@ -10,7 +10,8 @@ export interface CommResource {
   readonly deviceId: number;
 }
 
-const MAX_BYTES = 65_536;
+/** Longer texts are refused. */
+export const MAX_RESOURCE_BYTES = 65_536;
 
 /**
  * The resource that the library generates where `llm.LocalCommRes` is absent or empty.
@@ -57,7 +58,7 @@ interface VersionedText {
 
 function readCommResource(name: string, { text }: CommResource): VersionedText {
   const bytes = Buffer.byteLength(text);
-  if (bytes > MAX_BYTES) throw new OptionError(`${name} has ${bytes} bytes; at most ${MAX_BYTES} are allowed.`);
+  if (bytes > MAX_RESOURCE_BYTES) throw new OptionError(`${name} has ${bytes} bytes; at most ${MAX_RESOURCE_BYTES} are allowed.`);
   const value = readJsonOption(name, text);
   const version = requiredString(name, value, 'version');
   if (version !== '1.0' && version !== '1.2') {

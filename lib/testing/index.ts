@@ -4,7 +4,9 @@
  * @packageDocumentation
  */
 export { Fabric } from '../backend/mock/fabric';
-export type { Disturbance } from '../backend/mock/fabric';
+export type { Disturbance, Network } from '../backend/mock/network';
+export { createTcpFabric, TcpFabric } from '../backend/mock/tcp/tcp-fabric';
+export type { TcpFabricOptions } from '../backend/mock/tcp/tcp-fabric';
 export { ManualClock, RealClock, VirtualClock } from '../backend/mock/clock';
 export type { Clock } from '../backend/mock/clock';
 export { MockBackend } from '../backend/mock/mock-backend';

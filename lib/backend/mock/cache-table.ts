@@ -2,8 +2,21 @@ import { TABLE_FORMULA, TABLE_LIMIT, tableBytes } from '../../cache-limits';
 import { invalid } from './refusal';
 import type { Tensor } from './registered-memory';
 
-/** A registered cache, as its owner and those who copied the table see it. */
-export class CacheEntry {
+/** What a peer's table of caches tells of a cache. */
+export interface CacheLayout {
+  readonly id: bigint;
+  readonly tensorCount: number;
+  readonly tensorBytes: number;
+  /** Rows, which are blocks as well. */
+  readonly rows: number;
+  /** Bytes of a row or block, rounded down. */
+  readonly stride: number;
+}
+
+export const strideOf = (tensorBytes: number, rows: number): number => Math.floor(tensorBytes / rows);
+
+/** A registered cache, as its owner and those of its process who copied the table see it. */
+export class CacheEntry implements CacheLayout {
   /** Bytes of a row or block, rounded down. */
   readonly stride: number;
 
@@ -14,7 +27,17 @@ export class CacheEntry {
     /** Rows, which are blocks as well. */
     readonly rows: number,
   ) {
-    this.stride = Math.floor(tensorBytes / this.rows);
+    this.stride = strideOf(tensorBytes, rows);
+  }
+
+  get tensorCount(): number {
+    return this.tensors.length;
+  }
+
+  tensorAt(index: number): Tensor {
+    const tensor = this.tensors[index];
+    if (tensor === undefined) throw invalid(`cache ${this.id} has ${this.tensors.length} tensors, not ${index + 1}`);
+    return tensor;
   }
 }
 
@@ -26,7 +49,7 @@ export function rowsOf(firstDimension: bigint): number {
 }
 
 /** What a peer sees after it copied the table. */
-export type Snapshot = ReadonlyMap<bigint, CacheEntry>;
+export type Snapshot<Cache extends CacheLayout = CacheEntry> = ReadonlyMap<bigint, Cache>;
 
 /**
  * The caches of one instance and the table of them that it publishes to its peers.

@@ -1,29 +1,9 @@
 import type { ListenAddress } from '../../option-text/listen-address';
+import type { Clock } from './clock';
+import { VirtualClock } from './clock';
+import type { Binding, Connection, Disturbance, Network } from './network';
 import { failed } from './refusal';
 import type { Session } from './session';
-
-/** What becomes of a connection to an address that a test has made unreachable. */
-export type Disturbance =
-  /** Accepts and never answers: a stopped process, a wrong service, a peer whose serving threads are all busy. */
-  | 'silent'
-  /** Packets vanish: a wrong route, a firewall, a host that is gone. */
-  | 'unreachable';
-
-/** A listening socket. It outlives its session when an Initialize fails late. */
-export interface Binding {
-  readonly ip: string;
-  readonly port: number;
-  /** `ip:port` */
-  readonly address: string;
-  /** Who answers; `undefined` when the port is taken and nobody does. */
-  session: Session | undefined;
-}
-
-/** What a connection attempt finds. */
-export type Connection =
-  | { readonly kind: 'accepted'; readonly session: Session | undefined }
-  | { readonly kind: 'refused' }
-  | { readonly kind: Disturbance };
 
 const FIRST_EPHEMERAL_PORT = 32_768;
 const LOOPBACK = '127.0.0.1';
@@ -34,12 +14,11 @@ const ANY_ADDRESSES = new Set([ANY_IPV4, '::']);
  * The network between mock instances of one process: listeners by ip and port. Every address is local here, so that a
  * cluster of several hosts can be rehearsed under its real addresses.
  */
-export class Fabric {
+export class Fabric implements Network {
   /** By port, then by ip. */
   readonly #listeners = new Map<number, Map<string, Binding>>();
   readonly #disturbances = new Map<string, Disturbance>();
 
-  /** As `bind` and `listen` do; port 0 takes a free one that nobody is told. */
   bind({ ip, boundPort }: ListenAddress, session: Session): Binding {
     const port = boundPort === 0 ? this.#freePort() : boundPort;
     const onPort = this.#listeners.get(port) ?? new Map<string, Binding>();
@@ -61,6 +40,13 @@ export class Fabric {
     if (onPort?.size === 0) this.#listeners.delete(port);
   }
 
+  dial(from: Session, ip: string, port: number, timeoutMs: number): Connection | Promise<Connection> {
+    const connection = this.connect(ip, port);
+    if (connection.kind === 'accepted' || connection.kind === 'refused') return connection;
+    return from.clock.sleep(timeoutMs).then(() => connection);
+  }
+
+  /** What a connection attempt would find, without waiting for it. */
   connect(ip: string, port: number): Connection {
     const disturbance = this.#disturbances.get(`${ip}:${port}`);
     if (disturbance !== undefined) return { kind: disturbance };
@@ -68,7 +54,7 @@ export class Fabric {
     // Who connects to the any-address reaches himself.
     const host = ip === ANY_IPV4 ? LOOPBACK : ip;
     const binding = onPort && (onPort.get(host) ?? anyOf(onPort));
-    return binding === undefined ? { kind: 'refused' } : { kind: 'accepted', session: binding.session };
+    return binding === undefined ? { kind: 'refused' } : { kind: 'accepted', peer: binding.session };
   }
 
   /**
@@ -81,9 +67,12 @@ export class Fabric {
     else this.#disturbances.set(address, disturbance);
   }
 
-  /** Whether something is in the way to `address` (`ip:port`). */
   isDisturbed(address: string): boolean {
     return this.#disturbances.size > 0 && this.#disturbances.has(address);
+  }
+
+  newClock(): Clock {
+    return new VirtualClock();
   }
 
   #freePort(): number {

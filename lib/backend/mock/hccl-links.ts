@@ -6,6 +6,7 @@ import { checkCommResources, generateCommResource } from '../../option-text/comm
 import { Link } from './link';
 import type { ListenAddress } from '../../option-text/listen-address';
 import { failed, invalid, Refusal } from './refusal';
+import type { Identity, LinkEnd, Peer } from './peer';
 import type { LinkManager, Session } from './session';
 import { settle } from './settle';
 
@@ -16,6 +17,7 @@ import { settle } from './settle';
 export class HcclLinks implements LinkManager {
   readonly #session: Session;
   readonly #links = new Map<bigint, Link>();
+  readonly #firstListen: ListenAddress | undefined;
   /** What describes this side to a peer; SetRole never makes it, a link attempt with one local ip does. */
   #resource: CommResource | undefined;
   /** The host address that the resource was generated from; a given resource has none. */
@@ -27,7 +29,16 @@ export class HcclLinks implements LinkManager {
     this.#session = session;
     if (localCommRes !== undefined) this.#resource = { text: localCommRes, deviceId: session.deviceId };
     else if (listen !== undefined) this.#generateResource(listen.ip);
-    if (listen !== undefined) this.#startListening(listen);
+    this.#firstListen = listen;
+  }
+
+  get description(): Pick<Identity, 'resource' | 'generatedFrom'> {
+    return { resource: this.#resource, generatedFrom: this.#generatedFrom };
+  }
+
+  start(): void | Promise<void> {
+    if (this.#firstListen !== undefined) return this.#startListening(this.#firstListen);
+    return undefined;
   }
 
   find(clusterId: bigint): Link | undefined {
@@ -46,7 +57,7 @@ export class HcclLinks implements LinkManager {
     return Promise.all(clusters.map((cluster) => settle(() => this.#unlinkOne(cluster, timeoutMs, force))));
   }
 
-  setListen(listen: ListenAddress | undefined): void {
+  setListen(listen: ListenAddress | undefined): void | Promise<void> {
     if (this.#links.size > 0) {
       throw new Refusal(
         LLMStatusCode.LLM_EXIST_LINK,
@@ -56,11 +67,11 @@ export class HcclLinks implements LinkManager {
         ).join(', ')} exist`,
       );
     }
-    if (listen !== undefined && listen.port === this.#listenPort) return;
+    if (listen !== undefined && listen.port === this.#listenPort) return undefined;
     // As in the library, the old listener is gone even when the new one cannot be started.
     this.#session.stopListening();
     this.#listenPort = undefined;
-    if (listen !== undefined) this.#startListening(listen);
+    return listen === undefined ? undefined : this.#startListening(listen);
   }
 
   checkUnregister(): void {
@@ -68,13 +79,19 @@ export class HcclLinks implements LinkManager {
   }
 
   clear(): void {
-    for (const link of this.#links.values()) link.closed = true;
+    for (const link of this.#links.values()) link.close();
     this.#links.clear();
   }
 
-  #startListening(listen: ListenAddress): void {
-    this.#session.listen(listen);
-    this.#listenPort = listen.port;
+  #startListening(listen: ListenAddress): void | Promise<void> {
+    const listening = this.#session.listen(listen);
+    if (listening === undefined) {
+      this.#listenPort = listen.port;
+      return undefined;
+    }
+    return listening.then(() => {
+      this.#listenPort = listen.port;
+    });
   }
 
   #generateResource(serverIp: string): void {
@@ -89,16 +106,27 @@ export class HcclLinks implements LinkManager {
     }
     this.#ensureResource(cluster.localIpInfos);
     const peer = await this.#connect(remote, timeoutMs, LLMStatusCode.LLM_LINK_FAILED);
-    const peerLinks = peer.links;
-    if (!(peerLinks instanceof HcclLinks)) {
-      throw failed(`what listens on ${remote.ip}:${remote.port} uses the transfer backend hixl, this side does not`);
+    try {
+      await this.#establish(peer, `${remote.ip}:${remote.port}`, timeoutMs, forced);
+    } catch (error) {
+      peer.close();
+      throw error;
+    }
+  }
+
+  /** In one process nothing comes between the steps: what they find is what the link is made of. */
+  async #establish(peer: Peer, address: string, timeoutMs: number, forced: boolean): Promise<void> {
+    const { identity } = peer;
+    if (identity.engine !== 'hccl') {
+      throw failed(`what listens on ${address} uses the transfer backend hixl, this side does not`);
     }
     // Both sides prepare; the acceptor's failure is the one that is reported.
-    const theirs = peerLinks.#prepare(this, forced);
-    const mine = this.#prepare(peerLinks, forced);
+    const preparing = peer.prepare(this.#session.identity, forced);
+    const theirs = preparing instanceof Promise ? await preparing : preparing;
+    const mine = this.prepare(identity, forced);
     if (theirs !== undefined) throw theirs;
     if (mine?.statusCode === LLMStatusCode.LLM_ALREADY_LINK) throw mine;
-    if (mine !== undefined || this.#sharesDevice(peerLinks)) {
+    if (mine !== undefined || this.#sharesDevice(identity)) {
       // One side waits for a partner that does not come, in whole seconds.
       await this.#session.clock.sleep(Math.ceil(timeoutMs / 1000) * 1000);
       throw new Refusal(
@@ -108,10 +136,14 @@ export class HcclLinks implements LinkManager {
           : `the peer waited in vain for this side: ${mine.detail}`,
       );
     }
-    const address = `${remote.ip}:${remote.port}`;
+    const committing = peer.commit(this.#session);
+    const far = committing instanceof Promise ? await committing : committing;
     // 100,000 links to 1,000 peers are to share 1,000 texts; who listens on any address is dialled under another one.
-    this.#links.set(peer.clusterId, new Link(this.#session, peer, address === peer.address ? peer.address : address));
-    peerLinks.#links.set(this.#session.clusterId, new Link(peer, this.#session, this.#session.address));
+    this.#store(identity.clusterId, far, address === identity.address ? identity.address : address);
+  }
+
+  accept(peer: Identity, far: LinkEnd): void {
+    this.#store(peer.clusterId, far, peer.address);
   }
 
   #ensureResource(localIpInfos: readonly IpInfo[]): void {
@@ -126,16 +158,15 @@ export class HcclLinks implements LinkManager {
     this.#generateResource(local.ip);
   }
 
-  async #connect({ ip, port }: IpInfo, timeoutMs: number, refusedStatus: number): Promise<Session> {
-    const connection = this.#session.fabric.connect(ip, port);
+  async #connect({ ip, port }: IpInfo, timeoutMs: number, refusedStatus: number): Promise<Peer> {
+    const connection = await this.#session.fabric.dial(this.#session, ip, port, timeoutMs);
     switch (connection.kind) {
       case 'accepted':
-        if (connection.session === undefined) throw failed(`${ip}:${port} closed the connection`);
-        return connection.session;
+        if (connection.peer === undefined) throw failed(`${ip}:${port} closed the connection`);
+        return connection.peer;
       case 'refused':
         throw new Refusal(refusedStatus, `nobody listens on ${ip}:${port}`);
       default:
-        await this.#session.clock.sleep(timeoutMs);
         throw new Refusal(
           LLMStatusCode.LLM_TIMEOUT,
           `${ip}:${port} ${connection.kind === 'silent' ? 'accepts and does not answer' : 'cannot be reached'} ` +
@@ -144,52 +175,64 @@ export class HcclLinks implements LinkManager {
     }
   }
 
-  /** What one side checks before it stores a link to `other`. */
-  #prepare(other: HcclLinks, forced: boolean): Refusal | undefined {
-    const peerId = other.#session.clusterId;
-    if (this.#resource === undefined || other.#resource === undefined) {
-      const side = this.#resource === undefined ? this : other;
+  /** What one side checks before it stores a link to `peer`. */
+  prepare(peer: Identity, forced: boolean): Refusal | undefined {
+    const { clusterId } = this.#session;
+    if (this.#resource === undefined || peer.resource === undefined) {
       return invalid(
-        `cluster ${side.#session.clusterId} got its listener from SetRole and cannot describe itself before it has ` +
-          'attempted a link with one local address, or is initialised with a listen address',
+        `cluster ${this.#resource === undefined ? clusterId : peer.clusterId} got its listener from SetRole and cannot ` +
+          'describe itself before it has attempted a link with one local address, or is initialised with a listen address',
       );
     }
     // Generated texts are well-formed; reading two JSON texts per side would be most of a link's cost.
-    const generated = this.#generatedFrom !== undefined && other.#generatedFrom !== undefined;
-    const broken = generated ? undefined : checkCommResources(this.#resource, other.#resource);
+    const generated = this.#generatedFrom !== undefined && peer.generatedFrom !== undefined;
+    const broken = generated ? undefined : checkCommResources(this.#resource, peer.resource);
     if (broken !== undefined) return invalid(broken);
-    if (forced) this.#drop(peerId);
-    if (!this.#links.has(peerId)) return undefined;
-    return new Refusal(LLMStatusCode.LLM_ALREADY_LINK, `cluster ${this.#session.clusterId} is linked to ${peerId}`);
+    if (forced) this.#drop(peer.clusterId);
+    if (!this.#links.has(peer.clusterId)) return undefined;
+    return new Refusal(LLMStatusCode.LLM_ALREADY_LINK, `cluster ${clusterId} is linked to ${peer.clusterId}`);
   }
 
   /** Two ends that describe themselves alike make a table of one rank, and wait for each other. */
-  #sharesDevice(other: HcclLinks): boolean {
-    const sameHost = this.#generatedFrom !== undefined && this.#generatedFrom === other.#generatedFrom;
-    return this === other || (sameHost && this.#session.deviceId === other.#session.deviceId);
+  #sharesDevice(peer: Identity): boolean {
+    const sameHost = this.#generatedFrom !== undefined && this.#generatedFrom === peer.generatedFrom;
+    const { instance, deviceId } = this.#session;
+    return instance === peer.instance || (sameHost && deviceId === peer.deviceId);
   }
 
   async #unlinkOne(cluster: ClusterInfo, timeoutMs: number, force: boolean): Promise<void> {
     const [remote] = cluster.remoteIpInfos;
-    let peer: Session | undefined;
+    let peer: Peer | undefined;
     if (!force) {
       if (remote === undefined || cluster.remoteIpInfos.length !== 1) {
         throw invalid(`${cluster.remoteIpInfos.length} remote addresses given, exactly one is needed without force`);
       }
       peer = await this.#connect(remote, timeoutMs, LLMStatusCode.LLM_UNLINK_FAILED);
     }
-    await this.#links.get(cluster.remoteClusterId)?.run(() => undefined);
-    this.#drop(cluster.remoteClusterId);
-    if (peer === undefined) return;
-    if (!(peer.links instanceof HcclLinks)) throw failed('the peer uses the transfer backend hixl, this side does not');
-    // The peer goes by the id of the one who asks, not by the link that the asker meant.
-    await peer.links.#links.get(this.#session.clusterId)?.run(() => undefined);
-    peer.links.#drop(this.#session.clusterId);
+    try {
+      await this.unlinkFor(cluster.remoteClusterId);
+      if (peer === undefined) return;
+      if (peer.identity.engine !== 'hccl')
+        throw failed('the peer uses the transfer backend hixl, this side does not');
+      // The peer goes by the id of the one who asks, not by the link that the asker meant.
+      await peer.unlink(this.#session.clusterId);
+    } finally {
+      peer?.close();
+    }
+  }
+
+  async unlinkFor(peerId: bigint): Promise<void> {
+    await this.#links.get(peerId)?.run(() => undefined);
+    this.#drop(peerId);
+  }
+
+  #store(peerId: bigint, far: LinkEnd, address: string): void {
+    this.#drop(peerId);
+    this.#links.set(peerId, new Link(this.#session, far, address));
   }
 
   #drop(peerId: bigint): void {
-    const link = this.#links.get(peerId);
-    if (link !== undefined) link.closed = true;
+    this.#links.get(peerId)?.close();
     this.#links.delete(peerId);
   }
 }

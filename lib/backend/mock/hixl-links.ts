@@ -3,6 +3,7 @@ import type { ClusterInfo } from '../backend';
 import { Link } from './link';
 import type { ListenAddress } from '../../option-text/listen-address';
 import { failed, invalid, Refusal } from './refusal';
+import type { Identity, Peer } from './peer';
 import type { LinkManager, Session } from './session';
 import { settle } from './settle';
 
@@ -20,8 +21,16 @@ export class HixlLinks implements LinkManager {
   constructor(session: Session, listen: ListenAddress) {
     this.#session = session;
     this.#listen = listen;
+  }
+
+  /** Links are made of addresses alone. */
+  get description(): Pick<Identity, 'resource' | 'generatedFrom'> {
+    return { resource: undefined, generatedFrom: undefined };
+  }
+
+  start(): void | Promise<void> {
     // As in the library, port 0 is no listener here; it looks at the number before it is cut to 16 bits.
-    if (listen.port !== 0) session.listen(listen);
+    return this.#listen.port === 0 ? undefined : this.#session.listen(this.#listen);
   }
 
   find(clusterId: bigint): Link | undefined {
@@ -45,6 +54,18 @@ export class HixlLinks implements LinkManager {
     );
   }
 
+  prepare(): undefined {
+    // The other side does not take part.
+  }
+
+  accept(): void {
+    // One way only: nothing is stored for the side that was linked to.
+  }
+
+  unlinkFor(): void {
+    // Nor is there anything to drop.
+  }
+
   /** The newer engine keeps its memory as long as this side has connections; the communicator engine does not care. */
   checkUnregister(cacheId: bigint): void {
     if (this.#session.engine === 'hixl' && this.#connected.size > 0 && this.#session.memory.owns(cacheId)) {
@@ -53,7 +74,7 @@ export class HixlLinks implements LinkManager {
   }
 
   clear(): void {
-    for (const link of this.#links.values()) link.closed = true;
+    for (const link of this.#links.values()) link.close();
     this.#links.clear();
     this.#connected.clear();
   }
@@ -70,32 +91,38 @@ export class HixlLinks implements LinkManager {
       throw new Refusal(LLMStatusCode.LLM_ALREADY_LINK, `this instance is connected to ${address} already`);
     }
     const peer = await this.#connect(remote.ip, remote.port, timeoutMs);
-    if (peer.engine !== this.#session.engine) {
-      throw failed(`the engine of ${address} is ${peer.engine}, the one of this side ${this.#session.engine}`);
+    try {
+      this.#checkPeer(peer.identity, address);
+      const far = await peer.commit(this.#session);
+      this.#connected.add(address);
+      // The link that an id had before stays connected, and orphaned.
+      this.#links.set(cluster.remoteClusterId, new Link(this.#session, far, address));
+    } catch (error) {
+      peer.close();
+      throw error;
     }
-    if (this.#session.engine === 'comm' && peer.deviceId === this.#session.deviceId && this.#sharesHost(peer)) {
-      throw invalid(`both ends use device ${peer.deviceId} of the same host`);
-    }
-    this.#connected.add(address);
-    this.#links.set(cluster.remoteClusterId, new Link(this.#session, peer, address));
   }
 
-  #sharesHost(peer: Session): boolean {
-    return peer.binding?.ip === this.#listen.ip;
+  #checkPeer({ engine, deviceId, host }: Identity, address: string): void {
+    if (engine !== this.#session.engine) {
+      throw failed(`the engine of ${address} is ${engine}, the one of this side ${this.#session.engine}`);
+    }
+    if (engine === 'comm' && deviceId === this.#session.deviceId && host === this.#listen.ip) {
+      throw invalid(`both ends use device ${deviceId} of the same host`);
+    }
   }
 
-  async #connect(ip: string, port: number, timeoutMs: number): Promise<Session> {
+  async #connect(ip: string, port: number, timeoutMs: number): Promise<Peer> {
     if (ip === '0.0.0.0' && this.#session.engine === 'comm')
       throw failed('the communicator engine needs a real address');
-    const connection = this.#session.fabric.connect(ip, port);
-    if (connection.kind === 'accepted' && connection.session !== undefined) return connection.session;
+    const connection = await this.#session.fabric.dial(this.#session, ip, port, timeoutMs);
+    if (connection.kind === 'accepted' && connection.peer !== undefined) return connection.peer;
     if (connection.kind === 'accepted' && this.#session.engine === 'hixl') {
       // The engine of an Initialize that failed late still answers, with a table of caches that is nowhere.
       throw invalid(`${ip}:${port} is held by an instance whose Initialize failed, and that has no caches to offer`);
     }
     if (connection.kind === 'accepted' || connection.kind === 'refused')
       throw failed(`nobody answers on ${ip}:${port}`);
-    await this.#session.clock.sleep(timeoutMs);
     throw new Refusal(LLMStatusCode.LLM_TIMEOUT, `${ip}:${port} does not answer within ${timeoutMs} ms`);
   }
 
@@ -103,7 +130,7 @@ export class HixlLinks implements LinkManager {
     const link = this.#links.get(clusterId);
     if (link === undefined) return;
     await link.run(() => undefined);
-    link.closed = true;
+    link.close();
     this.#links.delete(clusterId);
     this.#connected.delete(link.peerAddress);
   }

@@ -1,8 +1,9 @@
 import { LLMStatusCode } from '../../status';
-import type { CacheEntry, Snapshot } from './cache-table';
+import type { CacheLayout, Snapshot } from './cache-table';
 import { Lane } from './lane';
+import { LocalEnd } from './local-end';
+import type { LinkEnd } from './peer';
 import { failed, Refusal } from './refusal';
-import type { MemoryHandle } from './registered-memory';
 import type { Session } from './session';
 
 /**
@@ -12,20 +13,19 @@ import type { Session } from './session';
  */
 export class Link extends Lane {
   closed = false;
-  readonly #localSequence: number;
-  readonly #peerSequence: number;
+  /** What the transport reaches of this side through this link. */
+  readonly near: LocalEnd;
   /** The peer's table, copied once: at the first transfer that finds a published one. */
-  #table: Snapshot | undefined;
+  #table: Snapshot<CacheLayout> | undefined;
 
   constructor(
     readonly local: Session,
-    readonly peer: Session,
+    readonly far: LinkEnd,
     /** `ip:port` where the peer listens, as far as this side knows; '' for an initiator without a listener. */
     readonly peerAddress: string,
   ) {
     super();
-    this.#localSequence = local.memory.sequence;
-    this.#peerSequence = peer.memory.sequence;
+    this.near = new LocalEnd(local);
   }
 
   get hasTable(): boolean {
@@ -33,37 +33,56 @@ export class Link extends Lane {
   }
 
   /** A cache of the peer, as this side saw it when it copied the peer's table. */
-  remoteEntry(cacheId: bigint): CacheEntry {
+  remoteCache(cacheId: bigint): CacheLayout | Promise<CacheLayout> {
     if (this.#table === undefined) {
-      if (!this.peer.alive) throw this.peerGone();
-      this.#table = this.peer.table.snapshot();
+      if (!this.far.alive) throw this.peerGone();
+      const table = this.far.copyTable();
+      if (table instanceof Promise) {
+        return table.then((copied) => {
+          this.#table = copied;
+          return this.#find(cacheId);
+        });
+      }
+      this.#table = table;
     }
-    const entry = this.#table?.get(cacheId);
-    if (entry !== undefined) return entry;
-    const { clusterId, alive, table } = this.peer;
-    if (alive && table.get(cacheId) !== undefined) {
-      throw new Refusal(
-        LLMStatusCode.LLM_KV_CACHE_NOT_EXIST,
-        `cluster ${clusterId} registered cache ${cacheId} after this link had copied its table of caches`,
-        { remedy: 'Unlink, link again and repeat the transfer: the table is copied once per link.' },
-      );
-    }
-    throw new Refusal(
+    return this.#find(cacheId);
+  }
+
+  peerGone(): Refusal {
+    return peerGone(this.far.clusterId);
+  }
+
+  /** Ends this side only. */
+  close(): void {
+    this.closed = true;
+    this.far.release();
+  }
+
+  #find(cacheId: bigint): CacheLayout | Promise<CacheLayout> {
+    const cache = this.#table?.get(cacheId);
+    if (cache !== undefined) return cache;
+    const late = this.far.alive && this.far.hasCache(cacheId);
+    if (typeof late === 'boolean') throw notInTable(this.far.clusterId, cacheId, late);
+    return late.then((isThere) => {
+      throw notInTable(this.far.clusterId, cacheId, isThere);
+    });
+  }
+}
+
+export function peerGone(clusterId: bigint): Refusal {
+  return failed(`cluster ${clusterId} at the other end of the link is gone: it was finalized, or it died`);
+}
+
+function notInTable(clusterId: bigint, cacheId: bigint, late: boolean): Refusal {
+  if (!late) {
+    return new Refusal(
       LLMStatusCode.LLM_KV_CACHE_NOT_EXIST,
       `cluster ${clusterId} had no cache ${cacheId} when this link copied its table of caches`,
     );
   }
-
-  peerGone(): Refusal {
-    return failed(`cluster ${this.peer.clusterId} at the other end of the link is gone: it was finalized, or it died`);
-  }
-
-  /** Whether the transport may reach local memory through this link: it is bound when the link is made. */
-  reachesLocal(handle: MemoryHandle): boolean {
-    return handle.live && handle.sequence <= this.#localSequence;
-  }
-
-  reachesPeer(handle: MemoryHandle): boolean {
-    return handle.live && handle.sequence <= this.#peerSequence;
-  }
+  return new Refusal(
+    LLMStatusCode.LLM_KV_CACHE_NOT_EXIST,
+    `cluster ${clusterId} registered cache ${cacheId} after this link had copied its table of caches`,
+    { remedy: 'Unlink, link again and repeat the transfer: the table is copied once per link.' },
+  );
 }

@@ -18,11 +18,10 @@ import type {
 import { AddressSpace } from './address-space';
 import { CacheEntry, rowsOf } from './cache-table';
 import type { Clock } from './clock';
-import { VirtualClock } from './clock';
-import type { Binding, Fabric } from './fabric';
 import { sharedFabric } from './fabric';
 import { HcclLinks } from './hccl-links';
 import { HixlLinks } from './hixl-links';
+import type { Binding, Network } from './network';
 import type { ListenAddress } from '../../option-text/listen-address';
 import { isIpv4, parseListenAddress } from '../../option-text/listen-address';
 import { OptionError, quote } from '../../option-text/option-error';
@@ -41,8 +40,8 @@ import type { Engine, SessionConfig } from './session';
 
 export interface MockBackendOptions {
   /** The network that this instance sees. Default: one that all mock instances of the process share. */
-  fabric?: Fabric;
-  /** Default: a clock on which waiting takes no real time. */
+  fabric?: Network;
+  /** Default: a clock on which waiting takes no real time; of a network between processes, the one on the wall. */
   clock?: Clock;
   /** Devices of the host; `llm.DeviceId` must be below it. Default 1024. */
   deviceCount?: number;
@@ -85,7 +84,7 @@ type Operation =
 export class MockBackend implements Backend {
   readonly name = 'mock';
   readonly #clusterId: bigint;
-  readonly #fabric: Fabric;
+  readonly #fabric: Network;
   readonly #clock: Clock;
   readonly #deviceCount: number;
   readonly #space = new AddressSpace();
@@ -98,15 +97,15 @@ export class MockBackend implements Backend {
     this.#clusterId = clusterId;
     this.#role = role;
     this.#fabric = options.fabric ?? sharedFabric;
-    this.#clock = options.clock ?? new VirtualClock();
+    this.#clock = options.clock ?? this.#fabric.newClock();
     this.#deviceCount = options.deviceCount ?? DEFAULT_DEVICE_COUNT;
   }
 
   initialize(options: BackendOptions): Promise<void> {
-    return this.#answer('init', () => {
+    return this.#answer('init', async () => {
       if (this.#session !== undefined) return;
       checkRole(this.#role);
-      this.#session = this.#start(options);
+      this.#session = await this.#start(options);
     });
   }
 
@@ -118,11 +117,11 @@ export class MockBackend implements Backend {
   }
 
   setRole(role: number, options: BackendOptions): Promise<void> {
-    return this.#answer('switchRole', () => {
+    return this.#answer('switchRole', async () => {
       const session = this.#initialised();
       checkRole(role);
       const text = options['llm.ListenIpInfo'];
-      session.links.setListen(text === undefined ? undefined : parseListenAddress(text));
+      await session.links.setListen(text === undefined ? undefined : parseListenAddress(text));
       this.#role = role;
     });
   }
@@ -231,7 +230,7 @@ export class MockBackend implements Backend {
   }
 
   /** Rows 3 to 27 of the table of Initialize (specification 4.1). */
-  #start(options: BackendOptions): Session {
+  async #start(options: BackendOptions): Promise<Session> {
     const { devices, listen } = readDevicesAndListener(options);
     this.#clearLeftover();
     const { deviceId, backend } = readBackend(options, devices);
@@ -239,6 +238,7 @@ export class MockBackend implements Backend {
       throw failed(`device ${deviceId} does not exist: there are ${this.#deviceCount}`);
     const session =
       backend === 'hixl' ? this.#startHixl(options, deviceId, listen) : this.#startHccl(options, deviceId, listen);
+    await session.links.start();
     try {
       session.waitTimeMs = checkLateOptions(options).waitTimeMs;
     } catch (error) {

@@ -1,7 +1,7 @@
 import type { CacheIndex, KvCacheExtParam } from '../backend';
 import type { BlockRun } from './block-run';
 import { blockRuns, lastOf } from './block-run';
-import type { CacheEntry } from './cache-table';
+import type { CacheEntry, CacheLayout } from './cache-table';
 import type { TensorRange } from './layer-range';
 import { checkExtParam, tensorRanges } from './layer-range';
 import { invalid } from './refusal';
@@ -126,23 +126,23 @@ function checkRanges(
 function pairTensors(
   ranges: { src: TensorRange; dst: TensorRange } | undefined,
   local: CacheEntry,
-  remote: CacheEntry,
+  remote: CacheLayout,
 ): { localStart: number; remoteStart: number; count: number } {
-  const src = ranges?.src ?? { start: 0, count: remote.tensors.length };
+  const src = ranges?.src ?? { start: 0, count: remote.tensorCount };
   const dst = ranges?.dst ?? { start: 0, count: local.tensors.length };
   if (src.count !== dst.count) {
     throw invalid(`remote cache ${remote.id} has ${src.count} tensors, cache ${local.id} has ${dst.count}`);
   }
-  if (src.start + src.count > remote.tensors.length) {
+  if (src.start + src.count > remote.tensorCount) {
     throw invalid(
-      `tensors ${src.start} to ${src.start + src.count - 1} are outside the ${remote.tensors.length} of remote cache ${remote.id}`,
+      `tensors ${src.start} to ${src.start + src.count - 1} are outside the ${remote.tensorCount} of remote cache ${remote.id}`,
     );
   }
   return { localStart: dst.start, remoteStart: src.start, count: src.count };
 }
 
 /** Both sides are addressed with the local block size; the last run is cut to the remote tensor's remainder. */
-function pullSpans(runs: readonly BlockRun[], local: CacheEntry, remote: CacheEntry): Span[] {
+function pullSpans(runs: readonly BlockRun[], local: CacheEntry, remote: CacheLayout): Span[] {
   const remainder = remote.tensorBytes % local.stride;
   const remoteBlocks = Math.ceil(remote.tensorBytes / local.stride);
   return runs.map((run, i) => {

@@ -1,7 +1,7 @@
 import { isHost } from '../../placement';
 import type { Cache, CacheIndex, KvCacheExtParam } from '../backend';
 import { blockRuns, lastOf } from './block-run';
-import type { CacheEntry } from './cache-table';
+import type { CacheEntry, CacheLayout } from './cache-table';
 import { checkExtParam } from './layer-range';
 import { checkBlockLists } from './pull';
 import { invalid } from './refusal';
@@ -11,8 +11,8 @@ import { linkTo, localEntry, move, onLink, withRemote } from './transfer';
 
 /** What differs between pushing a row and pushing blocks, once both caches are known. */
 interface Payload {
-  checkRemote(remote: CacheEntry): void;
-  spans(local: CacheEntry, remote: CacheEntry): Span[];
+  checkRemote(remote: CacheLayout): void;
+  spans(local: CacheEntry, remote: CacheLayout): Span[];
 }
 
 /** PushKvCache: one row, layer by layer (specification 4.10). */
@@ -140,7 +140,7 @@ function pushLayer(
   const link = linkTo(session, dst.clusterId);
   return onLink(link, dst.clusterId, () =>
     withRemote(link, dst, (remote) => {
-      const remoteLayers = Math.floor(remote.tensors.length / tensorNumPerLayer);
+      const remoteLayers = Math.floor(remote.tensorCount / tensorNumPerLayer);
       if (dstLayer < 0 || dstLayer >= remoteLayers) {
         throw invalid(
           `destination layer ${dstLayer} is outside the ${remoteLayers} layers of remote cache ${remote.id}`,

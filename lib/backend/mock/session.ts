@@ -1,10 +1,13 @@
+import { randomUUID } from 'node:crypto';
 import type { ClusterInfo } from '../backend';
 import type { AddressSpace } from './address-space';
 import { CacheTable } from './cache-table';
 import type { Clock } from './clock';
-import type { Binding, Fabric } from './fabric';
 import { Lane } from './lane';
 import type { Link } from './link';
+import { LocalEnd } from './local-end';
+import type { Binding, Network } from './network';
+import type { Identity, LinkEnd, Peer } from './peer';
 import type { ListenAddress } from '../../option-text/listen-address';
 import type { Refusal } from './refusal';
 import { RegisteredMemory } from './registered-memory';
@@ -17,33 +20,52 @@ export interface SessionConfig {
   readonly clusterId: bigint;
   readonly deviceId: number;
   readonly engine: Engine;
-  readonly fabric: Fabric;
+  readonly fabric: Network;
   readonly clock: Clock;
   readonly space: AddressSpace;
 }
 
 /** The links of a session, by the rules of its transfer backend. Outcomes are in input order; `undefined` is success. */
 export interface LinkManager {
+  /** What a peer is told of this side before it links. */
+  readonly description: Pick<Identity, 'resource' | 'generatedFrom'>;
+  /** Starts the listener, where there is to be one. */
+  start(): void | Promise<void>;
   find(clusterId: bigint): Link | undefined;
   link(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<(Refusal | undefined)[]>;
   unlink(clusters: readonly ClusterInfo[], timeoutMs: number, force: boolean): Promise<(Refusal | undefined)[]>;
   /** What SetRole does about links and the listener. */
-  setListen(listen: ListenAddress | undefined): void;
+  setListen(listen: ListenAddress | undefined): void | Promise<void>;
+  /** What a peer asks before it links; see {@link Peer.prepare}. */
+  prepare(peer: Identity, forced: boolean): Refusal | undefined;
+  /** Stores this side of a link that a peer has made, where the engine has two. */
+  accept(peer: Identity, far: LinkEnd): void;
+  /** What a peer asks that unlinks without force. */
+  unlinkFor(peer: bigint): void | Promise<void>;
   /** Refuses an Unregister that the engine would refuse. */
   checkUnregister(cacheId: bigint): void;
   /** Drops every link on this side only. */
   clear(): void;
 }
 
-/** What a successful Initialize makes and Finalize ends. */
-export class Session {
+/** A connection to another process. */
+export interface OpenConnection {
+  /** Ends it without a word. */
+  destroy(): void;
+}
+
+/** What a successful Initialize makes and Finalize ends. To others of its process it is the peer that answers. */
+export class Session implements Peer {
+  readonly instance = randomUUID();
   readonly clusterId: bigint;
   readonly deviceId: number;
   readonly engine: Engine;
-  readonly fabric: Fabric;
+  readonly fabric: Network;
   readonly clock: Clock;
   readonly table = new CacheTable();
   readonly memory: RegisteredMemory;
+  /** Connections to other processes, which end with the session. */
+  readonly connections = new Set<OpenConnection>();
   /** The library serialises all pushes of an instance. */
   readonly pushLane = new Lane();
   binding: Binding | undefined;
@@ -69,8 +91,38 @@ export class Session {
     return this.binding?.address ?? '';
   }
 
-  listen(address: ListenAddress): void {
-    this.binding = this.fabric.bind(address, this);
+  get identity(): Identity {
+    const { instance, clusterId, engine, deviceId, binding, address } = this;
+    const { resource, generatedFrom } = this.links.description;
+    return { instance, clusterId, engine, deviceId, host: binding?.ip ?? '', address, resource, generatedFrom };
+  }
+
+  prepare(from: Identity, forced: boolean): Refusal | undefined {
+    return this.links.prepare(from, forced);
+  }
+
+  commit(from: Session): LinkEnd {
+    this.links.accept(from.identity, new LocalEnd(from));
+    return new LocalEnd(this);
+  }
+
+  unlink(from: bigint): void | Promise<void> {
+    return this.links.unlinkFor(from);
+  }
+
+  close(): void {
+    // There is no connection in one process.
+  }
+
+  listen(address: ListenAddress): void | Promise<void> {
+    const binding = this.fabric.bind(address, this);
+    if (!(binding instanceof Promise)) {
+      this.binding = binding;
+      return undefined;
+    }
+    return binding.then((bound) => {
+      this.binding = bound;
+    });
   }
 
   stopListening(): void {
@@ -81,6 +133,7 @@ export class Session {
   end(): void {
     this.alive = false;
     this.links.clear();
+    for (const connection of this.connections) connection.destroy();
     this.memory.clear();
     this.stopListening();
   }

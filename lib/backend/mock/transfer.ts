@@ -1,9 +1,9 @@
 import { LLMStatusCode } from '../../status';
 import type { CacheIndex } from '../backend';
-import type { CacheEntry } from './cache-table';
+import type { CacheEntry, CacheLayout } from './cache-table';
 import type { Link } from './link';
-import { failed, invalid, Refusal } from './refusal';
-import type { Tensor } from './registered-memory';
+import { checkInside } from './local-end';
+import { invalid, Refusal } from './refusal';
 import type { Session } from './session';
 
 /** Bytes to copy in every pair of tensors, as offsets from the start of the local and of the remote tensor. */
@@ -51,10 +51,15 @@ export function onLink(link: Link, clusterId: bigint, work: () => void | Promise
 export function withRemote(
   link: Link,
   index: CacheIndex,
-  next: (remote: CacheEntry) => void | Promise<void>,
+  next: (remote: CacheLayout) => void | Promise<void>,
 ): void | Promise<void> {
   if (!link.hasTable && isDisturbed(link)) return timeOut(link);
-  return next(link.remoteEntry(index.cacheId));
+  const remote = link.remoteCache(index.cacheId);
+  if (!(remote instanceof Promise)) return next(remote);
+  return remote.then((found) => {
+    if (link.closed) throw notLinked(index.clusterId);
+    return next(found);
+  });
 }
 
 /**
@@ -67,7 +72,7 @@ export function move(
   direction: Direction,
   link: Link,
   local: CacheEntry,
-  remote: CacheEntry,
+  remote: CacheLayout,
   pairs: TensorPairs,
   spans: readonly Span[],
 ): void | Promise<void> {
@@ -77,50 +82,9 @@ export function move(
     if (span.length === 0 && link.local.engine === 'hixl') throw invalid('a copy of 0 bytes: rows have no bytes');
   }
   if (isDisturbed(link)) return timeOut(link);
-  if (!link.peer.alive) throw link.peerGone();
-  for (let i = 0; i < pairs.count; i++) {
-    checkReach(link, tensorAt(local, pairs.localStart + i), tensorAt(remote, pairs.remoteStart + i));
-  }
-  for (let i = 0; i < pairs.count; i++) {
-    const mine = tensorAt(local, pairs.localStart + i);
-    const theirs = tensorAt(remote, pairs.remoteStart + i);
-    for (const span of spans) {
-      if (direction === 'pull') copy(theirs, span.remote, mine, span.local, span.length);
-      else copy(mine, span.local, theirs, span.remote, span.length);
-    }
-  }
-  return undefined;
-}
-
-function copy(src: Tensor, srcOffset: number, dst: Tensor, dstOffset: number, length: number): void {
-  const start = src.offset + srcOffset;
-  dst.region.bytes.set(src.region.bytes.subarray(start, start + length), dst.offset + dstOffset);
-}
-
-function tensorAt(entry: CacheEntry, index: number): Tensor {
-  const tensor = entry.tensors[index];
-  if (tensor === undefined) throw invalid(`cache ${entry.id} has ${entry.tensors.length} tensors, not ${index + 1}`);
-  return tensor;
-}
-
-function checkInside(offset: number, length: number, entry: CacheEntry, side: string): void {
-  if (offset + length > entry.tensorBytes) {
-    throw invalid(
-      `bytes ${offset} to ${offset + length} are outside the ${side} tensor of ${entry.tensorBytes} bytes (cache ${entry.id})`,
-    );
-  }
-}
-
-/** Memory that the link does not know: registered later, deregistered or freed since. */
-function checkReach(link: Link, local: Tensor, remote: Tensor): void {
-  const side = !link.reachesLocal(local.handle) ? 'local' : !link.reachesPeer(remote.handle) ? 'remote' : undefined;
-  if (side !== undefined) {
-    const problem = `the ${side} memory was not registered when the link was made, or was unregistered since`;
-    throw link.local.engine === 'hixl' ? invalid(problem) : failed(problem);
-  }
-  if (local.region.freed || remote.region.freed) {
-    throw failed(`the ${local.region.freed ? 'local' : 'remote'} memory was freed while it was registered`);
-  }
+  if (!link.far.alive) throw link.peerGone();
+  for (let i = 0; i < pairs.count; i++) link.near.checkReach(local.tensorAt(pairs.localStart + i), 'local');
+  return link.far.move(direction, local, remote, pairs, spans);
 }
 
 function notLinked(clusterId: bigint): Refusal {
@@ -137,6 +101,6 @@ async function timeOut(link: Link): Promise<void> {
   await clock.sleep(Math.max(waitTimeMs, 0));
   throw new Refusal(
     LLMStatusCode.LLM_TIMEOUT,
-    `cluster ${link.peer.clusterId} did not answer within ${waitTimeMs} ms (llm.SyncKvCacheWaitTime)`,
+    `cluster ${link.far.clusterId} did not answer within ${waitTimeMs} ms (llm.SyncKvCacheWaitTime)`,
   );
 }

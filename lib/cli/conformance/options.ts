@@ -9,7 +9,7 @@ export type Processes = ChildHostOptions['processes'] | 'none';
 
 /** What the command line asks for. */
 export interface ConformanceOptions {
-  /** `mock`, `native` or the path of a module. */
+  /** `mock`, `mock-tcp`, `native` or the path of a module. */
   readonly backend: string;
   readonly processes: Processes;
   /** Scenarios at the same time. */
@@ -34,12 +34,13 @@ export interface Selection {
 /** A command line that makes no sense; the message says why. */
 export class UsageError extends Error {}
 
-export const USAGE = `usage: npm run conformance -- [--backend mock|native|FILE] [--dir DIR]... [--jsonl FILE]... [options]
+export const USAGE = `usage: npm run conformance -- [--backend mock|mock-tcp|native|FILE] [--dir DIR]... [--jsonl FILE]... [options]
 
 Makes the calls of recorded scenarios and compares what comes of them with what the vendor's library did.
 
-  --backend mock|native|FILE
-                         what does the work, default mock; FILE is a module (.js, .cjs or .mjs) that exports a function
+  --backend mock|mock-tcp|native|FILE
+                         what does the work, default mock; mock-tcp are mock instances that find each
+                         other over TCP; FILE is a module (.js, .cjs or .mjs) that exports a function
                          (clusterId, role) => Backend
   --dir DIR              the *.json files of a folder, or scenarios/*.json and random.jsonl where it has them
   --jsonl FILE           scenarios of a file, one per line
@@ -49,8 +50,8 @@ Makes the calls of recorded scenarios and compares what comes of them with what 
   --name TEXT            only scenarios with the text in their name (may be repeated: one of the texts)
   --processes none|scenario|node
                          where the instances live: all in this process, or each scenario, or each node of each scenario,
-                         in a process of its own. Default: none for the mock, scenario for a module; for native scenario,
-                         but node for scenarios with the tag per-node
+                         in a process of its own. Default: none for mock, node for mock-tcp, scenario for a module; for
+                         native scenario, but node for scenarios with the tag per-node
   --limit SECONDS        how long a process may take, default 60
   --jobs N               so many scenarios at the same time when they have processes; default: the number of cores
   --guards               instead: print which recorded calls the package's guards refuse
@@ -120,9 +121,9 @@ function parse(argv: readonly string[]) {
 }
 
 function checkBackend(backend: string): void {
-  if (backend === 'mock' || backend === 'native') return;
+  if (backend === 'mock' || backend === 'mock-tcp' || backend === 'native') return;
   if (!/\.[cm]?js$/.test(backend)) {
-    throw new UsageError(`unknown backend "${backend}"; there are mock and native, and modules (.js, .cjs, .mjs)`);
+    throw new UsageError(`unknown backend "${backend}"; there are mock, mock-tcp and native, and modules (.js, .cjs, .mjs)`);
   }
   if (!existsSync(backend)) throw new UsageError(`--backend ${backend}: there is no such file`);
 }
@@ -131,10 +132,11 @@ function chosenProcesses(backend: string, chosen: string | undefined): Processes
   switch (chosen) {
     case undefined:
       if (backend === 'mock') return 'none';
+      if (backend === 'mock-tcp') return 'node';
       return backend === 'native' ? 'tagged' : 'scenario';
     case 'node':
       if (backend !== 'mock') return chosen;
-      throw new UsageError('--processes node: mock instances of different processes do not find each other');
+      throw new UsageError('--processes node: mock instances of different processes find each other with --backend mock-tcp');
     case 'none':
     case 'scenario':
       return chosen;

@@ -1,0 +1,41 @@
+import type { ListenAddress } from '../../option-text/listen-address';
+import type { Clock } from './clock';
+import type { Peer } from './peer';
+import type { Session } from './session';
+
+/** What becomes of a connection to an address where something is in the way. */
+export type Disturbance =
+  /** Accepts and never answers: a stopped process, a wrong service, a peer whose serving threads are all busy. */
+  | 'silent'
+  /** Packets vanish: a wrong route, a firewall, a host that is gone. */
+  | 'unreachable';
+
+/** A listening socket. It outlives its session when an Initialize fails late. */
+export interface Binding {
+  readonly ip: string;
+  readonly port: number;
+  /** `ip:port` */
+  readonly address: string;
+  /** Who answers; `undefined` when the port is taken and nobody does. */
+  session: Session | undefined;
+}
+
+/** What a connection attempt finds. */
+export type Connection =
+  /** Without a peer the connection was closed at once. */
+  | { readonly kind: 'accepted'; readonly peer: Peer | undefined }
+  | { readonly kind: 'refused' }
+  | { readonly kind: Disturbance };
+
+/** Where mock instances find each other. One within a process answers at once, one between processes with promises. */
+export interface Network {
+  /** As `bind` and `listen` do; port 0 takes a free one that nobody is told. */
+  bind(listen: ListenAddress, session: Session): Binding | Promise<Binding>;
+  release(binding: Binding): void;
+  /** Makes a connection. Of a disturbance the caller learns when the time is over. */
+  dial(from: Session, ip: string, port: number, timeoutMs: number): Connection | Promise<Connection>;
+  /** Whether something is in the way to `address` (`ip:port`) that a transfer would wait for in vain. */
+  isDisturbed(address: string): boolean;
+  /** The time of an instance that was given none. */
+  newClock(): Clock;
+}

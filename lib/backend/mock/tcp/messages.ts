@@ -1,0 +1,159 @@
+import { MAX_RESOURCE_BYTES } from '../../../option-text/comm-resource';
+import type { CacheLayout, Snapshot } from '../cache-table';
+import { strideOf } from '../cache-table';
+import type { Identity } from '../peer';
+import { Refusal } from '../refusal';
+import type { Engine } from '../session';
+import { FieldReader, FieldWriter } from './fields';
+import { FrameError } from './frame';
+
+const ENGINES: readonly Engine[] = ['hccl', 'comm', 'hixl'];
+
+/** Longer than any address. */
+const MAX_NAME_BYTES = 64;
+const MAX_DETAIL_LENGTH = 2000;
+const BYTES_PER_CHARACTER = 4;
+
+/** One character more is enough for the other side to find a resource too long. */
+const MAX_RESOURCE_LENGTH = MAX_RESOURCE_BYTES + 1;
+
+export function writeIdentity(identity: Identity): Buffer {
+  return new FieldWriter()
+    .text(identity.instance)
+    .uint64(identity.clusterId)
+    .uint8(ENGINES.indexOf(identity.engine))
+    .uint32(identity.deviceId)
+    .text(identity.host)
+    .text(identity.address)
+    .optionalText(identity.resource?.text.slice(0, MAX_RESOURCE_LENGTH))
+    .optionalText(identity.generatedFrom)
+    .end();
+}
+
+/** @throws FrameError */
+export function readIdentity(payload: Buffer): Identity {
+  const fields = new FieldReader(payload);
+  const instance = fields.text(MAX_NAME_BYTES);
+  const clusterId = fields.uint64();
+  const engine = ENGINES[fields.uint8()];
+  if (engine === undefined) throw new FrameError('an unknown transfer backend');
+  const deviceId = fields.uint32();
+  const host = fields.text(MAX_NAME_BYTES);
+  const address = fields.text(MAX_NAME_BYTES);
+  const text = fields.optionalText(MAX_RESOURCE_LENGTH * BYTES_PER_CHARACTER);
+  const generatedFrom = fields.optionalText(MAX_NAME_BYTES);
+  fields.end();
+  const resource = text === undefined ? undefined : { text, deviceId };
+  return { instance, clusterId, engine, deviceId, host, address, resource, generatedFrom };
+}
+
+export const writeFlag = (value: boolean): Buffer => new FieldWriter().flag(value).end();
+
+/** The payload of what says all by its kind. @throws FrameError */
+export function readNothing(payload: Buffer): void {
+  new FieldReader(payload).end();
+}
+
+/** @throws FrameError */
+export function readFlag(payload: Buffer): boolean {
+  const fields = new FieldReader(payload);
+  const value = fields.flag();
+  fields.end();
+  return value;
+}
+
+export const writeCacheId = (cacheId: bigint): Buffer => new FieldWriter().uint64(cacheId).end();
+
+/** @throws FrameError */
+export function readCacheId(payload: Buffer): bigint {
+  const fields = new FieldReader(payload);
+  const cacheId = fields.int64();
+  fields.end();
+  return cacheId;
+}
+
+export function writeRefusal({ statusCode, detail }: Refusal): Buffer {
+  return new FieldWriter().uint32(statusCode).text(detail.slice(0, MAX_DETAIL_LENGTH)).end();
+}
+
+/** @throws FrameError */
+export function readRefusal(payload: Buffer): Refusal {
+  const fields = new FieldReader(payload);
+  const statusCode = fields.uint32();
+  const detail = fields.text(MAX_DETAIL_LENGTH * BYTES_PER_CHARACTER);
+  fields.end();
+  if (statusCode === 0) throw new FrameError('a refusal with the status of success');
+  return new Refusal(statusCode, detail);
+}
+
+const BYTES_PER_CACHE = 24;
+
+export function writeTable(table: Snapshot | undefined): Buffer {
+  const fields = new FieldWriter().flag(table !== undefined);
+  if (table === undefined) return fields.end();
+  fields.uint32(table.size);
+  for (const { id, tensorCount, tensorBytes, rows } of table.values()) {
+    fields.uint64(id).uint32(tensorCount).uint48(tensorBytes).uint48(rows);
+  }
+  return fields.end();
+}
+
+/** @throws FrameError */
+export function readTable(payload: Buffer): Snapshot<CacheLayout> | undefined {
+  const fields = new FieldReader(payload);
+  if (!fields.flag()) {
+    fields.end();
+    return undefined;
+  }
+  const caches = fields.list(BYTES_PER_CACHE, (): CacheLayout => {
+    const id = fields.int64();
+    const tensorCount = fields.uint32();
+    const tensorBytes = fields.uint48();
+    const rows = fields.uint48();
+    if (rows === 0) throw new FrameError(`cache ${id} has no rows`);
+    return { id, tensorCount, tensorBytes, rows, stride: strideOf(tensorBytes, rows) };
+  });
+  fields.end();
+  return new Map(caches.map((cache) => [cache.id, cache]));
+}
+
+/** Where bytes are in every tensor, from its start. */
+export interface Extent {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Bytes of a cache: the same extents in each of so many tensors. */
+export interface TransferRequest {
+  readonly cacheId: bigint;
+  readonly firstTensor: number;
+  readonly tensors: number;
+  readonly extents: readonly Extent[];
+  /** On the clock that all processes of a host share, see `hostMilliseconds`; whole milliseconds. */
+  readonly deadline: number;
+}
+
+const BYTES_PER_EXTENT = 12;
+
+/** A request of so many fits a frame. */
+export const MAX_EXTENTS = 65_536;
+
+export function writeTransfer({ cacheId, firstTensor, tensors, extents, deadline }: TransferRequest): Buffer {
+  const fields = new FieldWriter().uint64(cacheId).uint32(firstTensor).uint32(tensors).uint48(deadline);
+  fields.uint32(extents.length);
+  for (const { offset, length } of extents) fields.uint48(offset).uint48(length);
+  return fields.end();
+}
+
+/** @throws FrameError */
+export function readTransfer(payload: Buffer): TransferRequest {
+  const fields = new FieldReader(payload);
+  const cacheId = fields.int64();
+  const firstTensor = fields.uint32();
+  const tensors = fields.uint32();
+  const deadline = fields.uint48();
+  const extents = fields.list(BYTES_PER_EXTENT, () => ({ offset: fields.uint48(), length: fields.uint48() }));
+  fields.end();
+  if (extents.length > MAX_EXTENTS) throw new FrameError(`a transfer of ${extents.length} extents`);
+  return { cacheId, firstTensor, tensors, extents, deadline };
+}
