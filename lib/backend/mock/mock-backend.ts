@@ -13,6 +13,7 @@ import type {
   Cache,
   CacheIndex,
   ClusterInfo,
+  DeadlineClock,
   KvCacheExtParam,
 } from '../backend';
 import { AddressSpace } from './address-space';
@@ -42,7 +43,10 @@ import type { Engine, SessionConfig } from './session';
 export interface MockBackendOptions {
   /** The network that this instance sees. Default: one that all mock instances of the process share. */
   fabric?: Fabric;
-  /** Default: a clock on which waiting takes no real time. */
+  /**
+   * Default: a clock on which waiting takes no real time. With a `ManualClock` the deadlines of the instance (`hangTimeout`)
+   * run on it too.
+   */
   clock?: Clock;
   /** Devices of the host; `llm.DeviceId` must be below it. Default 1024. */
   deviceCount?: number;
@@ -84,6 +88,7 @@ type Operation =
  */
 export class MockBackend implements Backend {
   readonly name = 'mock';
+  readonly clock: DeadlineClock | undefined;
   readonly #clusterId: bigint;
   readonly #fabric: Fabric;
   readonly #clock: Clock;
@@ -99,6 +104,7 @@ export class MockBackend implements Backend {
     this.#role = role;
     this.#fabric = options.fabric ?? sharedFabric;
     this.#clock = options.clock ?? new VirtualClock();
+    this.clock = measuresDeadlines(this.#clock) ? this.#clock : undefined;
     this.#deviceCount = options.deviceCount ?? DEFAULT_DEVICE_COUNT;
   }
 
@@ -333,6 +339,10 @@ export class MockBackend implements Backend {
       throw error;
     }
   }
+}
+
+function measuresDeadlines(clock: Clock): clock is Clock & DeadlineClock {
+  return clock.deadline !== undefined;
 }
 
 function notEnabled(): never {
