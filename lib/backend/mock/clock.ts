@@ -132,7 +132,9 @@ export class ManualClock implements Clock {
     await this.#inTurn(async (loop) => {
       for (let wakes = 0; this.sleeping > 0; wakes++) {
         if (wakes === MAX_WAKES) {
-          throw new Error(`${this.sleeping} still sleep after ${MAX_WAKES} were woken: somebody sleeps again and again`);
+          throw new Error(
+            `${this.sleeping} still sleep after ${MAX_WAKES} were woken: somebody sleeps again and again`,
+          );
         }
         await this.#wake(this.#timetable.next ?? this.#now, loop);
       }

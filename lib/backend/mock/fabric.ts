@@ -1,6 +1,7 @@
 import type { ListenAddress } from '../../option-text/listen-address';
 import { failed } from './refusal';
 import type { Session } from './session';
+import type { Wire } from './wire';
 
 /** What becomes of a connection to an address that a test has made unreachable. */
 export type Disturbance =
@@ -25,6 +26,11 @@ export type Connection =
   | { readonly kind: 'refused' }
   | { readonly kind: Disturbance };
 
+export interface FabricOptions {
+  /** How long transfers take, on the clock that the wire was made with. Default: no time. */
+  readonly wire?: Wire;
+}
+
 const FIRST_EPHEMERAL_PORT = 32_768;
 const LOOPBACK = '127.0.0.1';
 const ANY_IPV4 = '0.0.0.0';
@@ -38,6 +44,11 @@ export class Fabric {
   /** By port, then by ip. */
   readonly #listeners = new Map<number, Map<string, Binding>>();
   readonly #disturbances = new Map<string, Disturbance>();
+  readonly wire: Wire | undefined;
+
+  constructor(options: FabricOptions = {}) {
+    this.wire = options.wire;
+  }
 
   /** As `bind` and `listen` do; port 0 takes a free one that nobody is told. */
   bind({ ip, boundPort }: ListenAddress, session: Session): Binding {

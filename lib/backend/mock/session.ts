@@ -82,6 +82,7 @@ export class Session {
     this.alive = false;
     this.links.clear();
     this.memory.clear();
+    this.fabric.wire?.drop(this.clusterId);
     this.stopListening();
   }
 }

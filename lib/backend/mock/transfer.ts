@@ -5,6 +5,7 @@ import type { Link } from './link';
 import { failed, invalid, Refusal } from './refusal';
 import type { Tensor } from './registered-memory';
 import type { Session } from './session';
+import type { Arrival, Load } from './wire';
 
 /** Bytes to copy in every pair of tensors, as offsets from the start of the local and of the remote tensor. */
 export interface Span {
@@ -77,10 +78,67 @@ export function move(
     if (span.length === 0 && link.local.engine === 'hixl') throw invalid('a copy of 0 bytes: rows have no bytes');
   }
   if (isDisturbed(link)) return timeOut(link);
+  checkPairs(link, local, remote, pairs);
+  const { wire } = link.local.fabric;
+  const carried = wire?.carry(loadOf(direction, link, local, remote, pairs, spans));
+  if (carried === undefined) {
+    copyPairs(direction, local, remote, pairs, spans);
+    return undefined;
+  }
+  return afterWire(link, carried, () => {
+    checkPairs(link, local, remote, pairs);
+    copyPairs(direction, local, remote, pairs, spans);
+  });
+}
+
+function loadOf(
+  direction: Direction,
+  { local: { clusterId, waitTimeMs }, peer }: Link,
+  local: CacheEntry,
+  remote: CacheEntry,
+  { localStart, remoteStart, count }: TensorPairs,
+  spans: readonly Span[],
+): Load {
+  const mine = tensorAt(local, localStart).handle.host ? 'H' : 'D';
+  const theirs = tensorAt(remote, remoteStart).handle.host ? 'H' : 'D';
+  return {
+    ...(direction === 'pull'
+      ? { source: peer.clusterId, destination: clusterId, direction: `r${theirs}2${mine}` }
+      : { source: clusterId, destination: peer.clusterId, direction: `${mine}2r${theirs}` }),
+    copies: spans.map(({ length }) => length),
+    tensors: count,
+    // The library waits for ever when the time is negative.
+    limitMs: waitTimeMs < 0 ? Infinity : waitTimeMs,
+  };
+}
+
+/** Goes on when the bytes have crossed the wire. Meanwhile anything may have happened to both ends. */
+async function afterWire(link: Link, carried: Promise<Arrival>, arrive: () => void): Promise<void> {
+  const { clock, waitTimeMs } = link.local;
+  const start = clock.now();
+  const arrival = await carried;
+  if (arrival === 'late') throw late(link);
+  if (!link.local.alive) throw failed('this instance was finalized, or it died, while the transfer was on its way');
+  if (isDisturbed(link)) return timeOut(link, waitTimeMs - (clock.now() - start));
+  if (arrival === 'dropped' && link.peer.alive) throw failed(`the connection to cluster ${link.peer.clusterId} broke`);
+  arrive();
+}
+
+/** What may have changed since the link was made, or while bytes were on the wire. */
+function checkPairs(link: Link, local: CacheEntry, remote: CacheEntry, pairs: TensorPairs): void {
   if (!link.peer.alive) throw link.peerGone();
   for (let i = 0; i < pairs.count; i++) {
     checkReach(link, tensorAt(local, pairs.localStart + i), tensorAt(remote, pairs.remoteStart + i));
   }
+}
+
+function copyPairs(
+  direction: Direction,
+  local: CacheEntry,
+  remote: CacheEntry,
+  pairs: TensorPairs,
+  spans: readonly Span[],
+): void {
   for (let i = 0; i < pairs.count; i++) {
     const mine = tensorAt(local, pairs.localStart + i);
     const theirs = tensorAt(remote, pairs.remoteStart + i);
@@ -89,7 +147,6 @@ export function move(
       else copy(mine, span.local, theirs, span.remote, span.length);
     }
   }
-  return undefined;
 }
 
 function copy(src: Tensor, srcOffset: number, dst: Tensor, dstOffset: number, length: number): void {
@@ -131,12 +188,23 @@ function isDisturbed(link: Link): boolean {
   return link.local.fabric.isDisturbed(link.peerAddress);
 }
 
-async function timeOut(link: Link): Promise<void> {
-  const { clock, waitTimeMs } = link.local;
+/** @param restMs what is left of the time limit */
+async function timeOut(link: Link, restMs = link.local.waitTimeMs): Promise<void> {
   // The library waits for ever when the time is negative; the mock waits for nobody that long.
-  await clock.sleep(Math.max(waitTimeMs, 0));
+  await link.local.clock.sleep(Math.max(restMs, 0));
   throw new Refusal(
     LLMStatusCode.LLM_TIMEOUT,
-    `cluster ${link.peer.clusterId} did not answer within ${waitTimeMs} ms (llm.SyncKvCacheWaitTime)`,
+    `cluster ${link.peer.clusterId} did not answer within ${link.local.waitTimeMs} ms (llm.SyncKvCacheWaitTime)`,
+  );
+}
+
+function late({ local, peer }: Link): Refusal {
+  return new Refusal(
+    LLMStatusCode.LLM_TIMEOUT,
+    `the bytes had not crossed the wire between cluster ${local.clusterId} and cluster ${peer.clusterId} after ` +
+      `${local.waitTimeMs} ms (llm.SyncKvCacheWaitTime)`,
+    {
+      remedy: 'Raise syncKvTimeout, move less per call, or let fewer transfers share the wire at a time.',
+    },
   );
 }
