@@ -7,7 +7,7 @@ import type { Node } from './fixtures/cluster';
 import { watch } from './fixtures/hangs';
 
 /** 4 tensors of 4 blocks of 1000 bytes: a whole cache is 16,000 bytes. */
-const DESC = { numTensors: 4, dataType: DataType.DT_INT8, shape: [4, 1000] };
+const DESC: CacheDesc = { numTensors: 4, dataType: DataType.DT_INT8, shape: [4, 1000] };
 
 /** A prompt and a decoder on a wire, linked, on a clock that stands still. */
 async function wired(

@@ -30,6 +30,10 @@ export class HcclLinks implements LinkManager {
     if (listen !== undefined) this.#startListening(listen);
   }
 
+  get all(): ReadonlyMap<bigint, Link> {
+    return this.#links;
+  }
+
   find(clusterId: bigint): Link | undefined {
     return this.#links.get(clusterId);
   }

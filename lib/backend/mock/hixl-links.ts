@@ -24,6 +24,10 @@ export class HixlLinks implements LinkManager {
     if (listen.port !== 0) session.listen(listen);
   }
 
+  get all(): ReadonlyMap<bigint, Link> {
+    return this.#links;
+  }
+
   find(clusterId: bigint): Link | undefined {
     return this.#links.get(clusterId);
   }

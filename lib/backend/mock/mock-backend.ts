@@ -108,6 +108,11 @@ export class MockBackend implements Backend {
     this.#deviceCount = options.deviceCount ?? DEFAULT_DEVICE_COUNT;
   }
 
+  /** The clusters that it holds a link to, whichever side has made it. */
+  get linkedClusters(): bigint[] {
+    return [...(this.#session?.links.all.keys() ?? [])];
+  }
+
   initialize(options: BackendOptions): Promise<void> {
     return this.#answer('init', () => {
       if (this.#session !== undefined) return;
