@@ -10,10 +10,7 @@ import { watch } from './fixtures/hangs';
 const DESC: CacheDesc = { numTensors: 4, dataType: DataType.DT_INT8, shape: [4, 1000] };
 
 /** A prompt and a decoder on a wire, linked, on a clock that stands still. */
-async function wired(
-  wire: WireOptions | WirePreset,
-  { syncKvTimeout = '100000', promptDesc = DESC } = {},
-) {
+async function wired(wire: WireOptions | WirePreset, { syncKvTimeout = '100000', promptDesc = DESC } = {}) {
   const clock = new ManualClock();
   const fabric = new Fabric({ wire: new WireModel(wire, { clock }) });
   const prompt = node(LLMRole.PROMPT, 1n, { clock, fabric });
