@@ -100,6 +100,13 @@ export function checkInteger(value: unknown, name: string, min: number, max: num
   return value + 0;
 }
 
+/** A finite number, whole or not. */
+export function checkFinite(value: unknown, name: string, min: number): number {
+  if (typeof value !== 'number') throw invalidArgType(name, 'a number', value);
+  if (!Number.isFinite(value) || value < min) throw outOfRange(name, `a finite number >= ${min}`, value);
+  return value + 0;
+}
+
 export const checkUint8 = (value: unknown, name: string): number => checkInteger(value, name, 0, 0xff);
 export const checkUint16 = (value: unknown, name: string): number => checkInteger(value, name, 0, 0xffff);
 export const checkUint32 = (value: unknown, name: string): number => checkInteger(value, name, 0, 0xffff_ffff);

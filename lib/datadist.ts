@@ -120,6 +120,11 @@ export class LLMDataDist implements AsyncDisposable {
     this.#kvCacheManager = new KvCacheManager(this.#instance);
   }
 
+  /** @internal What is behind an instance; told by what cannot be imitated. */
+  static instanceOf(value: unknown): Instance | undefined {
+    return typeof value === 'object' && value !== null && #instance in value ? value.#instance : undefined;
+  }
+
   /** The role of the constructor, or of the last {@link switchRole} that succeeded. Python `role`. */
   get role(): LLMRole {
     return this.#role;

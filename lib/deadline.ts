@@ -1,24 +1,29 @@
 // Node's own, which is not replaced where the clock of a test is.
 import { clearImmediate, setImmediate } from 'node:timers';
+import type { DeadlineClock } from './backend/backend';
 
 /** The longest delay that a timer of Node takes; a longer one would end at once. */
-const LONGEST_DELAY = 2 ** 31 - 1;
+export const LONGEST_DELAY = 2 ** 31 - 1;
 
 /** A moment after which something is not waited for any longer. */
 export class Deadline {
   readonly #rest: () => number;
   readonly #expire: () => void;
+  readonly #clock: DeadlineClock | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastTurn: NodeJS.Immediate | undefined;
+  #callOff: (() => void) | undefined;
 
   /**
    * @param milliseconds from now on; any number of them
    * @param rest asked when they have passed: how many more there are to wait; 0 or less when it is over
    * @param expire called once, unless {@link end} was called before
+   * @param clock whose milliseconds; those of the clock on the wall without one
    */
-  constructor(milliseconds: number, rest: () => number, expire: () => void) {
+  constructor(milliseconds: number, rest: () => number, expire: () => void, clock?: DeadlineClock) {
     this.#rest = rest;
     this.#expire = expire;
+    this.#clock = clock;
     this.#arm(milliseconds);
   }
 
@@ -26,21 +31,36 @@ export class Deadline {
   end(): void {
     clearTimeout(this.#timer);
     clearImmediate(this.#lastTurn);
+    this.#callOff?.();
   }
 
   #arm(milliseconds: number): void {
+    if (this.#clock === undefined) {
+      this.#armTimer(milliseconds);
+      return;
+    }
+    this.#callOff = this.#clock.deadline(milliseconds, () => {
+      this.#askForRest();
+    });
+  }
+
+  #armTimer(milliseconds: number): void {
     const delay = Math.min(Math.ceil(milliseconds), LONGEST_DELAY);
     this.#timer = setTimeout(() => {
       if (delay < milliseconds) {
-        this.#arm(milliseconds - delay);
+        this.#armTimer(milliseconds - delay);
         return;
       }
       // After a long task of the event loop timers come first: an answer that has been here all along is due next.
       this.#lastTurn = setImmediate(() => {
-        const rest = this.#rest();
-        if (rest > 0) this.#arm(rest);
-        else this.#expire();
+        this.#askForRest();
       });
     }, delay);
+  }
+
+  #askForRest(): void {
+    const rest = this.#rest();
+    if (rest > 0) this.#arm(rest);
+    else this.#expire();
   }
 }

@@ -35,6 +35,7 @@ export type {
   Cache,
   CacheIndex,
   ClusterInfo,
+  DeadlineClock,
   IpInfo,
   KvCacheExtParam,
   LayerRange,

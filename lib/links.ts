@@ -28,6 +28,11 @@ export class Links {
     return this.#made;
   }
 
+  /** The clusters that a link call may have linked to, and no unlink has ended. */
+  get clusters(): bigint[] {
+    return [...this.#known.keys()];
+  }
+
   /** Initialize has succeeded with these options. */
   start(options: BackendOptions): void {
     this.#listens = options['llm.ListenIpInfo'];

@@ -72,13 +72,13 @@ export class Watchdog {
   call<T>(call: WatchedCall, work: () => Promise<T>): Promise<T> {
     const { operation, clusters = [], timeoutMs = 0 } = call;
     const allowedMs = Math.max(0, timeoutMs) + this.#graceMs;
-    const start = performance.now();
+    const start = this.#now();
     const restMs = () => {
       const insideMs = this.#backend.controlElapsedMs?.();
       return insideMs === undefined ? 0 : allowedMs - insideMs;
     };
     return this.#watch(operation, allowedMs, restMs, work, () => {
-      const elapsed = `${Math.round(performance.now() - start)} ms`;
+      const elapsed = `${Math.round(this.#now() - start)} ms`;
       const peers = shortList(clusters.map(clusterWithAddresses), MAX_TOLD).join(', ');
       const [only] = clusters;
       return {
@@ -116,6 +116,10 @@ export class Watchdog {
     );
   }
 
+  #now(): number {
+    return (this.#backend.clock ?? performance).now();
+  }
+
   async #watch<T>(
     operation: string,
     allowedMs: number,
@@ -132,10 +136,11 @@ export class Watchdog {
         told = exception;
         reject(exception);
       };
-      const deadline = new Deadline(allowedMs, restMs, () => {
+      const expire = () => {
         end();
         tell(this.#lose(operation, describe()));
-      });
+      };
+      const deadline = new Deadline(allowedMs, restMs, expire, this.#backend.clock);
       const onLoss = (refusal: (operation: string) => LLMException) => {
         tell(refusal(operation));
       };

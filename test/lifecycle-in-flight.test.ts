@@ -56,7 +56,7 @@ describe('finalize', () => {
     expect(order).toEqual([]);
     expect(dist.isInitialized).toBe(true);
     disturb(undefined);
-    clock.advance(1000);
+    await clock.advance(1000);
     await Promise.all([first, second, ...finalized]);
     expect(order).toEqual(['first pull: LLM_TIMEOUT', 'second pull', 'finalize', 'finalize']);
     expect(calls.filter((call) => call !== 'decoder.free')).toEqual([
@@ -73,11 +73,11 @@ describe('finalize', () => {
     const unlinked = note('unlink', dist.unlinkClusters([PROMPT_CLUSTER], { timeout: 700 }));
     await turn();
     const finalized = note('finalize', dist.finalize());
-    clock.advance(500);
+    await clock.advance(500);
     await linked;
     await turn();
     expect(order).toEqual(['link: LLM_TIMEOUT']);
-    clock.advance(700);
+    await clock.advance(700);
     await Promise.all([unlinked, finalized]);
     expect(order).toEqual(['link: LLM_TIMEOUT', 'unlink: LLM_TIMEOUT', 'finalize']);
   });
@@ -90,7 +90,7 @@ describe('finalize', () => {
     const initialised = note('init', dist.init(OPTIONS));
     await turn();
     expect(order).toEqual([]);
-    clock.advance(1000);
+    await clock.advance(1000);
     await Promise.all([pulled, finalized, initialised]);
     expect(order).toEqual(['pull: LLM_TIMEOUT', 'finalize', 'init']);
     expect(dist.isInitialized).toBe(true);
@@ -105,7 +105,7 @@ describe('finalize', () => {
     expect(clock.sleeping).toBe(1);
     await dist.finalize();
     expect(order).toEqual([]);
-    clock.advance(1000);
+    await clock.advance(1000);
     await pushed;
     expect(order).toEqual(['push of the peer: LLM_TIMEOUT']);
   });
@@ -167,7 +167,7 @@ test('calls that wait use the lists of the caller as they were when he called', 
   narrow.fill(0);
   plain.fill(0);
   disturb(undefined);
-  clock.advance(1000);
+  await clock.advance(1000);
   expect(await first).toMatchObject({ code: 'LLM_TIMEOUT' });
   await Promise.all(pulls);
   for (const index of [1, 2, 3]) expect(await localRow(index)).toEqual(await rowOf(promptCache, 0, index));

@@ -92,7 +92,7 @@ describe('a peer that does not answer', () => {
     fabric.disturb(HOST, PROMPT_PORT, undefined);
     const second = kvCacheManager.pullBlocks(promptCache.key(), decoderCache, [1], [1]).then(note('second'));
     await kvCacheManager.pullBlocks(otherCache.key(), decoderCache, [2], [2]).then(note('other link'));
-    clock.advance(1000);
+    await clock.advance(1000);
     await Promise.all([first, second]);
     expect(order).toEqual(['other link', 'first', 'second']);
   });
@@ -113,7 +113,7 @@ describe('a peer that does not answer', () => {
       ),
     );
     fabric.disturb(HOST, PROMPT_PORT, undefined);
-    clock.advance(1000);
+    await clock.advance(1000);
     expect(await Promise.all(outcomes)).toEqual(['LLM_TIMEOUT', 'LLM_SUCCESS', 'LLM_NOT_YET_LINK']);
   });
 
@@ -130,7 +130,7 @@ describe('a peer that does not answer', () => {
     const first = kvCacheManager.pushCache(promptCache.key(), decoderCache).catch(() => order.push('first'));
     const second = kvCacheManager.pushCache(otherCache.key(), decoderCache).then(() => order.push('second'));
     expect(clock.sleeping).toBe(1);
-    clock.advance(1000);
+    await clock.advance(1000);
     await Promise.all([first, second]);
     expect(order).toEqual(['first', 'second']);
   });
@@ -143,7 +143,7 @@ describe('a peer that does not answer', () => {
     const waiting = rejection(kvCacheManager.pullBlocks(promptCache.key(), decoderCache, [0], [0]));
     fabric.disturb(HOST, PROMPT_PORT, undefined);
     const push = kvCacheManager.pushCache(promptCache.key(2), decoderCache, 1);
-    clock.advance(1000);
+    await clock.advance(1000);
     await waiting;
     await push;
     const source = await bytesOf(decoderCache);

@@ -21,6 +21,11 @@ export interface Backend {
    * the rest of the call.
    */
   readonly readsBlocksAtOnce?: boolean;
+  /**
+   * Whose time the deadlines of calls are measured in (`hangTimeout`): for a backend whose time does not pass by itself.
+   * Without it, the clock on the wall's.
+   */
+  readonly clock?: DeadlineClock | undefined;
 
   /** C++ `Initialize`. Keys and values are what the C++ library reads; unknown keys are ignored. */
   initialize(options: BackendOptions): Promise<void>;
@@ -108,6 +113,17 @@ export interface Backend {
    * instance of the process. Without it the time since the call was made counts against its deadline.
    */
   controlElapsedMs?(): number;
+}
+
+/** The clock of a backend that has a time of its own. */
+export interface DeadlineClock {
+  /** Milliseconds since some fixed point. */
+  now(): number;
+  /**
+   * Calls `expire` once when `ms` milliseconds have passed, and after everything else that happens in the same moment.
+   * @returns what calls it off
+   */
+  deadline(ms: number, expire: () => void): () => void;
 }
 
 /** Makes the backend of one instance, as the C++ constructor makes the object. */

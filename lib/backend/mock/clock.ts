@@ -1,64 +1,183 @@
-/** Where the mock takes its time from. It waits only for peers that never answer: until their timeout has passed. */
+// Node's own, which are not replaced where the clock of a test is.
+import { clearImmediate, setImmediate } from 'node:timers';
+import { checkFinite } from '../../check';
+import { LONGEST_DELAY } from '../../deadline';
+import { EventLoop } from './event-loop';
+import { Timetable } from './timetable';
+
+/**
+ * Where the mock takes its time from. It waits for peers that never answer, until their timeout has passed, and, on a fabric
+ * with a model of the wire, for the bytes of transfers.
+ */
 export interface Clock {
   /** Milliseconds since some fixed point. */
   now(): number;
   /** Settles when `ms` milliseconds of this clock have passed. */
   sleep(ms: number): Promise<void>;
+  /** As {@link sleep}, with a callback, and it can be called off: by what it returns. A model of the wire needs it. */
+  after?(ms: number, wake: () => void): () => void;
+  /**
+   * As {@link after}, for limits, of what is in the same instant the last. A clock that has it measures the deadlines of
+   * instances too (`hangTimeout`), which otherwise run in real time.
+   */
+  deadline?(ms: number, expire: () => void): () => void;
 }
 
 /**
  * The default: time passes only by waiting, and waiting takes no real time. A timeout of 60 s is over at once, and
- * {@link now} says that 60 s have passed.
+ * {@link now} says that 60 s have passed. Deadlines of instances run in real time: what hangs waits for no clock.
  */
 export class VirtualClock implements Clock {
   #now = 0;
+  readonly #timetable = new Timetable();
 
   now(): number {
     return this.#now;
   }
 
   sleep(ms: number): Promise<void> {
-    const due = this.#now + ms;
-    // In a task of its own, so that what others do meanwhile happens first, as it would with real time.
     return new Promise((resolve) => {
-      setImmediate(() => {
-        this.#now = Math.max(this.#now, due);
-        resolve();
-      });
+      this.after(ms, resolve);
     });
+  }
+
+  /** As {@link sleep}; what it returns calls it off. */
+  after(ms: number, wake: () => void): () => void {
+    const strike = this.#timetable.add(this.#now + ms, wake);
+    // In a task of its own, so that what others do meanwhile happens first, as it would with real time.
+    const task = setImmediate(() => {
+      const due = this.#timetable.next;
+      if (due === undefined) return;
+      this.#now = Math.max(this.#now, due);
+      this.#timetable.wakeNext();
+    });
+    return () => {
+      clearImmediate(task);
+      strike();
+    };
   }
 }
 
-/** Time stands still until {@link advance} is called. */
+/** So many turns without any change, and nothing follows any more from what was woken. */
+const QUIET_TURNS = 3;
+
+/** More than any test waits for; fewer than a test that never ends takes to be noticed. */
+const MAX_WAKES = 1_000_000;
+
+/** Time stands still until {@link advance} is called. Works with jest's fake timers, and without. */
 export class ManualClock implements Clock {
   #now = 0;
-  #sleepers: { due: number; wake: () => void }[] = [];
+  readonly #timetable = new Timetable();
+  #advances: Promise<void> = Promise.resolve();
 
   now(): number {
     return this.#now;
   }
 
-  /** How many sleep: what a test waits for before it advances. */
+  /** How many sleep. Deadlines of instances are not counted. */
   get sleeping(): number {
-    return this.#sleepers.length;
+    return this.#timetable.waiting;
+  }
+
+  /** When the first of those is due who sleep, as {@link now} will say then; `undefined` when nobody sleeps. */
+  get nextDueMs(): number | undefined {
+    return this.#timetable.nextWaiting;
   }
 
   sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      this.#sleepers.push({ due: this.#now + ms, wake: resolve });
+      this.after(ms, resolve);
     });
   }
 
-  /** Wakes everyone who is due within the next `ms` milliseconds, in order. */
-  advance(ms: number): void {
-    this.#now += ms;
-    const due = this.#sleepers.filter((sleeper) => sleeper.due <= this.#now).sort((a, b) => a.due - b.due);
-    this.#sleepers = this.#sleepers.filter((sleeper) => sleeper.due > this.#now);
-    for (const sleeper of due) sleeper.wake();
+  /** As {@link sleep}; what it returns calls it off. */
+  after(ms: number, wake: () => void): () => void {
+    return this.#timetable.add(this.#now + ms, wake);
+  }
+
+  /** As {@link after}, behind all that sleep until the same moment, and not counted as one of them. */
+  deadline(ms: number, expire: () => void): () => void {
+    return this.#timetable.add(this.#now + ms, expire, true);
+  }
+
+  /**
+   * Lets `ms` milliseconds pass. Who sleeps is woken in order of time, and of arrival where that is the same: {@link now} is
+   * the moment that he was due then, and everything that follows from it happens before the next one is woken. So all of a
+   * chain of waits happens that `ms` is enough for. What was begun before the call happens first.
+   *
+   * It cannot be known what follows from work outside of this process or in its threads (sockets, files): wait for that
+   * yourself. Calls one after the other need not be awaited; each begins when the one before has ended.
+   *
+   * @param ms 0 or more; 0 wakes who is due already
+   * @throws TypeError, RangeError
+   */
+  async advance(ms: number): Promise<void> {
+    const wait = checkFinite(ms, 'ms', 0);
+    await this.#inTurn(async (loop) => {
+      const end = this.#now + wait;
+      for (;;) {
+        const { next } = this.#timetable;
+        if (next === undefined || next > end) break;
+        await this.#wake(next, loop);
+      }
+      this.#now = end;
+    });
+  }
+
+  /**
+   * Lets time pass until nobody sleeps. A deadline expires only when it is due before the last one wakes.
+   * @throws Error when there is no end to it
+   */
+  async runAll(): Promise<void> {
+    await this.#inTurn(async (loop) => {
+      for (let wakes = 0; this.sleeping > 0; wakes++) {
+        if (wakes === MAX_WAKES) {
+          throw new Error(
+            `${this.sleeping} still sleep after ${MAX_WAKES} were woken: somebody sleeps again and again`,
+          );
+        }
+        await this.#wake(this.#timetable.next ?? this.#now, loop);
+      }
+    });
+  }
+
+  async #wake(due: number, loop: EventLoop): Promise<void> {
+    this.#now = Math.max(this.#now, due);
+    this.#timetable.wakeNext();
+    await this.#quiet(loop);
+  }
+
+  #inTurn(work: (loop: EventLoop) => Promise<void>): Promise<void> {
+    const running = this.#advances.then(async () => {
+      const loop = new EventLoop();
+      try {
+        await this.#quiet(loop);
+        await work(loop);
+      } finally {
+        loop.close();
+      }
+    });
+    // The next one begins whatever becomes of this one; its failure is told to its own caller.
+    this.#advances = running.then(
+      () => undefined,
+      () => undefined,
+    );
+    return running;
+  }
+
+  /** Everything has happened that follows from what was woken, as far as it waits for nothing but the event loop. */
+  async #quiet(loop: EventLoop): Promise<void> {
+    let { changes } = this.#timetable;
+    for (let quiet = 0; quiet < QUIET_TURNS; quiet++) {
+      await loop.turn();
+      if (this.#timetable.changes === changes) continue;
+      ({ changes } = this.#timetable);
+      quiet = -1;
+    }
   }
 }
 
-/** The clock on the wall. */
+/** The clock on the wall. Follows the fake timers of jest, and of whoever replaces the global ones. */
 export class RealClock implements Clock {
   now(): number {
     return performance.now();
@@ -66,7 +185,23 @@ export class RealClock implements Clock {
 
   sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      setTimeout(resolve, ms);
+      this.after(ms, resolve);
     });
+  }
+
+  /** As {@link sleep}; what it returns calls it off. */
+  after(ms: number, wake: () => void): () => void {
+    let timer: NodeJS.Timeout;
+    const arm = (rest: number): void => {
+      const delay = Math.min(Math.ceil(rest), LONGEST_DELAY);
+      timer = setTimeout(() => {
+        if (delay < rest) arm(rest - delay);
+        else wake();
+      }, delay);
+    };
+    arm(ms);
+    return () => {
+      clearTimeout(timer);
+    };
   }
 }

@@ -4,6 +4,12 @@ import { VirtualClock } from './clock';
 import type { Binding, Connection, Disturbance, Network } from './network';
 import { failed } from './refusal';
 import type { Session } from './session';
+import type { Wire } from './wire';
+
+export interface FabricOptions {
+  /** How long transfers take, on the clock that the wire was made with. Default: no time. */
+  readonly wire?: Wire;
+}
 
 const FIRST_EPHEMERAL_PORT = 32_768;
 const LOOPBACK = '127.0.0.1';
@@ -18,6 +24,11 @@ export class Fabric implements Network {
   /** By port, then by ip. */
   readonly #listeners = new Map<number, Map<string, Binding>>();
   readonly #disturbances = new Map<string, Disturbance>();
+  readonly wire: Wire | undefined;
+
+  constructor(options: FabricOptions = {}) {
+    this.wire = options.wire;
+  }
 
   bind({ ip, boundPort }: ListenAddress, session: Session): Binding {
     const port = boundPort === 0 ? this.#freePort() : boundPort;

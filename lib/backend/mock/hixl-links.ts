@@ -33,6 +33,10 @@ export class HixlLinks implements LinkManager {
     return this.#listen.port === 0 ? undefined : this.#session.listen(this.#listen);
   }
 
+  get all(): ReadonlyMap<bigint, Link> {
+    return this.#links;
+  }
+
   find(clusterId: bigint): Link | undefined {
     return this.#links.get(clusterId);
   }

@@ -34,14 +34,9 @@ export class LocalEnd implements LinkEnd<CacheEntry> {
     return this.#session.table.get(cacheId) !== undefined;
   }
 
-  move(
-    direction: Direction,
-    local: CacheEntry,
-    remote: CacheEntry,
-    { localStart, remoteStart, count }: TensorPairs,
-    spans: readonly Span[],
-  ): void {
-    for (let i = 0; i < count; i++) this.checkReach(remote.tensorAt(remoteStart + i), 'remote');
+  move(direction: Direction, local: CacheEntry, remote: CacheEntry, pairs: TensorPairs, spans: readonly Span[]): void {
+    this.checkPairs(remote, pairs);
+    const { localStart, remoteStart, count } = pairs;
     for (let i = 0; i < count; i++) {
       const mine = local.tensorAt(localStart + i);
       const theirs = remote.tensorAt(remoteStart + i);
@@ -50,6 +45,11 @@ export class LocalEnd implements LinkEnd<CacheEntry> {
         else copy(mine, span.local, theirs, span.remote, span.length);
       }
     }
+  }
+
+  /** Refuses a transfer whose remote memory the link does not reach. */
+  checkPairs(remote: CacheEntry, { remoteStart, count }: TensorPairs): void {
+    for (let i = 0; i < count; i++) this.checkReach(remote.tensorAt(remoteStart + i), 'remote');
   }
 
   release(): void {

@@ -13,6 +13,7 @@ import type {
   Cache,
   CacheIndex,
   ClusterInfo,
+  DeadlineClock,
   KvCacheExtParam,
 } from '../backend';
 import { AddressSpace } from './address-space';
@@ -41,7 +42,10 @@ import type { Engine, SessionConfig } from './session';
 export interface MockBackendOptions {
   /** The network that this instance sees. Default: one that all mock instances of the process share. */
   fabric?: Network;
-  /** Default: a clock on which waiting takes no real time; of a network between processes, the one on the wall. */
+  /**
+   * Default: a clock on which waiting takes no real time; of a network between processes, the one on the wall. With a
+   * `ManualClock` the deadlines of the instance (`hangTimeout`) run on it too.
+   */
   clock?: Clock;
   /** Devices of the host; `llm.DeviceId` must be below it. Default 1024. */
   deviceCount?: number;
@@ -83,6 +87,7 @@ type Operation =
  */
 export class MockBackend implements Backend {
   readonly name = 'mock';
+  readonly clock: DeadlineClock | undefined;
   readonly #clusterId: bigint;
   readonly #fabric: Network;
   readonly #clock: Clock;
@@ -98,7 +103,13 @@ export class MockBackend implements Backend {
     this.#role = role;
     this.#fabric = options.fabric ?? sharedFabric;
     this.#clock = options.clock ?? this.#fabric.newClock();
+    this.clock = measuresDeadlines(this.#clock) ? this.#clock : undefined;
     this.#deviceCount = options.deviceCount ?? DEFAULT_DEVICE_COUNT;
+  }
+
+  /** The clusters that it holds a link to, whichever side has made it. */
+  get linkedClusters(): bigint[] {
+    return [...(this.#session?.links.all.keys() ?? [])];
   }
 
   initialize(options: BackendOptions): Promise<void> {
@@ -333,6 +344,10 @@ export class MockBackend implements Backend {
       throw error;
     }
   }
+}
+
+function measuresDeadlines(clock: Clock): clock is Clock & DeadlineClock {
+  return clock.deadline !== undefined;
 }
 
 function notEnabled(): never {

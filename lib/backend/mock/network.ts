@@ -2,6 +2,7 @@ import type { ListenAddress } from '../../option-text/listen-address';
 import type { Clock } from './clock';
 import type { Peer } from './peer';
 import type { Session } from './session';
+import type { Wire } from './wire';
 
 /** What becomes of a connection to an address where something is in the way. */
 export type Disturbance =
@@ -29,6 +30,8 @@ export type Connection =
 
 /** Where mock instances find each other. One within a process answers at once, one between processes with promises. */
 export interface Network {
+  /** What carries the bytes of transfers, when that is to take time. */
+  readonly wire?: Wire | undefined;
   /** As `bind` and `listen` do; port 0 takes a free one that nobody is told. */
   bind(listen: ListenAddress, session: Session): Binding | Promise<Binding>;
   release(binding: Binding): void;

@@ -32,6 +32,8 @@ export interface LinkManager {
   /** Starts the listener, where there is to be one. */
   start(): void | Promise<void>;
   find(clusterId: bigint): Link | undefined;
+  /** All links of this side, by the ids under which they are found. */
+  readonly all: ReadonlyMap<bigint, Link>;
   link(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<(Refusal | undefined)[]>;
   unlink(clusters: readonly ClusterInfo[], timeoutMs: number, force: boolean): Promise<(Refusal | undefined)[]>;
   /** What SetRole does about links and the listener. */
@@ -135,6 +137,7 @@ export class Session implements Peer {
     this.links.clear();
     for (const connection of this.connections) connection.destroy();
     this.memory.clear();
+    this.fabric.wire?.drop(this.clusterId);
     this.stopListening();
   }
 }

@@ -1,10 +1,12 @@
 import { LLMStatusCode } from '../../status';
 import type { CacheIndex } from '../backend';
-import type { CacheEntry, CacheLayout } from './cache-table';
+import { CacheEntry } from './cache-table';
+import type { CacheLayout } from './cache-table';
 import type { Link } from './link';
-import { checkInside } from './local-end';
-import { invalid, Refusal } from './refusal';
+import { checkInside, LocalEnd } from './local-end';
+import { failed, invalid, Refusal } from './refusal';
 import type { Session } from './session';
+import type { Arrival, Load } from './wire';
 
 /** Bytes to copy in every pair of tensors, as offsets from the start of the local and of the remote tensor. */
 export interface Span {
@@ -82,9 +84,58 @@ export function move(
     if (span.length === 0 && link.local.engine === 'hixl') throw invalid('a copy of 0 bytes: rows have no bytes');
   }
   if (isDisturbed(link)) return timeOut(link);
+  checkNear(link, local, pairs);
+  const { wire } = link.local.fabric;
+  // Only within a process do transfers take the time of a wire.
+  if (wire === undefined || !(link.far instanceof LocalEnd) || !(remote instanceof CacheEntry)) {
+    return link.far.move(direction, local, remote, pairs, spans);
+  }
+  link.far.checkPairs(remote, pairs);
+  const carried = wire.carry(loadOf(direction, link, local, remote, pairs, spans));
+  if (carried === undefined) return link.far.move(direction, local, remote, pairs, spans);
+  return afterWire(link, carried, () => {
+    checkNear(link, local, pairs);
+    return link.far.move(direction, local, remote, pairs, spans);
+  });
+}
+
+function loadOf(
+  direction: Direction,
+  { local: { clusterId, waitTimeMs }, far }: Link,
+  local: CacheEntry,
+  remote: CacheEntry,
+  { localStart, remoteStart, count }: TensorPairs,
+  spans: readonly Span[],
+): Load {
+  const mine = local.tensorAt(localStart).handle.host ? 'H' : 'D';
+  const theirs = remote.tensorAt(remoteStart).handle.host ? 'H' : 'D';
+  return {
+    ...(direction === 'pull'
+      ? { source: far.clusterId, destination: clusterId, direction: `r${theirs}2${mine}` }
+      : { source: clusterId, destination: far.clusterId, direction: `${mine}2r${theirs}` }),
+    copies: spans.map(({ length }) => length),
+    tensors: count,
+    // The library waits for ever when the time is negative.
+    limitMs: waitTimeMs < 0 ? Infinity : waitTimeMs,
+  };
+}
+
+/** Goes on when the bytes have crossed the wire. Meanwhile anything may have happened to both ends. */
+async function afterWire(link: Link, carried: Promise<Arrival>, arrive: () => void | Promise<void>): Promise<void> {
+  const { clock, waitTimeMs } = link.local;
+  const start = clock.now();
+  const arrival = await carried;
+  if (arrival === 'late') throw late(link);
+  if (!link.local.alive) throw failed('this instance was finalized, or it died, while the transfer was on its way');
+  if (isDisturbed(link)) return timeOut(link, waitTimeMs - (clock.now() - start));
+  if (arrival === 'dropped' && link.far.alive) throw failed(`the connection to cluster ${link.far.clusterId} broke`);
+  return arrive();
+}
+
+/** What may have changed on this side since the link was made, or while bytes were on the wire; and who is there at all. */
+function checkNear(link: Link, local: CacheEntry, pairs: TensorPairs): void {
   if (!link.far.alive) throw link.peerGone();
   for (let i = 0; i < pairs.count; i++) link.near.checkReach(local.tensorAt(pairs.localStart + i), 'local');
-  return link.far.move(direction, local, remote, pairs, spans);
 }
 
 function notLinked(clusterId: bigint): Refusal {
@@ -95,12 +146,23 @@ function isDisturbed(link: Link): boolean {
   return link.local.fabric.isDisturbed(link.peerAddress);
 }
 
-async function timeOut(link: Link): Promise<void> {
-  const { clock, waitTimeMs } = link.local;
+/** @param restMs what is left of the time limit */
+async function timeOut(link: Link, restMs = link.local.waitTimeMs): Promise<void> {
   // The library waits for ever when the time is negative; the mock waits for nobody that long.
-  await clock.sleep(Math.max(waitTimeMs, 0));
+  await link.local.clock.sleep(Math.max(restMs, 0));
   throw new Refusal(
     LLMStatusCode.LLM_TIMEOUT,
-    `cluster ${link.far.clusterId} did not answer within ${waitTimeMs} ms (llm.SyncKvCacheWaitTime)`,
+    `cluster ${link.far.clusterId} did not answer within ${link.local.waitTimeMs} ms (llm.SyncKvCacheWaitTime)`,
+  );
+}
+
+function late({ local, far }: Link): Refusal {
+  return new Refusal(
+    LLMStatusCode.LLM_TIMEOUT,
+    `the bytes had not crossed the wire between cluster ${local.clusterId} and cluster ${far.clusterId} after ` +
+      `${local.waitTimeMs} ms (llm.SyncKvCacheWaitTime)`,
+    {
+      remedy: 'Raise syncKvTimeout, move less per call, or let fewer transfers share the wire at a time.',
+    },
   );
 }

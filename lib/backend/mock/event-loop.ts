@@ -1,0 +1,29 @@
+import { MessageChannel } from 'node:worker_threads';
+
+/**
+ * Turns of the event loop that nobody replaces: fake timers, of jest and others, take the place of setTimeout, setImmediate
+ * and process.nextTick, and of those of node:timers too where all tests share the global object.
+ */
+export class EventLoop {
+  readonly #channel = new MessageChannel();
+  #ended: (() => void) | undefined;
+
+  constructor() {
+    this.#channel.port1.on('message', () => {
+      this.#ended?.();
+    });
+  }
+
+  /** Everything has run that was due in this turn: promises, and tasks that were set off before. */
+  turn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#ended = resolve;
+      this.#channel.port2.postMessage(undefined);
+    });
+  }
+
+  /** No turn follows; an open channel would keep the process alive. */
+  close(): void {
+    this.#channel.port1.close();
+  }
+}
