@@ -41,6 +41,10 @@ export class HcclLinks implements LinkManager {
     return undefined;
   }
 
+  get all(): ReadonlyMap<bigint, Link> {
+    return this.#links;
+  }
+
   find(clusterId: bigint): Link | undefined {
     return this.#links.get(clusterId);
   }
