@@ -1,4 +1,6 @@
 import type { ListenAddress } from '../../option-text/listen-address';
+import { Addresses } from './address-space';
+import type { Link } from './link';
 import { failed } from './refusal';
 import type { Session } from './session';
 
@@ -17,6 +19,12 @@ export interface Binding {
   readonly address: string;
   /** Who answers; `undefined` when the port is taken and nobody does. */
   session: Session | undefined;
+}
+
+/** Who of the network cannot reach whom, whatever their addresses are. */
+export interface Obstacles {
+  /** Whether nothing passes from `from` to `to`; `undefined` stands for whoever else there is. */
+  between(from: bigint, to: bigint | undefined): boolean;
 }
 
 /** What a connection attempt finds. */
@@ -38,6 +46,10 @@ export class Fabric {
   /** By port, then by ip. */
   readonly #listeners = new Map<number, Map<string, Binding>>();
   readonly #disturbances = new Map<string, Disturbance>();
+  /** @internal Memory addresses of the instances on this network. */
+  readonly addresses = new Addresses();
+  /** @internal */
+  obstacles: Obstacles | undefined;
 
   /** As `bind` and `listen` do; port 0 takes a free one that nobody is told. */
   bind({ ip, boundPort }: ListenAddress, session: Session): Binding {
@@ -61,13 +73,16 @@ export class Fabric {
     if (onPort?.size === 0) this.#listeners.delete(port);
   }
 
-  connect(ip: string, port: number): Connection {
+  connect(ip: string, port: number, from?: Session): Connection {
     const disturbance = this.#disturbances.get(`${ip}:${port}`);
     if (disturbance !== undefined) return { kind: disturbance };
     const onPort = this.#listeners.get(port);
     // Who connects to the any-address reaches himself.
     const host = ip === ANY_IPV4 ? LOOPBACK : ip;
     const binding = onPort && (onPort.get(host) ?? anyOf(onPort));
+    if (from !== undefined && this.obstacles?.between(from.clusterId, binding?.session?.clusterId) === true) {
+      return { kind: 'unreachable' };
+    }
     return binding === undefined ? { kind: 'refused' } : { kind: 'accepted', session: binding.session };
   }
 
@@ -81,9 +96,10 @@ export class Fabric {
     else this.#disturbances.set(address, disturbance);
   }
 
-  /** Whether something is in the way to `address` (`ip:port`). */
-  isDisturbed(address: string): boolean {
-    return this.#disturbances.size > 0 && this.#disturbances.has(address);
+  /** Whether something is in the way of transfers over a link. */
+  isDisturbed({ local, peer, peerAddress }: Link): boolean {
+    if (this.#disturbances.size > 0 && this.#disturbances.has(peerAddress)) return true;
+    return this.obstacles?.between(local.clusterId, peer.clusterId) === true;
   }
 
   #freePort(): number {

@@ -30,6 +30,10 @@ export class HcclLinks implements LinkManager {
     if (listen !== undefined) this.#startListening(listen);
   }
 
+  get all(): ReadonlyMap<bigint, Link> {
+    return this.#links;
+  }
+
   find(clusterId: bigint): Link | undefined {
     return this.#links.get(clusterId);
   }
@@ -127,7 +131,7 @@ export class HcclLinks implements LinkManager {
   }
 
   async #connect({ ip, port }: IpInfo, timeoutMs: number, refusedStatus: number): Promise<Session> {
-    const connection = this.#session.fabric.connect(ip, port);
+    const connection = this.#session.fabric.connect(ip, port, this.#session);
     switch (connection.kind) {
       case 'accepted':
         if (connection.session === undefined) throw failed(`${ip}:${port} closed the connection`);

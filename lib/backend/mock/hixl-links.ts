@@ -24,6 +24,10 @@ export class HixlLinks implements LinkManager {
     if (listen.port !== 0) session.listen(listen);
   }
 
+  get all(): ReadonlyMap<bigint, Link> {
+    return this.#links;
+  }
+
   find(clusterId: bigint): Link | undefined {
     return this.#links.get(clusterId);
   }
@@ -87,7 +91,7 @@ export class HixlLinks implements LinkManager {
   async #connect(ip: string, port: number, timeoutMs: number): Promise<Session> {
     if (ip === '0.0.0.0' && this.#session.engine === 'comm')
       throw failed('the communicator engine needs a real address');
-    const connection = this.#session.fabric.connect(ip, port);
+    const connection = this.#session.fabric.connect(ip, port, this.#session);
     if (connection.kind === 'accepted' && connection.session !== undefined) return connection.session;
     if (connection.kind === 'accepted' && this.#session.engine === 'hixl') {
       // The engine of an Initialize that failed late still answers, with a table of caches that is nowhere.

@@ -32,6 +32,12 @@ export class Link extends Lane {
     return this.#table !== undefined;
   }
 
+  /** Whether the table was copied, and whether the peer publishes another one by now. */
+  get snapshot(): 'none' | 'current' | 'stale' {
+    if (this.#table === undefined) return 'none';
+    return this.peer.alive && this.#table === this.peer.table.snapshot() ? 'current' : 'stale';
+  }
+
   /** A cache of the peer, as this side saw it when it copied the peer's table. */
   remoteEntry(cacheId: bigint): CacheEntry {
     if (this.#table === undefined) {

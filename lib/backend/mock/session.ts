@@ -25,6 +25,8 @@ export interface SessionConfig {
 /** The links of a session, by the rules of its transfer backend. Outcomes are in input order; `undefined` is success. */
 export interface LinkManager {
   find(clusterId: bigint): Link | undefined;
+  /** All links of this side, by the ids under which they are found. */
+  readonly all: ReadonlyMap<bigint, Link>;
   link(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<(Refusal | undefined)[]>;
   unlink(clusters: readonly ClusterInfo[], timeoutMs: number, force: boolean): Promise<(Refusal | undefined)[]>;
   /** What SetRole does about links and the listener. */

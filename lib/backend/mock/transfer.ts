@@ -1,6 +1,7 @@
 import { LLMStatusCode } from '../../status';
 import type { CacheIndex } from '../backend';
 import type { CacheEntry } from './cache-table';
+import type { ObservedTransfer } from './call-observer';
 import type { Link } from './link';
 import { failed, invalid, Refusal } from './refusal';
 import type { Tensor } from './registered-memory';
@@ -21,6 +22,15 @@ export interface TensorPairs {
 }
 
 export type Direction = 'pull' | 'push';
+
+/** What a transfer has copied: `spans` of so many tensors from `start` on, at the destination. */
+export interface MovedBytes {
+  readonly direction: Direction;
+  readonly destination: CacheEntry;
+  readonly start: number;
+  readonly count: number;
+  readonly spans: readonly Span[];
+}
 
 export function localEntry(session: Session, cacheId: bigint): CacheEntry {
   const entry = session.table.get(cacheId);
@@ -70,6 +80,7 @@ export function move(
   remote: CacheEntry,
   pairs: TensorPairs,
   spans: readonly Span[],
+  call?: ObservedTransfer,
 ): void | Promise<void> {
   for (const span of spans) {
     checkInside(span.local, span.length, local, 'local');
@@ -81,13 +92,19 @@ export function move(
   for (let i = 0; i < pairs.count; i++) {
     checkReach(link, tensorAt(local, pairs.localStart + i), tensorAt(remote, pairs.remoteStart + i));
   }
-  for (let i = 0; i < pairs.count; i++) {
+  const count = call === undefined ? pairs.count : call.admit(pairs.count);
+  for (let i = 0; i < count; i++) {
     const mine = tensorAt(local, pairs.localStart + i);
     const theirs = tensorAt(remote, pairs.remoteStart + i);
     for (const span of spans) {
       if (direction === 'pull') copy(theirs, span.remote, mine, span.local, span.length);
       else copy(mine, span.local, theirs, span.remote, span.length);
     }
+  }
+  if (call !== undefined) {
+    const [destination, start] = direction === 'pull' ? [local, pairs.localStart] : [remote, pairs.remoteStart];
+    call.moved({ direction, destination, start, count, spans });
+    if (count < pairs.count) throw call.cutOff();
   }
   return undefined;
 }
@@ -128,7 +145,7 @@ function notLinked(clusterId: bigint): Refusal {
 }
 
 function isDisturbed(link: Link): boolean {
-  return link.local.fabric.isDisturbed(link.peerAddress);
+  return link.local.fabric.isDisturbed(link);
 }
 
 async function timeOut(link: Link): Promise<void> {
