@@ -35,7 +35,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
   check: (() => Refusal | undefined) | undefined;
   /** Whether it has begun and not ended. */
   isBusy = false;
-  /** Whether it waits for a fault's delay to pass. */
+  /** Whether a fault delays it, so that it is under way until the delay has passed. */
   isDelayed = false;
   /** Tensors that it may still move. */
   #allowance = Infinity;
@@ -141,6 +141,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
     this.details = undefined;
     this.faults = NO_FAULTS;
     this.check = undefined;
+    this.isDelayed = false;
     this.#allowance = Infinity;
     this.#cut = undefined;
     this.#pieces = undefined;
@@ -158,6 +159,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
   /** The course of a call where something may be in its way. */
   async #follow<T>(work: (call: ObservedCall) => T | Promise<T>): Promise<T> {
     this.#calls.checkAlive(this.operation);
+    if (this.#calls.isDead) return work(this);
     const isOnClusters = this.operation === 'linkClusters' || this.operation === 'unlinkClusters';
     const fault = isOnClusters ? undefined : this.#calls.faults.hit(this.#target());
     if (fault !== undefined) this.faults = [fault];
@@ -173,6 +175,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
   }
 
   async #under<T>(fault: CheckedFault, work: () => Promise<T>): Promise<T> {
+    this.isDelayed = fault.delayMs > 0;
     if (fault.partialLayers !== undefined) await this.#moveSome(fault.partialLayers, work);
     if (fault.delayMs > 0) await this.#delay(fault.delayMs);
     if (fault.hang) return new Promise(() => undefined);
@@ -184,11 +187,10 @@ export class NodeCall implements ObservedCall, LoggedCall {
   }
 
   async #delay(ms: number): Promise<void> {
-    this.isDelayed = true;
-    await this.#calls.clock.sleep(ms);
+    if (!this.#interrupted) await this.#calls.clock.sleep(ms);
     this.isDelayed = false;
-    // Nobody waits any more; the process that would have gone on is gone.
-    if (this.#interrupted) throw failed('interrupted');
+    // Nobody waits any more, and what would come now must not be done.
+    if (this.#interrupted) throw failed('the call was interrupted');
   }
 
   /** Does the work up to so many layers; what fails before that fails the call. */
