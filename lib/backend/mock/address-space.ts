@@ -7,8 +7,17 @@ import { failed, invalid, Refusal } from './refusal';
 /** As the driver: every allocation starts on a page of its own, and never where another one ends. */
 const PAGE = 2n * 1024n * 1024n;
 
-/** Where the Ascend driver places memory; only the look of it matters. */
-let nextAddress = 0x12c0_4000_0000n;
+/** Addresses that nobody has had yet; those who share it share no address. */
+export class Addresses {
+  /** Where the Ascend driver places memory; only the look of it matters. */
+  #next = 0x12c0_4000_0000n;
+
+  take(byteLength: bigint): bigint {
+    const address = this.#next;
+    this.#next += (byteLength / PAGE + 2n) * PAGE;
+    return address;
+  }
+}
 
 /** One allocation. */
 export class Region {
@@ -41,12 +50,22 @@ export interface Place {
 }
 
 /**
- * The memory of one instance: fake 64-bit addresses over ArrayBuffers. No two instances share an address, so that one
- * which is used with the wrong instance is noticed.
+ * The memory of one instance: fake 64-bit addresses over ArrayBuffers. No two instances of a network share an address, so
+ * that one which is used with the wrong instance is noticed.
  */
 export class AddressSpace {
+  readonly #addresses: Addresses;
   /** Ascending by address, because addresses only grow. */
   readonly #regions: Region[] = [];
+
+  constructor(addresses: Addresses) {
+    this.#addresses = addresses;
+  }
+
+  /** Live allocations. */
+  get regions(): readonly Region[] {
+    return this.#regions;
+  }
 
   allocate(byteLength: bigint, placement: number): bigint {
     if (byteLength === 0n) throw invalid('cannot allocate 0 bytes');
@@ -60,8 +79,7 @@ export class AddressSpace {
         `${byteLength} bytes cannot be had from this machine: ${String(error)}`,
       );
     }
-    const address = nextAddress;
-    nextAddress += (byteLength / PAGE + 2n) * PAGE;
+    const address = this.#addresses.take(byteLength);
     this.#regions.push(new Region(address, placement, buffer));
     return address;
   }
@@ -72,6 +90,11 @@ export class AddressSpace {
     if (region?.address !== address) throw invalid(`${hexAddress(address)} is not the start of a live allocation`);
     this.#regions.splice(index, 1);
     region.release();
+  }
+
+  /** The process is gone, and its memory with it. */
+  clear(): void {
+    for (const region of this.#regions.splice(0)) region.release();
   }
 
   /** The place of `byteLength` bytes at `address`, or `undefined` where they are not all one live allocation's. */

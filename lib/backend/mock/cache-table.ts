@@ -74,6 +74,11 @@ export class CacheTable {
     return this.#entries.get(id);
   }
 
+  /** Registered caches, the oldest first. */
+  get entries(): readonly CacheEntry[] {
+    return [...this.#entries.values()];
+  }
+
   add(entry: CacheEntry): void {
     this.#change(1, entry.tensors.length, () => this.#entries.set(entry.id, entry));
   }

@@ -1,14 +1,22 @@
 import type { ListenAddress } from '../../option-text/listen-address';
+import { Addresses } from './address-space';
 import type { Clock } from './clock';
 import { VirtualClock } from './clock';
+import type { Link } from './link';
 import type { Binding, Connection, Disturbance, Network } from './network';
 import { failed } from './refusal';
 import type { Session } from './session';
 import type { Wire } from './wire';
 
-export interface FabricOptions {
+export interface MemoryNetworkOptions {
   /** How long transfers take, on the clock that the wire was made with. Default: no time. */
   readonly wire?: Wire;
+}
+
+/** Who of the network cannot reach whom, whatever their addresses are. */
+export interface Obstacles {
+  /** Whether nothing passes from `from` to `to`; `undefined` stands for whoever else there is. */
+  between(from: bigint, to: bigint | undefined): boolean;
 }
 
 const FIRST_EPHEMERAL_PORT = 32_768;
@@ -24,9 +32,13 @@ export class Fabric implements Network {
   /** By port, then by ip. */
   readonly #listeners = new Map<number, Map<string, Binding>>();
   readonly #disturbances = new Map<string, Disturbance>();
+  /** @internal Memory addresses of the instances on this network. */
+  readonly addresses = new Addresses();
+  /** @internal */
+  obstacles: Obstacles | undefined;
   readonly wire: Wire | undefined;
 
-  constructor(options: FabricOptions = {}) {
+  constructor(options: MemoryNetworkOptions = {}) {
     this.wire = options.wire;
   }
 
@@ -52,19 +64,22 @@ export class Fabric implements Network {
   }
 
   dial(from: Session, ip: string, port: number, timeoutMs: number): Connection | Promise<Connection> {
-    const connection = this.connect(ip, port);
+    const connection = this.connect(ip, port, from);
     if (connection.kind === 'accepted' || connection.kind === 'refused') return connection;
     return from.clock.sleep(timeoutMs).then(() => connection);
   }
 
   /** What a connection attempt would find, without waiting for it. */
-  connect(ip: string, port: number): Connection {
+  connect(ip: string, port: number, from?: Session): Connection {
     const disturbance = this.#disturbances.get(`${ip}:${port}`);
     if (disturbance !== undefined) return { kind: disturbance };
     const onPort = this.#listeners.get(port);
     // Who connects to the any-address reaches himself.
     const host = ip === ANY_IPV4 ? LOOPBACK : ip;
     const binding = onPort && (onPort.get(host) ?? anyOf(onPort));
+    if (from !== undefined && this.obstacles?.between(from.clusterId, binding?.session?.clusterId) === true) {
+      return { kind: 'unreachable' };
+    }
     return binding === undefined ? { kind: 'refused' } : { kind: 'accepted', peer: binding.session };
   }
 
@@ -78,8 +93,9 @@ export class Fabric implements Network {
     else this.#disturbances.set(address, disturbance);
   }
 
-  isDisturbed(address: string): boolean {
-    return this.#disturbances.size > 0 && this.#disturbances.has(address);
+  isDisturbed({ local, far, peerAddress }: Link): boolean {
+    if (this.#disturbances.size > 0 && this.#disturbances.has(peerAddress)) return true;
+    return this.obstacles?.between(local.clusterId, far.clusterId) === true;
   }
 
   newClock(): Clock {

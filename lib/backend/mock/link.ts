@@ -32,6 +32,12 @@ export class Link extends Lane {
     return this.#table !== undefined;
   }
 
+  /** Whether the table was copied, and whether the peer, which is in this process, publishes another one by now. */
+  get snapshot(): 'none' | 'current' | 'stale' {
+    if (this.#table === undefined) return 'none';
+    return this.far.alive && this.#table === this.far.copyTable() ? 'current' : 'stale';
+  }
+
   /** A cache of the peer, as this side saw it when it copied the peer's table. */
   remoteCache(cacheId: bigint): CacheLayout | Promise<CacheLayout> {
     if (this.#table === undefined) {

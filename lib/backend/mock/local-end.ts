@@ -10,28 +10,29 @@ import type { Direction, Span, TensorPairs } from './transfer';
  * that was registered when the link was made, and no other.
  */
 export class LocalEnd implements LinkEnd<CacheEntry> {
-  readonly #session: Session;
+  /** @internal For whoever looks at the network from outside. */
+  readonly session: Session;
   readonly #sequence: number;
 
   constructor(session: Session) {
-    this.#session = session;
+    this.session = session;
     this.#sequence = session.memory.sequence;
   }
 
   get clusterId(): bigint {
-    return this.#session.clusterId;
+    return this.session.clusterId;
   }
 
   get alive(): boolean {
-    return this.#session.alive;
+    return this.session.alive;
   }
 
   copyTable(): Snapshot | undefined {
-    return this.#session.table.snapshot();
+    return this.session.table.snapshot();
   }
 
   hasCache(cacheId: bigint): boolean {
-    return this.#session.table.get(cacheId) !== undefined;
+    return this.session.table.get(cacheId) !== undefined;
   }
 
   move(direction: Direction, local: CacheEntry, remote: CacheEntry, pairs: TensorPairs, spans: readonly Span[]): void {
@@ -60,7 +61,7 @@ export class LocalEnd implements LinkEnd<CacheEntry> {
   checkReach({ handle, region }: Tensor, side: 'local' | 'remote'): void {
     if (!handle.live || handle.sequence > this.#sequence) {
       const problem = `the ${side} memory was not registered when the link was made, or was unregistered since`;
-      throw this.#session.engine === 'hixl' ? invalid(problem) : failed(problem);
+      throw this.session.engine === 'hixl' ? invalid(problem) : failed(problem);
     }
     if (region.freed) throw failed(`the ${side} memory was freed while it was registered`);
   }

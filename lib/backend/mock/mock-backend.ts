@@ -16,8 +16,9 @@ import type {
   DeadlineClock,
   KvCacheExtParam,
 } from '../backend';
-import { AddressSpace } from './address-space';
+import { Addresses, AddressSpace } from './address-space';
 import { CacheEntry, rowsOf } from './cache-table';
+import type { CallObserver, ClusterWork, ObservedCall, Operation } from './call-observer';
 import type { Clock } from './clock';
 import { sharedFabric } from './fabric';
 import { HcclLinks } from './hccl-links';
@@ -49,6 +50,8 @@ export interface MockBackendOptions {
   clock?: Clock;
   /** Devices of the host; `llm.DeviceId` must be below it. Default 1024. */
   deviceCount?: number;
+  /** @internal */
+  observer?: CallObserver;
 }
 
 /** More than any host has, so that a rehearsal of many nodes in one process can give each its own. */
@@ -56,28 +59,6 @@ const DEFAULT_DEVICE_COUNT = 1024;
 
 /** The library's message says 33, its code 31. */
 const MAX_DIMENSIONS = 31;
-
-/** What the operations of the seam are called in the public API, for error messages. */
-type Operation =
-  | 'init'
-  | 'finalize'
-  | 'switchRole'
-  | 'linkClusters'
-  | 'unlinkClusters'
-  | 'allocateCache'
-  | 'deallocateCache'
-  | 'copyCache'
-  | 'copyBlocks'
-  | 'registerCache'
-  | 'unregisterCache'
-  | 'pullCache'
-  | 'pullBlocks'
-  | 'pushCache'
-  | 'pushBlocks'
-  | 'allocateMemory'
-  | 'free'
-  | 'write'
-  | 'read';
 
 /**
  * LLM-DataDist without an NPU: a pure TypeScript implementation that moves real bytes between the instances of a
@@ -92,7 +73,8 @@ export class MockBackend implements Backend {
   readonly #fabric: Network;
   readonly #clock: Clock;
   readonly #deviceCount: number;
-  readonly #space = new AddressSpace();
+  readonly #observer: CallObserver | undefined;
+  readonly #space: AddressSpace;
   #role: number;
   #session: Session | undefined;
   /** What an Initialize that failed late leaves behind: its listener keeps the port. */
@@ -105,6 +87,32 @@ export class MockBackend implements Backend {
     this.#clock = options.clock ?? this.#fabric.newClock();
     this.clock = measuresDeadlines(this.#clock) ? this.#clock : undefined;
     this.#deviceCount = options.deviceCount ?? DEFAULT_DEVICE_COUNT;
+    this.#observer = options.observer;
+    this.#space = new AddressSpace(this.#fabric.addresses ?? new Addresses());
+  }
+
+  /** @internal For whoever looks at the network from outside. */
+  get role(): number {
+    return this.#role;
+  }
+
+  /** @internal */
+  get session(): Session | undefined {
+    return this.#session;
+  }
+
+  /** @internal */
+  get space(): AddressSpace {
+    return this.#space;
+  }
+
+  /** @internal The process dies: what it listened with, and its memory, are gone without a word to anybody. */
+  die(): void {
+    this.#session?.end();
+    this.#session = undefined;
+    if (this.#leftover !== undefined) this.#fabric.release(this.#leftover.binding);
+    this.#leftover = undefined;
+    this.#space.clear();
   }
 
   /** The clusters that it holds a link to, whichever side has made it. */
@@ -138,12 +146,24 @@ export class MockBackend implements Backend {
   }
 
   linkLlmClusters(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<readonly number[]> {
-    return this.#onClusters('linkClusters', clusters, timeoutMs, (session) => session.links.link(clusters, timeoutMs));
+    return this.#onClusters(
+      'linkClusters',
+      clusters,
+      timeoutMs,
+      ({ links }) =>
+        (some) =>
+          links.link(some, timeoutMs),
+    );
   }
 
   unlinkLlmClusters(clusters: readonly ClusterInfo[], timeoutMs: number, force: boolean): Promise<readonly number[]> {
-    return this.#onClusters('unlinkClusters', clusters, timeoutMs, (session) =>
-      session.links.unlink(clusters, timeoutMs, force),
+    return this.#onClusters(
+      'unlinkClusters',
+      clusters,
+      timeoutMs,
+      ({ links }) =>
+        (some) =>
+          links.unlink(some, timeoutMs, force),
     );
   }
 
@@ -177,7 +197,7 @@ export class MockBackend implements Backend {
   }
 
   pullKvCache(src: CacheIndex, dst: Cache, batchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
-    const work = () => pullCache(this.#initialised(), src, dst.cacheId, batchIndex, size, ext);
+    const work = (call?: ObservedCall) => pullCache(this.#initialised(), src, dst.cacheId, batchIndex, size, ext, call);
     return this.#answer('pullCache', work, src);
   }
 
@@ -188,12 +208,13 @@ export class MockBackend implements Backend {
     dstBlocks: BigUint64Array,
     ext: KvCacheExtParam,
   ): Promise<void> {
-    const work = () => pullBlocks(this.#initialised(), src, dst.cacheId, srcBlocks, dstBlocks, ext);
+    const work = (call?: ObservedCall) =>
+      pullBlocks(this.#initialised(), src, dst.cacheId, srcBlocks, dstBlocks, ext, call);
     return this.#answer('pullBlocks', work, src);
   }
 
   pushKvCache(src: Cache, dst: CacheIndex, srcBatchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
-    const work = () => pushCache(this.#initialised(), src, dst, srcBatchIndex, size, ext);
+    const work = (call?: ObservedCall) => pushCache(this.#initialised(), src, dst, srcBatchIndex, size, ext, call);
     return this.#answer('pushCache', work, dst);
   }
 
@@ -204,7 +225,7 @@ export class MockBackend implements Backend {
     dstBlocks: BigUint64Array,
     ext: KvCacheExtParam,
   ): Promise<void> {
-    const work = () => pushBlocks(this.#initialised(), src, dst, srcBlocks, dstBlocks, ext);
+    const work = (call?: ObservedCall) => pushBlocks(this.#initialised(), src, dst, srcBlocks, dstBlocks, ext, call);
     return this.#answer('pushBlocks', work, dst);
   }
 
@@ -302,52 +323,62 @@ export class MockBackend implements Backend {
     this.#leftover = undefined;
   }
 
-  async #onClusters(
+  #onClusters(
     operation: 'linkClusters' | 'unlinkClusters',
     clusters: readonly ClusterInfo[],
     timeoutMs: number,
-    work: (session: Session) => Promise<(Refusal | undefined)[]>,
+    workOf: (session: Session) => ClusterWork,
   ): Promise<readonly number[]> {
-    const outcomes = await this.#answer(operation, () => {
+    return this.#answer(operation, async (call) => {
       const session = this.#initialised();
       checkClusters(clusters, timeoutMs);
-      return work(session);
-    });
-    // The overall status is the last failure in input order.
-    const last = outcomes.findLast((outcome) => outcome !== undefined);
-    const statuses = outcomes.map((outcome) => outcome?.statusCode ?? LLMStatusCode.LLM_SUCCESS);
-    if (last === undefined) return statuses;
-    throw new LLMException(last.statusCode, {
-      operation,
-      message: describeOutcomes(clusters, outcomes),
-      results: clusters.map(({ remoteClusterId }, i) => {
-        const statusCode = statuses[i] ?? LLMStatusCode.LLM_SUCCESS;
-        return { remoteClusterId, statusCode, code: statusName(statusCode) };
-      }),
+      const work = workOf(session);
+      const outcomes = await (call === undefined ? work(clusters) : call.onClusters(clusters, work));
+      // The overall status is the last failure in input order.
+      const last = outcomes.findLast((outcome) => outcome !== undefined);
+      const statuses = outcomes.map((outcome) => outcome?.statusCode ?? LLMStatusCode.LLM_SUCCESS);
+      if (last === undefined) return statuses;
+      throw new LLMException(last.statusCode, {
+        operation,
+        message: describeOutcomes(clusters, outcomes),
+        results: clusters.map(({ remoteClusterId }, i) => {
+          const statusCode = statuses[i] ?? LLMStatusCode.LLM_SUCCESS;
+          return { remoteClusterId, statusCode, code: statusName(statusCode) };
+        }),
+      });
     });
   }
 
   /** Runs `work` and turns what it refuses into the exception that the seam promises. */
-  async #answer<T>(operation: Operation, work: () => T | Promise<T>, peer?: CacheIndex): Promise<T> {
+  async #answer<T>(operation: Operation, work: (call?: ObservedCall) => T | Promise<T>, peer?: CacheIndex): Promise<T> {
+    const call = this.#observer?.begin(operation);
     try {
-      const result = work();
+      const result = call === undefined ? work() : call.run(work);
       // Awaiting a plain value would cost a turn of the event loop's microtask queue per transfer.
-      return result instanceof Promise ? await result : result;
+      const value = result instanceof Promise ? await result : result;
+      call?.succeeded(value);
+      return value;
     } catch (error) {
-      const ids = peer === undefined ? {} : { clusterId: peer.clusterId, cacheId: peer.cacheId };
-      if (error instanceof Refusal) {
-        throw new LLMException(error.statusCode, { operation, message: error.detail, ...error.advice, ...ids });
-      }
-      if (error instanceof OptionError) {
-        throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, { operation, message: error.rule, ...ids });
-      }
-      throw error;
+      const told = toException(operation, error, peer);
+      call?.failed(told);
+      throw told;
     }
   }
 }
 
 function measuresDeadlines(clock: Clock): clock is Clock & DeadlineClock {
   return clock.deadline !== undefined;
+}
+
+function toException(operation: Operation, error: unknown, peer: CacheIndex | undefined): unknown {
+  const ids = peer === undefined ? {} : { clusterId: peer.clusterId, cacheId: peer.cacheId };
+  if (error instanceof Refusal) {
+    return new LLMException(error.statusCode, { operation, message: error.detail, ...error.advice, ...ids });
+  }
+  if (error instanceof OptionError) {
+    return new LLMException(LLMStatusCode.LLM_PARAM_INVALID, { operation, message: error.rule, ...ids });
+  }
+  return error;
 }
 
 function notEnabled(): never {

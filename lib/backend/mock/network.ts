@@ -1,5 +1,7 @@
 import type { ListenAddress } from '../../option-text/listen-address';
+import type { Addresses } from './address-space';
 import type { Clock } from './clock';
+import type { Link } from './link';
 import type { Peer } from './peer';
 import type { Session } from './session';
 import type { Wire } from './wire';
@@ -32,13 +34,15 @@ export type Connection =
 export interface Network {
   /** What carries the bytes of transfers, when that is to take time. */
   readonly wire?: Wire | undefined;
+  /** Memory addresses of the instances, where they are to differ. */
+  readonly addresses?: Addresses;
   /** As `bind` and `listen` do; port 0 takes a free one that nobody is told. */
   bind(listen: ListenAddress, session: Session): Binding | Promise<Binding>;
   release(binding: Binding): void;
   /** Makes a connection. Of a disturbance the caller learns when the time is over. */
   dial(from: Session, ip: string, port: number, timeoutMs: number): Connection | Promise<Connection>;
-  /** Whether something is in the way to `address` (`ip:port`) that a transfer would wait for in vain. */
-  isDisturbed(address: string): boolean;
+  /** Whether something is in the way of transfers over a link, which would wait for it in vain. */
+  isDisturbed(link: Link): boolean;
   /** The time of an instance that was given none. */
   newClock(): Clock;
 }

@@ -2,6 +2,7 @@ import { isHost } from '../../placement';
 import type { Cache, CacheIndex, KvCacheExtParam } from '../backend';
 import { blockRuns, lastOf } from './block-run';
 import type { CacheEntry, CacheLayout } from './cache-table';
+import type { ObservedTransfer } from './call-observer';
 import { checkExtParam } from './layer-range';
 import { checkBlockLists } from './pull';
 import { invalid } from './refusal';
@@ -23,11 +24,12 @@ export function pushCache(
   srcBatchIndex: number,
   size: bigint,
   ext: KvCacheExtParam,
+  call?: ObservedTransfer,
 ): void | Promise<void> {
   checkPlacement(src);
   if (size !== -1n) throw invalid(`size ${size} given, a push takes -1 only`);
   checkLayers(src, ext);
-  return pushLayers(session, src, dst, ext, {
+  return pushLayers(session, src, dst, ext, call, {
     checkRemote(remote) {
       if (dst.batchIndex >= remote.rows) {
         throw invalid(`row ${dst.batchIndex} is outside the ${remote.rows} rows of remote cache ${remote.id}`);
@@ -50,12 +52,13 @@ export function pushBlocks(
   srcBlocks: BigUint64Array,
   dstBlocks: BigUint64Array,
   ext: KvCacheExtParam,
+  call?: ObservedTransfer,
 ): void | Promise<void> {
   checkPlacement(src);
   checkBlockLists(srcBlocks, dstBlocks);
   if (dst.batchIndex !== 0) throw invalid(`remote row ${dst.batchIndex} given, block calls take 0 only`);
   checkLayers(src, ext);
-  return pushLayers(session, src, dst, ext, {
+  return pushLayers(session, src, dst, ext, call, {
     checkRemote(remote) {
       for (const block of dstBlocks) {
         if (block >= remote.rows) {
@@ -113,13 +116,14 @@ function pushLayers(
   src: Cache,
   dst: CacheIndex,
   ext: KvCacheExtParam,
+  call: ObservedTransfer | undefined,
   payload: Payload,
 ): void | Promise<void> {
   const { first, dstFirst, last } = layersOf(src, ext);
   const from = (layer: number): void | Promise<void> => {
     for (let current = layer; current <= last; current++) {
       const dstLayer = dstFirst + (current - first);
-      const pending = pushLayer(session, src.cacheId, dst, ext.tensorNumPerLayer, current, dstLayer, payload);
+      const pending = pushLayer(session, src.cacheId, dst, ext.tensorNumPerLayer, current, dstLayer, payload, call);
       if (pending !== undefined) return pending.then(() => from(current + 1));
     }
     return undefined;
@@ -135,6 +139,7 @@ function pushLayer(
   srcLayer: number,
   dstLayer: number,
   payload: Payload,
+  call: ObservedTransfer | undefined,
 ): void | Promise<void> {
   const local = localEntry(session, srcId);
   const link = linkTo(session, dst.clusterId);
@@ -161,7 +166,7 @@ function pushLayer(
         remoteStart: dstLayer * tensorNumPerLayer,
         count: tensorNumPerLayer,
       };
-      return move('push', link, local, remote, pairs, payload.spans(local, remote));
+      return move('push', link, local, remote, pairs, payload.spans(local, remote), call);
     }),
   );
 }

@@ -2,6 +2,7 @@ import { LLMStatusCode } from '../../status';
 import type { CacheIndex } from '../backend';
 import { CacheEntry } from './cache-table';
 import type { CacheLayout } from './cache-table';
+import type { ObservedTransfer } from './call-observer';
 import type { Link } from './link';
 import { checkInside, LocalEnd } from './local-end';
 import { failed, invalid, Refusal } from './refusal';
@@ -23,6 +24,15 @@ export interface TensorPairs {
 }
 
 export type Direction = 'pull' | 'push';
+
+/** What a transfer has copied: `spans` of so many tensors from `start` on, at the destination. */
+export interface MovedBytes {
+  readonly direction: Direction;
+  readonly destination: CacheEntry;
+  readonly start: number;
+  readonly count: number;
+  readonly spans: readonly Span[];
+}
 
 export function localEntry(session: Session, cacheId: bigint): CacheEntry {
   const entry = session.table.get(cacheId);
@@ -77,6 +87,7 @@ export function move(
   remote: CacheLayout,
   pairs: TensorPairs,
   spans: readonly Span[],
+  call?: ObservedTransfer,
 ): void | Promise<void> {
   for (const span of spans) {
     checkInside(span.local, span.length, local, 'local');
@@ -88,15 +99,37 @@ export function move(
   const { wire } = link.local.fabric;
   // Only within a process do transfers take the time of a wire.
   if (wire === undefined || !(link.far instanceof LocalEnd) || !(remote instanceof CacheEntry)) {
-    return link.far.move(direction, local, remote, pairs, spans);
+    return deliver(direction, link, local, remote, pairs, spans, call);
   }
   link.far.checkPairs(remote, pairs);
   const carried = wire.carry(loadOf(direction, link, local, remote, pairs, spans));
-  if (carried === undefined) return link.far.move(direction, local, remote, pairs, spans);
+  if (carried === undefined) return deliver(direction, link, local, remote, pairs, spans, call);
   return afterWire(link, carried, () => {
     checkNear(link, local, pairs);
-    return link.far.move(direction, local, remote, pairs, spans);
+    return deliver(direction, link, local, remote, pairs, spans, call);
   });
+}
+
+/** Copies as many of the tensors as an observer admits. */
+function deliver(
+  direction: Direction,
+  { far }: Link,
+  local: CacheEntry,
+  remote: CacheLayout,
+  pairs: TensorPairs,
+  spans: readonly Span[],
+  call: ObservedTransfer | undefined,
+): void | Promise<void> {
+  if (call === undefined) return far.move(direction, local, remote, pairs, spans);
+  const count = call.admit(pairs.count);
+  const tell = () => {
+    const [destination, start] = direction === 'pull' ? [local, pairs.localStart] : [remote, pairs.remoteStart];
+    // What another process has received cannot be looked at here.
+    if (destination instanceof CacheEntry) call.moved({ direction, destination, start, count, spans });
+    if (count < pairs.count) throw call.cutOff();
+  };
+  const moving = far.move(direction, local, remote, count === pairs.count ? pairs : { ...pairs, count }, spans);
+  return moving instanceof Promise ? moving.then(tell) : tell();
 }
 
 function loadOf(
@@ -143,7 +176,7 @@ function notLinked(clusterId: bigint): Refusal {
 }
 
 function isDisturbed(link: Link): boolean {
-  return link.local.fabric.isDisturbed(link.peerAddress);
+  return link.local.fabric.isDisturbed(link);
 }
 
 /** @param restMs what is left of the time limit */

@@ -1,0 +1,71 @@
+import { ManualClock, RealClock, VirtualClock } from '../backend/mock/clock';
+import type { Clock } from '../backend/mock/clock';
+import { checkBoolean, checkInteger, checkOptionalObject, checkUint32, invalidArgType, outOfRange } from '../check';
+import { TestFabric } from './test-fabric';
+
+export interface FabricOptions {
+  /**
+   * Whose time timeouts, delays and waits take:
+   * - `manual` (default): time stands still until the test advances it, `await fabric.clock.advance(ms)`;
+   * - `real`: that of the clock on the wall;
+   * - `instant`: waiting takes no real time, and the clock says that the time has passed;
+   * - a clock of your own.
+   */
+  readonly clock?: 'manual' | 'real' | 'instant' | Clock;
+  /**
+   * Refuse what the vendor's documentation forbids and the library does not notice, with `LLM_PARAM_INVALID` and the rule's
+   * text. Default true.
+   */
+  readonly strict?: boolean;
+  /** What chance decides, such as the bytes that a fault changes, it decides alike for the same seed. uint32, default 1. */
+  readonly seed?: number;
+  /** How many calls the history keeps at least; of very long lists of blocks it keeps fewer. Default 100000. */
+  readonly history?: number;
+}
+
+const DEFAULT_HISTORY = 100_000;
+const MAX_HISTORY = 10_000_000;
+
+/**
+ * Makes an isolated network of mock instances, with faults, a clock and a history of its own.
+ *
+ * @throws TypeError, RangeError for a wrong option
+ */
+export function createFabric(options?: FabricOptions & { readonly clock?: 'manual' }): TestFabric<ManualClock>;
+export function createFabric(options: FabricOptions & { readonly clock: 'real' }): TestFabric<RealClock>;
+export function createFabric(options: FabricOptions & { readonly clock: 'instant' }): TestFabric<VirtualClock>;
+export function createFabric<C extends Clock>(options: FabricOptions & { readonly clock: C }): TestFabric<C>;
+export function createFabric(options?: FabricOptions): TestFabric;
+export function createFabric(options?: FabricOptions): TestFabric {
+  const { clock, strict, seed, history } = checkOptionalObject(options, 'options');
+  return new TestFabric({
+    clock: clockOf(clock),
+    strict: strict === undefined ? true : checkBoolean(strict, 'options.strict'),
+    seed: seed === undefined ? 1 : checkUint32(seed, 'options.seed'),
+    history: history === undefined ? DEFAULT_HISTORY : checkInteger(history, 'options.history', 0, MAX_HISTORY),
+  });
+}
+
+function clockOf(value: unknown): Clock {
+  const expected = "'manual', 'real', 'instant' or a Clock";
+  switch (value) {
+    case undefined:
+    case 'manual':
+      return new ManualClock();
+    case 'real':
+      return new RealClock();
+    case 'instant':
+      return new VirtualClock();
+    default:
+      if (isClock(value)) return value;
+      throw typeof value === 'string'
+        ? outOfRange('options.clock', expected, value)
+        : invalidArgType('options.clock', expected, value);
+  }
+}
+
+function isClock(value: unknown): value is Clock {
+  if (typeof value !== 'object' || value === null) return false;
+  const { now, sleep } = value as Partial<Record<keyof Clock, unknown>>;
+  return typeof now === 'function' && typeof sleep === 'function';
+}

@@ -1,0 +1,198 @@
+import type {
+  BackendCacheDesc,
+  BackendOptions,
+  Cache,
+  CacheIndex,
+  ClusterInfo,
+  KvCacheExtParam,
+} from '../backend/backend';
+import { MockBackend } from '../backend/mock/mock-backend';
+import type { Fabric } from '../backend/mock/fabric';
+import { failed } from '../backend/mock/refusal';
+import type { Refusal } from '../backend/mock/refusal';
+import type { NodeCall } from './node-call';
+import { NodeCalls } from './node-calls';
+import type { Surroundings } from './node-calls';
+
+/** The rules of a fabric that are more than what a node knows by itself. */
+export interface NodeRules {
+  /** Whether a node was killed and not restarted. */
+  isDown(node: bigint): boolean;
+  /** Called before an instance is initialised. */
+  join(node: FabricNode): void;
+  checkRegistration(node: FabricNode, addresses: number): Refusal | undefined;
+  checkFinalize(node: FabricNode): Refusal | undefined;
+  checkRoleSwitch(node: FabricNode): Refusal | undefined;
+}
+
+/** An instance on a test fabric: a mock that says what it is called with, so that its calls can be told and changed. */
+export class FabricNode extends MockBackend {
+  readonly node: bigint;
+  readonly calls: NodeCalls;
+  readonly #rules: NodeRules;
+
+  constructor(clusterId: bigint, role: number, fabric: Fabric, surroundings: Surroundings, rules: NodeRules) {
+    const calls = new NodeCalls(clusterId, surroundings, (address, byteLength) => {
+      const place = this.space.find(address, byteLength);
+      return place?.region.bytes.subarray(place.offset, place.offset + byteLength);
+    });
+    super(clusterId, role, { fabric, clock: surroundings.clock, observer: calls });
+    this.node = clusterId;
+    this.calls = calls;
+    this.#rules = rules;
+  }
+
+  /** The process dies, and everything with it. */
+  kill(): void {
+    this.die();
+    this.calls.die();
+  }
+
+  /** The instance has hung for too long: nobody waits for its calls any more. */
+  abandon(): void {
+    this.calls.interrupt(this.calls.inFlight, failed(`the calls of cluster ${this.node} were given up`));
+  }
+
+  override initialize(options: BackendOptions): Promise<void> {
+    this.#note({ options: { ...options } }).check = () => {
+      if (this.#rules.isDown(this.node)) {
+        return failed(`cluster ${this.node} was killed and is down`, {
+          remedy: 'Call restart(node) of the fabric first.',
+          recovery: 'fix-environment',
+        });
+      }
+      this.#rules.join(this);
+      return undefined;
+    };
+    return super.initialize(options);
+  }
+
+  override finalize(): Promise<void> {
+    this.calls.next.check = () => this.#rules.checkFinalize(this);
+    return super.finalize();
+  }
+
+  override setRole(role: number, options: BackendOptions): Promise<void> {
+    this.#note({ role, options: { ...options } }).check = () => this.#rules.checkRoleSwitch(this);
+    return super.setRole(role, options);
+  }
+
+  override linkLlmClusters(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<readonly number[]> {
+    this.#note({ clusters, timeoutMs }).peer = onlyOne(clusters);
+    return super.linkLlmClusters(clusters, timeoutMs);
+  }
+
+  override unlinkLlmClusters(
+    clusters: readonly ClusterInfo[],
+    timeoutMs: number,
+    force: boolean,
+  ): Promise<readonly number[]> {
+    this.#note({ clusters, timeoutMs, force }).peer = onlyOne(clusters);
+    return super.unlinkLlmClusters(clusters, timeoutMs, force);
+  }
+
+  override registerKvCache(desc: BackendCacheDesc, addrs: BigUint64Array): Promise<bigint> {
+    const call = this.#note({ desc, addrs: Array.from(addrs) });
+    call.check = () => this.#rules.checkRegistration(this, addrs.length);
+    return super.registerKvCache(desc, addrs);
+  }
+
+  override unregisterKvCache(cacheId: bigint): Promise<void> {
+    this.calls.next.cacheId = cacheId;
+    return super.unregisterKvCache(cacheId);
+  }
+
+  override pullKvCache(
+    src: CacheIndex,
+    dst: Cache,
+    batchIndex: number,
+    size: bigint,
+    ext: KvCacheExtParam,
+  ): Promise<void> {
+    this.#noteTransfer(src, dst, ext).details = { srcBatchIndex: src.batchIndex, dstBatchIndex: batchIndex, size };
+    return super.pullKvCache(src, dst, batchIndex, size, ext);
+  }
+
+  override pullKvBlocks(
+    src: CacheIndex,
+    dst: Cache,
+    srcBlocks: BigUint64Array,
+    dstBlocks: BigUint64Array,
+    ext: KvCacheExtParam,
+  ): Promise<void> {
+    const call = this.#noteTransfer(src, dst, ext);
+    call.srcBlocks = srcBlocks;
+    call.dstBlocks = dstBlocks;
+    return super.pullKvBlocks(src, dst, srcBlocks, dstBlocks, ext);
+  }
+
+  override pushKvCache(
+    src: Cache,
+    dst: CacheIndex,
+    srcBatchIndex: number,
+    size: bigint,
+    ext: KvCacheExtParam,
+  ): Promise<void> {
+    this.#noteTransfer(dst, src, ext).details = { srcBatchIndex, dstBatchIndex: dst.batchIndex, size };
+    return super.pushKvCache(src, dst, srcBatchIndex, size, ext);
+  }
+
+  override pushKvBlocks(
+    src: Cache,
+    dst: CacheIndex,
+    srcBlocks: BigUint64Array,
+    dstBlocks: BigUint64Array,
+    ext: KvCacheExtParam,
+  ): Promise<void> {
+    const call = this.#noteTransfer(dst, src, ext);
+    call.srcBlocks = srcBlocks;
+    call.dstBlocks = dstBlocks;
+    return super.pushKvBlocks(src, dst, srcBlocks, dstBlocks, ext);
+  }
+
+  override malloc(byteLength: bigint, placement: number): Promise<bigint> {
+    this.#note({ byteLength, placement });
+    return super.malloc(byteLength, placement);
+  }
+
+  override free(address: bigint): Promise<void> {
+    // Its memory went with the process.
+    if (this.calls.isBuried) return Promise.resolve();
+    this.#note({ address });
+    return super.free(address);
+  }
+
+  override write(address: bigint, data: Uint8Array): Promise<void> {
+    this.#note({ address, byteLength: data.length });
+    return super.write(address, data);
+  }
+
+  override read(address: bigint, byteLength: number): Promise<Uint8Array> {
+    this.#note({ address, byteLength });
+    return super.read(address, byteLength);
+  }
+
+  override copy(dst: bigint, src: bigint, byteLength: number): Promise<void> {
+    this.#note({ dst, src, byteLength });
+    return super.copy(dst, src, byteLength);
+  }
+
+  #note(details: Readonly<Record<string, unknown>>): NodeCall {
+    const { next } = this.calls;
+    next.details = details;
+    return next;
+  }
+
+  #noteTransfer(remote: CacheIndex, local: Cache, ext: KvCacheExtParam): NodeCall {
+    const { next } = this.calls;
+    next.peer = remote.clusterId;
+    next.cacheId = remote.cacheId;
+    next.localCacheId = local.cacheId;
+    next.ext = ext;
+    return next;
+  }
+}
+
+function onlyOne(clusters: readonly ClusterInfo[]): bigint | undefined {
+  return clusters.length === 1 ? clusters[0]?.remoteClusterId : undefined;
+}

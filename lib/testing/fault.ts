@@ -1,0 +1,239 @@
+import type { Operation } from '../backend/mock/call-observer';
+import {
+  checkArray,
+  checkBoolean,
+  checkInt64,
+  checkInteger,
+  checkObject,
+  checkUint32,
+  invalidArgType,
+  outOfRange,
+} from '../check';
+import { LLMStatusCode, operations, statusName, statusOfName } from '../status';
+import { clusterIdOf } from './node-ref';
+import type { NodeRef } from './node-ref';
+
+/** A call that reaches a backend, by the name of the method of the public API that makes it. */
+export type FaultOperation = Operation;
+
+/**
+ * What is to go wrong. A fault says which calls it hits and what becomes of them; an effect must be given: `status`,
+ * `throwError`, `hang`, `delayMs`, `partialLayers` or `corrupt`.
+ *
+ * A call is hit by the first fault, in the order of injection, that it matches and that has neither calls to let pass nor
+ * hits used up. Calls that a guard or the package itself refuses reach no backend, and no fault.
+ */
+export interface Fault {
+  /** One operation or several. `allocateCache` of the public API is made of `allocateMemory` and `registerCache`. */
+  readonly op: FaultOperation | readonly FaultOperation[];
+  /** Whose call. Default: anyone's. */
+  readonly node?: NodeRef;
+  /**
+   * The other end of a transfer; or one of the clusters of a link or unlink call, for which alone the fault holds then: what
+   * the call does about the others it does.
+   */
+  readonly peer?: NodeRef;
+  /** The remote cache of a transfer, int64; for `unregisterCache` the cache itself. */
+  readonly cacheId?: bigint | number;
+  /** How many calls that match are let pass first. Default 0. */
+  readonly skip?: number;
+  /** How many calls it hits, 1 or more. Default: all, until it is removed. */
+  readonly times?: number;
+  /** The call does nothing and is rejected with this status: any uint32 but 0, or a name such as `LLM_TIMEOUT`. */
+  readonly status?: number | string;
+  /** So many milliseconds pass on the fabric's clock before the call does what it does: for real, or as the fault says. */
+  readonly delayMs?: number;
+  /**
+   * The call never returns, until the instance gives it up or `kill(node)` ends it. What waits for it, `finalize()` for
+   * instance, waits too.
+   */
+  readonly hang?: boolean;
+  /**
+   * So many layers (of `tensorNumPerLayer` tensors) of a transfer are moved for real before it fails, with `status`
+   * (default `LLM_FAILED`) or `throwError`, after `delayMs`, or hangs.
+   */
+  readonly partialLayers?: number;
+  /**
+   * The call succeeds, and bytes are changed of what it moved: so many, 1 for `true`, chosen by the fabric's seed. For
+   * transfers, `read` and `write`.
+   */
+  readonly corrupt?: boolean | number;
+  /** The call does nothing and is rejected with this very error. */
+  readonly throwError?: Error;
+}
+
+/** A fault that was looked through. */
+export interface CheckedFault {
+  /** As the test put it, with nodes by their ids. */
+  readonly definition: Fault;
+  readonly ops: ReadonlySet<Operation>;
+  readonly node: bigint | undefined;
+  readonly peer: bigint | undefined;
+  readonly cacheId: bigint | undefined;
+  readonly skip: number;
+  /** `Infinity` for all. */
+  readonly times: number;
+  readonly status: number | undefined;
+  readonly delayMs: number;
+  readonly hang: boolean;
+  readonly partialLayers: number | undefined;
+  /** Bytes to change. */
+  readonly corrupt: number;
+  readonly throwError: Error | undefined;
+}
+
+export const TRANSFERS: ReadonlySet<Operation> = new Set(['pullCache', 'pullBlocks', 'pushCache', 'pushBlocks']);
+const WITH_PEER: ReadonlySet<Operation> = new Set([...TRANSFERS, 'linkClusters', 'unlinkClusters']);
+const WITH_CACHE: ReadonlySet<Operation> = new Set([...TRANSFERS, 'unregisterCache']);
+const WITH_BYTES: ReadonlySet<Operation> = new Set([...TRANSFERS, 'read', 'write']);
+const NOT_OF_A_BACKEND: ReadonlySet<string> = new Set(['transferCacheAsync', 'swapBlocks']);
+
+/** The longest delay: what a timer takes. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
+const KEYS: readonly string[] = [
+  'op',
+  'node',
+  'peer',
+  'cacheId',
+  'skip',
+  'times',
+  'status',
+  'delayMs',
+  'hang',
+  'partialLayers',
+  'corrupt',
+  'throwError',
+] satisfies (keyof Fault)[];
+
+export function checkFault(value: unknown): CheckedFault {
+  const fields = checkObject(value, 'fault');
+  for (const key of Object.keys(fields)) {
+    if (!KEYS.includes(key)) throw outOfRange('fault', `made of ${KEYS.join(', ')}`, key);
+  }
+  const { op, node, peer, cacheId, skip, times, status, delayMs, hang, partialLayers, corrupt, throwError } = fields;
+  const ops = checkOperations(op);
+  const nodeId = node === undefined ? undefined : clusterIdOf(node, 'fault.node');
+  const peerId = peer === undefined ? undefined : clusterIdOf(peer, 'fault.peer');
+  const fault: CheckedFault = {
+    definition: Object.freeze({
+      ...fields,
+      op: [...ops],
+      ...(nodeId !== undefined && { node: nodeId }),
+      ...(peerId !== undefined && { peer: peerId }),
+    }),
+    ops,
+    node: nodeId,
+    peer: peerId,
+    cacheId: cacheId === undefined ? undefined : checkInt64(cacheId, 'fault.cacheId'),
+    skip: count(skip, 'fault.skip', 0) ?? 0,
+    times: count(times, 'fault.times', 1) ?? Infinity,
+    status: status === undefined ? undefined : checkStatus(status),
+    delayMs: delayMs === undefined ? 0 : checkInteger(delayMs, 'fault.delayMs', 0, MAX_DELAY_MS),
+    hang: hang === undefined ? false : checkBoolean(hang, 'fault.hang'),
+    partialLayers: count(partialLayers, 'fault.partialLayers', 0),
+    corrupt: typeof corrupt === 'boolean' ? Number(corrupt) : (count(corrupt, 'fault.corrupt', 1) ?? 0),
+    throwError: checkError(throwError),
+  };
+  checkReach(fault);
+  checkEffects(fault, delayMs !== undefined);
+  return Object.freeze(fault);
+}
+
+function checkOperations(value: unknown): ReadonlySet<Operation> {
+  const ops = checkArray(Array.isArray(value) ? value : [value], 'fault.op', (op, name) => {
+    const known = operations.find((each): each is Operation => each === op && !NOT_OF_A_BACKEND.has(each));
+    if (known !== undefined) return known;
+    const all = operations.filter((each) => !NOT_OF_A_BACKEND.has(each)).join(', ');
+    const where = Array.isArray(value) ? name : 'fault.op';
+    if (typeof op !== 'string') throw invalidArgType(where, `one of ${all}`, op);
+    throw outOfRange(where, `one of ${all}`, op);
+  });
+  if (ops.length === 0) throw outOfRange('fault.op', 'an operation, or a list of at least one', value);
+  return new Set(ops);
+}
+
+function count(value: unknown, name: string, min: number): number | undefined {
+  return value === undefined ? undefined : checkInteger(value, name, min, Number.MAX_SAFE_INTEGER);
+}
+
+function checkStatus(value: unknown): number {
+  const code = typeof value === 'string' ? statusOfName(value) : checkUint32(value, 'fault.status');
+  if (code === undefined) throw outOfRange('fault.status', 'the name of a status or its number', value);
+  if (code === LLMStatusCode.LLM_SUCCESS) throw outOfRange('fault.status', 'the status of a failure', value);
+  return code;
+}
+
+function checkError(value: unknown): Error | undefined {
+  if (value === undefined || value instanceof Error) return value;
+  // An error of another realm, such as the one that a test runs in, has another class.
+  if (Object.prototype.toString.call(value) === '[object Error]') return value as Error;
+  throw invalidArgType('fault.throwError', 'an Error', value);
+}
+
+/** What a fault asks of a call must be there in all of its operations. */
+function checkReach(fault: CheckedFault): void {
+  const needed: [boolean, string, ReadonlySet<Operation>][] = [
+    [fault.peer !== undefined, 'peer', WITH_PEER],
+    [fault.cacheId !== undefined, 'cacheId', WITH_CACHE],
+    [fault.partialLayers !== undefined, 'partialLayers', TRANSFERS],
+    [fault.corrupt > 0, 'corrupt', WITH_BYTES],
+  ];
+  for (const [given, name, possible] of needed) {
+    const without = [...fault.ops].find((op) => !possible.has(op));
+    if (given && without !== undefined) {
+      throw outOfRange('fault.op', `one of ${[...possible].join(', ')} where fault.${name} is given`, without);
+    }
+  }
+}
+
+function checkEffects(fault: CheckedFault, isDelayed: boolean): void {
+  const ends = [
+    ...(fault.status === undefined ? [] : ['status']),
+    ...(fault.throwError === undefined ? [] : ['throwError']),
+    ...(fault.hang ? ['hang'] : []),
+    ...(fault.corrupt > 0 ? ['corrupt'] : []),
+  ];
+  const partial = fault.partialLayers === undefined ? [] : ['partialLayers'];
+  const contradiction =
+    ends.length > 1
+      ? ends
+      : fault.corrupt > 0 && partial.length > 0
+        ? [...ends, ...partial]
+        : fault.hang && isDelayed
+          ? [...ends, 'delayMs']
+          : undefined;
+  if (contradiction !== undefined) {
+    throw outOfRange('fault', `of one effect: ${contradiction.join(' and ')} exclude each other`, undefined);
+  }
+  if (ends.length === 0 && partial.length === 0 && !isDelayed) {
+    throw outOfRange('fault', 'of an effect: status, throwError, hang, delayMs, partialLayers or corrupt', undefined);
+  }
+}
+
+/** A fault as reports name it. */
+export function describeFault(fault: CheckedFault): string {
+  const { ops, node, peer, cacheId, skip, times, status, delayMs, hang, partialLayers, corrupt, throwError } = fault;
+  return [
+    [...ops].join('/'),
+    ...(node === undefined ? [] : [`of cluster ${node}`]),
+    ...(peer === undefined ? [] : [`with cluster ${peer}`]),
+    ...(cacheId === undefined ? [] : [`on cache ${cacheId}`]),
+    ...(skip === 0 ? [] : [`after ${skip} calls`]),
+    ...(times === Infinity ? [] : [`${times} times`]),
+    '->',
+    [
+      ...(partialLayers === undefined ? [] : [`${partialLayers} layers`]),
+      ...(delayMs === 0 ? [] : [`${delayMs} ms`]),
+      ...(status === undefined ? [] : [nameOf(status)]),
+      ...(hang ? ['hangs'] : []),
+      ...(corrupt === 0 ? [] : [`${corrupt} bytes corrupt`]),
+      ...(throwError === undefined ? [] : [`throws ${throwError.name}`]),
+    ].join(', ') || 'no delay',
+  ].join(' ');
+}
+
+function nameOf(status: number): string {
+  const name = statusName(status);
+  return name === 'LLM_UNKNOWN_STATUS' ? `0x${status.toString(16)}` : name;
+}

@@ -1,0 +1,221 @@
+import type { ClusterInfo, KvCacheExtParam } from '../backend/backend';
+import type { ClusterWork, ObservedCall, Operation } from '../backend/mock/call-observer';
+import { failed, Refusal } from '../backend/mock/refusal';
+import { settle } from '../backend/mock/settle';
+import type { MovedBytes } from '../backend/mock/transfer';
+import { LLMStatusCode } from '../status';
+import type { LoggedCall } from './call-page';
+import { corrupt, piecesOf } from './corruption';
+import { describeFault, TRANSFERS } from './fault';
+import type { CheckedFault } from './fault';
+import type { NodeCalls } from './node-calls';
+
+const COPIES: ReadonlySet<Operation> = new Set(['read', 'write', 'copyCache']);
+const NO_FAULTS: readonly CheckedFault[] = [];
+
+/**
+ * One call of an instance. It is made once and serves one call after the other: most are over before the next one
+ * begins, and an object for each of them would be a noticeable part of a small transfer.
+ */
+export class NodeCall implements ObservedCall, LoggedCall {
+  readonly #calls: NodeCalls;
+  index = 0;
+  operation: Operation = 'init';
+  startMs = 0;
+  bytes = 0;
+  peer: bigint | undefined;
+  cacheId: bigint | undefined;
+  localCacheId: bigint | undefined;
+  ext: KvCacheExtParam | undefined;
+  srcBlocks: BigUint64Array | undefined;
+  dstBlocks: BigUint64Array | undefined;
+  details: Readonly<Record<string, unknown>> | undefined;
+  faults: readonly CheckedFault[] = NO_FAULTS;
+  /** What strict mode says against it, asked when its turn has come. */
+  check: (() => Refusal | undefined) | undefined;
+  /** Whether it has begun and not ended. */
+  isBusy = false;
+  /** Whether a fault delays it, so that it is under way until the delay has passed. */
+  isDelayed = false;
+  /** Tensors that it may still move. */
+  #allowance = Infinity;
+  #cut: Refusal | undefined;
+  /** What it has moved, where a fault is to change it. */
+  #pieces: Uint8Array[] | undefined;
+  /** Rejects it, where it has to wait. */
+  #reject: ((error: Error) => void) | undefined;
+  #interrupted = false;
+
+  constructor(calls: NodeCalls) {
+    this.#calls = calls;
+  }
+
+  get node(): bigint {
+    return this.#calls.node;
+  }
+
+  run<T>(work: (call: ObservedCall) => T | Promise<T>): T | Promise<T> {
+    if (!this.#calls.isQuiet || this.check !== undefined) return this.#interruptible(this.#follow(work));
+    const result = work(this);
+    return result instanceof Promise ? this.#interruptible(result) : result;
+  }
+
+  async onClusters(clusters: readonly ClusterInfo[], work: ClusterWork): Promise<(Refusal | undefined)[]> {
+    const hits = this.#calls.faults.hitClusters(this.#target(), clusters);
+    const faults = new Set(hits.filter((hit) => hit !== undefined));
+    if (faults.size === 0) return work(clusters);
+    this.faults = [...faults];
+    const sound = clusters.filter((_, i) => hits[i] === undefined);
+    const outcomes = new Map<ClusterInfo, Refusal | undefined>();
+    const take = async (some: readonly ClusterInfo[]): Promise<void> => {
+      const results = await work(some);
+      for (const [i, cluster] of some.entries()) outcomes.set(cluster, results[i]);
+    };
+    const ends = await Promise.allSettled([
+      ...(sound.length === 0 ? [] : [take(sound)]),
+      ...clusters.flatMap((cluster, i) => {
+        const fault = hits[i];
+        if (fault === undefined) return [];
+        const settled = settle(() => this.#under(fault, () => take([cluster])));
+        const told = settled.then((refusal) => {
+          if (refusal !== undefined) outcomes.set(cluster, refusal);
+        });
+        return [told];
+      }),
+    ]);
+    // An error of the test's own ends the call, when what it does about the other clusters is done.
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
+    return clusters.map((cluster) => outcomes.get(cluster));
+  }
+
+  admit(tensors: number): number {
+    const admitted = Math.min(tensors, this.#allowance);
+    this.#allowance -= admitted;
+    return admitted;
+  }
+
+  cutOff(): Refusal {
+    this.#cut ??= failed('cut off by a fault');
+    return this.#cut;
+  }
+
+  moved(moved: MovedBytes): void {
+    let length = 0;
+    for (const span of moved.spans) length += span.length;
+    this.bytes += length * moved.count;
+    if (this.#pieces !== undefined) this.#pieces = this.#pieces.concat(piecesOf(moved));
+  }
+
+  succeeded(result: unknown): void {
+    if (this.operation === 'registerCache') this.cacheId = result as bigint;
+    else if (COPIES.has(this.operation)) this.bytes = Number(this.details?.byteLength ?? 0);
+    this.#end(undefined);
+  }
+
+  failed(error: unknown): void {
+    this.#end(error);
+  }
+
+  /** Ends it from outside. What it still does is nobody's business any more. */
+  interrupt(error: Error): void {
+    this.#interrupted = true;
+    this.#reject?.(error);
+  }
+
+  #end(error: unknown): void {
+    this.isBusy = false;
+    this.#calls.ended(this, error);
+    // An interrupted one may still be used by work that was left behind.
+    if (this.#interrupted) this.#calls.discard(this);
+    else this.#reset();
+  }
+
+  #reset(): void {
+    this.bytes = 0;
+    this.peer = undefined;
+    this.cacheId = undefined;
+    this.localCacheId = undefined;
+    this.ext = undefined;
+    this.srcBlocks = undefined;
+    this.dstBlocks = undefined;
+    this.details = undefined;
+    this.faults = NO_FAULTS;
+    this.check = undefined;
+    this.isDelayed = false;
+    this.#allowance = Infinity;
+    this.#cut = undefined;
+    this.#pieces = undefined;
+    this.#reject = undefined;
+    this.#calls.giveBack(this);
+  }
+
+  #interruptible<T>(promise: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#reject = reject;
+      promise.then(resolve, reject);
+    });
+  }
+
+  /** The course of a call where something may be in its way. */
+  async #follow<T>(work: (call: ObservedCall) => T | Promise<T>): Promise<T> {
+    this.#calls.checkAlive(this.operation);
+    if (this.#calls.isDead) return work(this);
+    const isOnClusters = this.operation === 'linkClusters' || this.operation === 'unlinkClusters';
+    const fault = isOnClusters ? undefined : this.#calls.faults.hit(this.#target());
+    if (fault !== undefined) this.faults = [fault];
+    const all = async (): Promise<T> => {
+      const broken = this.check?.();
+      // A process that ends is not held up by a rule.
+      if (broken !== undefined && this.operation !== 'finalize') throw broken;
+      const result = await work(this);
+      if (broken !== undefined) throw broken;
+      return result;
+    };
+    return fault === undefined ? all() : this.#under(fault, all);
+  }
+
+  async #under<T>(fault: CheckedFault, work: () => Promise<T>): Promise<T> {
+    this.isDelayed = fault.delayMs > 0;
+    if (fault.partialLayers !== undefined) await this.#moveSome(fault.partialLayers, work);
+    if (fault.delayMs > 0) await this.#delay(fault.delayMs);
+    if (fault.hang) return new Promise(() => undefined);
+    if (fault.throwError !== undefined) throw fault.throwError;
+    if (fault.status !== undefined || fault.partialLayers !== undefined) {
+      throw new Refusal(fault.status ?? LLMStatusCode.LLM_FAILED, `injected fault: ${describeFault(fault)}`);
+    }
+    return fault.corrupt > 0 ? this.#corrupted(fault.corrupt, work) : work();
+  }
+
+  async #delay(ms: number): Promise<void> {
+    if (!this.#interrupted) await this.#calls.clock.sleep(ms);
+    this.isDelayed = false;
+    // Nobody waits any more, and what would come now must not be done.
+    if (this.#interrupted) throw failed('the call was interrupted');
+  }
+
+  /** Does the work up to so many layers; what fails before that fails the call. */
+  async #moveSome(layers: number, work: () => Promise<unknown>): Promise<void> {
+    this.#allowance = layers * (this.ext?.tensorNumPerLayer ?? 1);
+    try {
+      await work();
+    } catch (error) {
+      if (error !== this.#cut) throw error;
+    }
+  }
+
+  async #corrupted<T>(count: number, work: () => Promise<T>): Promise<T> {
+    this.#pieces = [];
+    const result = await work();
+    const pieces = [...this.#pieces];
+    if (result instanceof Uint8Array) pieces.push(result);
+    const written = this.#calls.written(this.operation, this.details);
+    if (written !== undefined) pieces.push(written);
+    corrupt(pieces, count, this.#calls.random);
+    return result;
+  }
+
+  #target() {
+    const { operation, node, peer, cacheId } = this;
+    return { operation, node, peer: TRANSFERS.has(operation) ? peer : undefined, cacheId };
+  }
+}

@@ -1,0 +1,132 @@
+import type { CallObserver, Operation } from '../backend/mock/call-observer';
+import type { Clock } from '../backend/mock/clock';
+import { failed, Refusal } from '../backend/mock/refusal';
+import type { CallLog } from './call-log';
+import type { FaultList } from './fault-list';
+import { NodeCall } from './node-call';
+import type { Random } from './random';
+
+/** What the instances of a fabric share. */
+export interface Surroundings {
+  readonly clock: Clock;
+  readonly faults: FaultList;
+  readonly log: CallLog;
+  readonly random: Random;
+}
+
+/** The calls of one instance. */
+export class NodeCalls implements CallObserver {
+  readonly node: bigint;
+  readonly clock: Clock;
+  readonly faults: FaultList;
+  readonly random: Random;
+  readonly #log: CallLog;
+  /** The bytes at an address of the instance. */
+  readonly #bytesAt: (address: bigint, byteLength: number) => Uint8Array | undefined;
+  readonly #all = new Set<NodeCall>();
+  readonly #free: NodeCall[] = [];
+  #next: NodeCall;
+  #isDead = false;
+  #isBuried = false;
+
+  constructor(
+    node: bigint,
+    { clock, faults, log, random }: Surroundings,
+    bytesAt: (address: bigint, byteLength: number) => Uint8Array | undefined,
+  ) {
+    this.node = node;
+    this.clock = clock;
+    this.faults = faults;
+    this.random = random;
+    this.#log = log;
+    this.#bytesAt = bytesAt;
+    this.#next = this.#make();
+  }
+
+  /** The call that begins next: who makes it says here what it is called with. */
+  get next(): NodeCall {
+    return this.#next;
+  }
+
+  /** Whether nothing can be in the way of a call. */
+  get isQuiet(): boolean {
+    return this.faults.isEmpty && !this.#isDead;
+  }
+
+  get isDead(): boolean {
+    return this.#isDead;
+  }
+
+  /** Calls that have begun and not ended. */
+  get inFlight(): NodeCall[] {
+    return [...this.#all].filter((call) => call.isBusy);
+  }
+
+  begin(operation: Operation): NodeCall {
+    const call = this.#next;
+    this.#next = this.#free.pop() ?? this.#make();
+    call.index = this.#log.take();
+    call.operation = operation;
+    call.startMs = this.clock.now();
+    call.isBusy = true;
+    return call;
+  }
+
+  ended(call: NodeCall, error: unknown): void {
+    this.#log.add(call, this.clock.now(), error);
+  }
+
+  giveBack(call: NodeCall): void {
+    this.#free.push(call);
+  }
+
+  discard(call: NodeCall): void {
+    this.#all.delete(call);
+  }
+
+  /** The process dies: whatever it does ends here. */
+  die(): void {
+    this.#isDead = true;
+    this.interrupt(this.inFlight, this.#deathOf());
+  }
+
+  /** Ends calls that wait. */
+  interrupt(calls: readonly NodeCall[], error: Error): void {
+    for (const call of calls) call.interrupt(error);
+  }
+
+  /**
+   * A dead process makes no calls. That which ends an instance passes: there is nothing left to end, and tests end what
+   * they began.
+   */
+  checkAlive(operation: Operation): void {
+    if (!this.#isDead) return;
+    if (operation !== 'finalize') throw this.#deathOf();
+    this.#isBuried = true;
+  }
+
+  /** Whether it was finalized after its death. */
+  get isBuried(): boolean {
+    return this.#isBuried;
+  }
+
+  /** What a `write` has written. */
+  written(operation: Operation, details: Readonly<Record<string, unknown>> | undefined): Uint8Array | undefined {
+    const { address, byteLength } = details ?? {};
+    if (operation !== 'write' || typeof address !== 'bigint' || typeof byteLength !== 'number') return undefined;
+    return this.#bytesAt(address, byteLength);
+  }
+
+  #deathOf(): Refusal {
+    return failed(`cluster ${this.node} was killed`, {
+      remedy: 'Call restart(node) of the fabric, make a new LLMDataDist, initialise and register it, and link again.',
+      recovery: 'fatal',
+    });
+  }
+
+  #make(): NodeCall {
+    const call = new NodeCall(this);
+    this.#all.add(call);
+    return call;
+  }
+}

@@ -1,0 +1,27 @@
+import { Refusal } from '../backend/mock/refusal';
+import { LLMStatusCode } from '../status';
+
+/**
+ * What the vendor's documentation asks and the library does not check, so that breaking it shows much later or on
+ * hardware only. In strict mode such a call is refused with `LLM_PARAM_INVALID`, and the remedy names the rule.
+ */
+export const STRICT_RULES = {
+  'register-before-link':
+    'all caches are registered before the first link, because a link knows only memory that was registered before it, ' +
+    'and peers copy the table of caches once per link',
+  'address-count': 'the caches of an instance have at most 240 addresses in total',
+  'finalize-alone': 'an instance is not finalized while a peer transfers from it or to it',
+  'switch-unlinked': 'the role is switched when all links are gone, on both sides',
+} as const;
+
+export type StrictRule = keyof typeof STRICT_RULES;
+
+/** All caches of an instance together. */
+export const MAX_ADDRESSES = 240;
+
+export function breaks(rule: StrictRule, problem: string): Refusal {
+  return new Refusal(LLMStatusCode.LLM_PARAM_INVALID, problem, {
+    remedy: `Rule ${rule}: ${STRICT_RULES[rule]}. createFabric({ strict: false }) does as the library does.`,
+    recovery: 'fix-input',
+  });
+}
