@@ -2,6 +2,9 @@ import { ManualClock, RealClock, VirtualClock } from '../backend/mock/clock';
 import type { Clock } from '../backend/mock/clock';
 import { checkBoolean, checkInteger, checkOptionalObject, checkUint32, invalidArgType, outOfRange } from '../check';
 import { TestFabric } from './test-fabric';
+import type { WirePreset } from './wire/presets';
+import { WireModel } from './wire/wire-model';
+import type { WireOptions } from './wire/wire-options';
 
 export interface FabricOptions {
   /**
@@ -17,6 +20,11 @@ export interface FabricOptions {
    * text. Default true.
    */
   readonly strict?: boolean;
+  /**
+   * How long transfers take on the fabric's clock: latency and bandwidth, or the name of a preset with the vendor's figures.
+   * Default: no time. A clock of your own needs `after` for it.
+   */
+  readonly wire?: WireOptions | WirePreset;
   /** What chance decides, such as the bytes that a fault changes, it decides alike for the same seed. uint32, default 1. */
   readonly seed?: number;
   /** How many calls the history keeps at least; of very long lists of blocks it keeps fewer. Default 100000. */
@@ -37,11 +45,17 @@ export function createFabric(options: FabricOptions & { readonly clock: 'instant
 export function createFabric<C extends Clock>(options: FabricOptions & { readonly clock: C }): TestFabric<C>;
 export function createFabric(options?: FabricOptions): TestFabric;
 export function createFabric(options?: FabricOptions): TestFabric {
-  const { clock, strict, seed, history } = checkOptionalObject(options, 'options');
+  const { clock, strict, wire, seed = 1, history } = checkOptionalObject(options, 'options');
+  const time = clockOf(clock);
+  const number = checkUint32(seed, 'options.seed');
   return new TestFabric({
-    clock: clockOf(clock),
+    clock: time,
     strict: strict === undefined ? true : checkBoolean(strict, 'options.strict'),
-    seed: seed === undefined ? 1 : checkUint32(seed, 'options.seed'),
+    wire:
+      wire === undefined
+        ? undefined
+        : new WireModel(wire as WireOptions, { clock: time, seed: number }, 'options.wire'),
+    seed: number,
     history: history === undefined ? DEFAULT_HISTORY : checkInteger(history, 'options.history', 0, MAX_HISTORY),
   });
 }

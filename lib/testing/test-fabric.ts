@@ -4,6 +4,7 @@ import { Fabric } from '../backend/mock/fabric';
 import { LocalEnd } from '../backend/mock/local-end';
 import { failed } from '../backend/mock/refusal';
 import type { Refusal } from '../backend/mock/refusal';
+import type { Wire } from '../backend/mock/wire';
 import { outOfRange } from '../check';
 import { shortList } from '../short-list';
 import { CallLog } from './call-log';
@@ -29,6 +30,7 @@ import type { Topology } from './topology';
 export interface TestFabricSettings<C extends Clock> {
   readonly clock: C;
   readonly strict: boolean;
+  readonly wire: Wire | undefined;
   readonly seed: number;
   readonly history: number;
 }
@@ -54,7 +56,7 @@ export class TestFabric<C extends Clock = Clock> {
   readonly backend: BackendFactory;
   /** What waits on this fabric waits on this clock. */
   readonly clock: C;
-  readonly #fabric = new Fabric();
+  readonly #fabric: Fabric;
   readonly #faults = new FaultList();
   readonly #partitions = new Partitions();
   readonly #log: CallLog;
@@ -63,9 +65,10 @@ export class TestFabric<C extends Clock = Clock> {
   readonly #down = new Set<bigint>();
 
   /** @internal */
-  constructor({ clock, strict, seed, history }: TestFabricSettings<C>) {
+  constructor({ clock, strict, wire, seed, history }: TestFabricSettings<C>) {
     this.clock = clock;
     this.#log = new CallLog(history);
+    this.#fabric = new Fabric(wire === undefined ? {} : { wire });
     this.#fabric.obstacles = this.#partitions;
     const surroundings: Surroundings = { clock, faults: this.#faults, log: this.#log, random: new Random(seed) };
     const rules = this.#rules(strict);
@@ -104,6 +107,7 @@ export class TestFabric<C extends Clock = Clock> {
       each.node === id ? [] : [{ each, calls: each.calls.inFlight.filter((call) => isOnTheWay(each, call, id)) }],
     );
     for (const victim of victims) victim.kill();
+    this.#fabric.wire?.drop(id);
     for (const { each, calls } of broken) {
       each.calls.interrupt(calls, failed(`cluster ${id} was killed while the transfer was under way`));
     }
@@ -129,11 +133,14 @@ export class TestFabric<C extends Clock = Clock> {
   partition(a: NodeRef, b: NodeRef): void {
     const [one, other] = checkPair(a, b);
     this.#partitions.part(one, other);
+    this.#fabric.wire?.drop(one, other);
   }
 
   /** Nothing passes between the node and any other one, as in {@link partition}; it may be made later. */
   isolate(node: NodeRef): void {
-    this.#partitions.isolate(clusterIdOf(node, 'node'));
+    const id = clusterIdOf(node, 'node');
+    this.#partitions.isolate(id);
+    this.#fabric.wire?.drop(id);
   }
 
   /**

@@ -35,10 +35,11 @@ export class WireModel implements Wire {
 
   /**
    * @param wire figures, or the name of a preset
+   * @param name what messages call it
    * @throws TypeError, RangeError
    */
-  constructor(wire: WireOptions | WirePreset, options: WireModelOptions) {
-    this.#figures = checkWireOptions(wire, 'wire');
+  constructor(wire: WireOptions | WirePreset, options: WireModelOptions, name = 'wire') {
+    this.#figures = checkWireOptions(wire, name);
     const { clock, seed } = checkObject(options, 'options');
     this.#traffic = new Traffic(checkClock(clock));
     this.#jitter = new Jitter(seed === undefined ? 1 : checkUint32(seed, 'options.seed'));
