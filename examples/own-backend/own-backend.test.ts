@@ -1,0 +1,8 @@
+/**
+ * Bring your own backend: a decorator that measures every call, held to what the library does.
+ */
+import { mockBackends } from 'llm-datadist/conformance';
+
+test('the package is found by its name', () => {
+  expect(mockBackends().createBackend(1n, 1).name).toBe('mock');
+});
