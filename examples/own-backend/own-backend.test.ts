@@ -1,5 +1,7 @@
 /**
  * Bring your own backend: a decorator that measures every call, held to what the library does.
+ *
+ * Run it with `npx jest examples/own-backend`.
  */
 import { mockBackends } from 'llm-datadist/conformance';
 
