@@ -18,7 +18,8 @@ describe.each(folders)('the example %s', (folder) => {
   });
 
   test.each(tests)('%s says first what it is about', (name) => {
-    const [comment = ''] = /^\/\*\*\n(?: \*.*\n)+ \*\/\n/.exec(readFileSync(join(EXAMPLES, folder, name), 'utf8')) ?? [];
+    const [comment = ''] =
+      /^\/\*\*\n(?: \*.*\n)+ \*\/\n/.exec(readFileSync(join(EXAMPLES, folder, name), 'utf8')) ?? [];
     expect(comment.split('\n').length).toBeGreaterThan(4);
   });
 });
