@@ -13,7 +13,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
     run: async (stage, expect) => {
       const { prompt, decoder } = await stage.pair();
       const other = await stage.initialised(LLMRole.PROMPT);
-      const remoteIpInfos = [{ ip: HOST, port: await stage.closedPort() }];
+      const remoteIpInfos = [{ ip: HOST, port: await stage.port() }];
       const closed: ClusterInfo = { ...prompt.cluster, remoteClusterId: 77n, remoteIpInfos };
       expect(await decoder.linkAnswer(prompt.cluster, closed, other.cluster)).toEqual({
         status: 'LLM_LINK_FAILED',

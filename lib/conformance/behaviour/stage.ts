@@ -42,10 +42,15 @@ export function blocksDesc(blocks: number): BackendCacheDesc {
   return { ...DESC, numTensors: 1, shape: [BigInt(blocks), 1n] };
 }
 
+/** Taken at once, because only then they differ. */
+const MOST_PORTS = 4;
+
 /** The nodes of one test. */
 export class Stage {
   readonly #backends: ScenarioBackends;
   readonly #nodes: StageNode[] = [];
+  #ports: Promise<readonly number[]> | undefined;
+  #portsTaken = 0;
 
   constructor(backends: ScenarioBackends) {
     this.#backends = backends;
@@ -55,7 +60,7 @@ export class Stage {
   async node(role: LLMRole, { listens = true }: { readonly listens?: boolean } = {}): Promise<StageNode> {
     const device = this.#nodes.length;
     const clusterId = BigInt(device + 1);
-    const [port] = listens ? await this.#backends.freePorts(1) : [];
+    const port = listens ? await this.port() : undefined;
     const node = new StageNode(this.#backends.createBackend(clusterId, role), clusterId, role, device, port);
     this.#nodes.push(node);
     return node;
@@ -83,9 +88,10 @@ export class Stage {
   }
 
   /** A port that nobody listens on. */
-  async closedPort(): Promise<number> {
-    const [port] = await this.#backends.freePorts(1);
-    if (port === undefined) throw new RangeError('freePorts gave no port');
+  async port(): Promise<number> {
+    this.#ports ??= this.#backends.freePorts(MOST_PORTS);
+    const port = (await this.#ports)[this.#portsTaken++];
+    if (port === undefined) throw new RangeError(`a test needs port ${this.#portsTaken}, freePorts gave fewer`);
     return port;
   }
 

@@ -1,3 +1,0 @@
-import { describeBackend, mockBackends } from '../lib/conformance';
-
-describeBackend('the mock', { source: mockBackends }, { test, expect, describe });
