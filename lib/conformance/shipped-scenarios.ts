@@ -4,7 +4,7 @@ import type { Scenario } from './scenario';
 import { loadScenarios } from './scenario-file';
 
 /** Beside this file in the package, written when it is built; in a checkout the files that it is made of. */
-const PACKED = join(__dirname, 'scenarios.jsonl.gz');
+export const PACKED_SCENARIOS = join(__dirname, 'scenarios.jsonl.gz');
 const CHECKOUT = join(__dirname, '..', '..', 'test', 'conformance');
 
 let loaded: readonly Scenario[] | undefined;
@@ -19,5 +19,7 @@ export function shippedScenarios(): readonly Scenario[] {
 }
 
 function shippedPaths(): readonly string[] {
-  return existsSync(PACKED) ? [PACKED] : [join(CHECKOUT, 'recordings'), join(CHECKOUT, 'differential.jsonl')];
+  return existsSync(PACKED_SCENARIOS)
+    ? [PACKED_SCENARIOS]
+    : [join(CHECKOUT, 'recordings'), join(CHECKOUT, 'differential.jsonl')];
 }
