@@ -151,7 +151,7 @@ function checkFiles(installed) {
       .map((name) => [name, objection(name)])
       .filter(([, why]) => why !== undefined)
       .map((pair) => pair.join(': ')),
-    ...topFiles.filter((name) => !names.includes(name)).map((name) => `${name}: missing`),
+    ...[...topFiles, packedScenarios].filter((name) => !names.includes(name)).map((name) => `${name}: missing`),
     ...['dist/', 'native/'].filter((top) => !names.some((name) => name.startsWith(top))).map((top) => `${top}: empty`),
   ]);
 }

@@ -1,4 +1,5 @@
 import type { BackendFactory } from '../backend/backend';
+import { checkArray, checkObject, checkString, invalidArgType, outOfRange } from '../check';
 import type { BackendSource } from './backends';
 import type { BehaviourGroup } from './behaviour/behaviour';
 import { life } from './behaviour/life';
@@ -54,26 +55,29 @@ export const BEHAVIOUR_NAMES: readonly string[] = Object.freeze(
  * recorded to do: one test per behaviour, and one per scenario. What fails is told with the scenario, the step, what was
  * expected and what came.
  *
- * Behaviours are tested below the public classes, with two or three instances in this process. Scenarios go through the
- * public classes, with their guards off.
+ * Behaviours are tested below the public classes, with up to three instances in this process; a source is asked for
+ * such as keep from the library what it does not survive. Scenarios go through the public classes, without any guards.
  *
  * @param name - What the tests call the backend.
  * @param backend - A function `(clusterId, role) => Backend`; its instances get free TCP ports of this host. Or an object,
  *   where tests are to be kept apart, or scenarios to be chosen or run in processes.
  * @param kit - `test`, `expect` and maybe `describe`, as jest and vitest have them; see {@link TestKit} for `node:test`.
- * @throws RangeError when a behaviour is to be left out that does not exist.
+ * @throws TypeError (`ERR_INVALID_ARG_TYPE`) for arguments of other types, RangeError (`ERR_OUT_OF_RANGE`) when a behaviour
+ *   is to be left out that does not exist; no test is registered then.
  */
 export function describeBackend(name: string, backend: BackendFactory | TestedBackend, kit: TestKit): void {
-  const tested: TestedBackend =
-    typeof backend === 'function' ? { source: () => ({ createBackend: backend, freePorts: hostPorts }) } : backend;
-  const leftOut = namesLeftOut(tested.leaveOut ?? []);
+  checkString(name, 'name');
+  const tested = checkTested(backend);
+  checkKit(kit);
+  const leftOut = checkLeftOut(tested.leaveOut);
+  const scenarios = tested.scenarios ?? shippedScenarios();
   new TestGroup(kit).group(name, (whole) => {
     for (const { subject, behaviours } of GROUPS) {
       whole.group(subject, (group) => {
         for (const behaviour of behaviours) {
           if (leftOut.has(behaviour.name)) continue;
           group.test(behaviour.name, async () => {
-            const stage = new Stage(tested.source());
+            const stage = new Stage(tested.source({ guards: true }));
             try {
               await behaviour.run(stage, kit.expect);
             } finally {
@@ -85,7 +89,7 @@ export function describeBackend(name: string, backend: BackendFactory | TestedBa
     }
     const hosts = tested.hosts ?? localHosts(tested.source);
     whole.group('scenarios', (group) => {
-      for (const scenario of tested.scenarios ?? shippedScenarios()) {
+      for (const scenario of scenarios) {
         group.test(scenario.name, async () => {
           kit.expect((await runScenarioOn(hosts, scenario)).map(formatDifference)).toEqual([]);
         });
@@ -94,10 +98,33 @@ export function describeBackend(name: string, backend: BackendFactory | TestedBa
   });
 }
 
-function namesLeftOut(leaveOut: readonly LeftOutBehaviour[]): ReadonlySet<string> {
-  const names = new Set(leaveOut.map(({ name }) => name));
-  for (const name of names) {
-    if (!BEHAVIOUR_NAMES.includes(name)) throw new RangeError(`there is no behaviour "${name}" to be left out`);
+function checkTested(backend: unknown): TestedBackend {
+  if (typeof backend === 'function') {
+    const createBackend = backend as BackendFactory;
+    return { source: () => ({ createBackend, freePorts: hostPorts }) };
   }
-  return names;
+  const { source, hosts } = checkObject(backend, 'backend');
+  checkFunction(source, 'backend.source');
+  if (hosts !== undefined) checkFunction(hosts, 'backend.hosts');
+  return backend as TestedBackend;
+}
+
+function checkKit(kit: unknown): void {
+  const { test, expect, describe } = checkObject(kit, 'kit');
+  checkFunction(test, 'kit.test');
+  checkFunction(expect, 'kit.expect');
+  if (describe !== undefined) checkFunction(describe, 'kit.describe');
+}
+
+function checkFunction(value: unknown, name: string): void {
+  if (typeof value !== 'function') throw invalidArgType(name, 'a function', value);
+}
+
+function checkLeftOut(leaveOut: unknown = []): ReadonlySet<string> {
+  const names = checkArray(leaveOut, 'backend.leaveOut', (element, place) => {
+    const name = checkString(checkObject(element, place).name, `${place}.name`);
+    if (!BEHAVIOUR_NAMES.includes(name)) throw outOfRange(`${place}.name`, 'one of BEHAVIOUR_NAMES', name);
+    return name;
+  });
+  return new Set(names);
 }

@@ -90,12 +90,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
     run: async (stage, expect) => {
       const node = await stage.node(LLMRole.PROMPT);
       const { 'llm.DeviceId': device = '' } = node.options;
-      const initialize = async (options: BackendOptions) => {
-        const answer = await answerOf(() => node.backend.initialize(options));
-        // A library that was initialised before, even in vain, may end the process.
-        await node.backend.finalize();
-        return answer;
-      };
+      const initialize = (options: BackendOptions) => answerOf(() => node.backend.initialize(options));
       expect(await initialize({})).toEqual('LLM_PARAM_INVALID');
       expect(await initialize({ 'llm.DeviceId': device, 'llm.ListenIpInfo': 'nowhere' })).toEqual('LLM_PARAM_INVALID');
       expect(await initialize(node.options)).toEqual('LLM_SUCCESS');
@@ -111,6 +106,15 @@ const BEHAVIOURS: readonly Behaviour[] = [
       await node.backend.finalize();
       await node.backend.initialize(passed);
       expect(passed).toEqual(options);
+    },
+  },
+  {
+    name: 'takes a second initialize for done, whatever its options',
+    run: async (stage, expect) => {
+      const node = await stage.initialised(LLMRole.PROMPT);
+      const cache = await node.register(DESC, 1);
+      expect(await answerOf(() => node.backend.initialize({ 'llm.DeviceId': 'none' }))).toEqual('LLM_SUCCESS');
+      expect(String((await node.register(DESC, 2)).id)).toEqual(String(cache.id + 1n));
     },
   },
   {
@@ -134,7 +138,6 @@ const BEHAVIOURS: readonly Behaviour[] = [
       const initialize = () =>
         answerOf(() => second.initialize({ 'llm.ListenIpInfo': first.options['llm.ListenIpInfo'] ?? '' }));
       expect(await initialize()).toEqual('LLM_FAILED');
-      await second.backend.finalize();
       await first.backend.finalize();
       expect(await initialize()).toEqual('LLM_SUCCESS');
     },
