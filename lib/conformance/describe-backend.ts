@@ -1,7 +1,7 @@
 import type { BackendFactory } from '../backend/backend';
 import { checkArray, checkObject, checkString, invalidArgType, outOfRange } from '../check';
 import type { BackendSource } from './backends';
-import type { BehaviourGroup } from './behaviour/behaviour';
+import type { Behaviour, BehaviourGroup } from './behaviour/behaviour';
 import { life } from './behaviour/life';
 import { links } from './behaviour/links';
 import { memory } from './behaviour/memory';
@@ -15,7 +15,7 @@ import { hostPorts } from './ports';
 import { runScenarioOn } from './runner';
 import type { Scenario } from './scenario';
 import { shippedScenarios } from './shipped-scenarios';
-import type { TestKit } from './test-kit';
+import type { Expect, TestKit } from './test-kit';
 import { TestGroup } from './test-kit';
 
 /** A backend to be tested, where a factory alone does not say enough. */
@@ -77,12 +77,7 @@ export function describeBackend(name: string, backend: BackendFactory | TestedBa
         for (const behaviour of behaviours) {
           if (leftOut.has(behaviour.name)) continue;
           group.test(behaviour.name, async () => {
-            const stage = new Stage(tested.source({ guards: true }));
-            try {
-              await behaviour.run(stage, kit.expect);
-            } finally {
-              await stage.clear();
-            }
+            await play(behaviour, new Stage(tested.source({ guards: true })), kit.expect);
           });
         }
       });
@@ -96,6 +91,17 @@ export function describeBackend(name: string, backend: BackendFactory | TestedBa
       }
     });
   });
+}
+
+async function play(behaviour: Behaviour, stage: Stage, expect: Expect): Promise<void> {
+  try {
+    await behaviour.run(stage, expect);
+  } catch (error) {
+    // What goes wrong when the stage is cleared after that says less.
+    await Promise.allSettled([stage.clear()]);
+    throw error;
+  }
+  await stage.clear();
 }
 
 function checkTested(backend: unknown): TestedBackend {

@@ -1,4 +1,4 @@
-import type { ClusterInfo } from '../../backend/backend';
+import type { ClusterInfo, IpInfo } from '../../backend/backend';
 import { LLMRole } from '../../role';
 import { answerOf } from './answer';
 import type { Behaviour, BehaviourGroup } from './behaviour';
@@ -6,6 +6,18 @@ import { clustersOf, DESC, HOST } from './stage';
 
 const SUCCESS = { status: 'LLM_SUCCESS', results: ['LLM_SUCCESS'] };
 const refused = (status: string) => ({ status, results: [status] });
+
+const frozenAddresses = (addresses: readonly IpInfo[]) =>
+  Object.freeze(addresses.map((each) => Object.freeze({ ...each })));
+
+function frozenCluster(cluster: ClusterInfo): ClusterInfo {
+  const { localIpInfos, remoteIpInfos } = cluster;
+  return Object.freeze({
+    ...cluster,
+    localIpInfos: frozenAddresses(localIpInfos),
+    remoteIpInfos: frozenAddresses(remoteIpInfos),
+  });
+}
 
 const BEHAVIOURS: readonly Behaviour[] = [
   {
@@ -41,15 +53,11 @@ const BEHAVIOURS: readonly Behaviour[] = [
   {
     name: 'does not change the clusters that it is given',
     run: async (stage, expect) => {
-      const { prompt, decoder } = await stage.pair();
-      const frozen = Object.freeze({
-        ...prompt.cluster,
-        remoteIpInfos: Object.freeze(prompt.cluster.remoteIpInfos.map((info) => Object.freeze({ ...info }))),
-        localIpInfos: Object.freeze(prompt.cluster.localIpInfos.map((info) => Object.freeze({ ...info }))),
-      });
-      const list = Object.freeze([frozen]);
-      expect(await answerOf(() => decoder.backend.linkLlmClusters(list, 1000))).toEqual('LLM_SUCCESS');
-      expect(await answerOf(() => decoder.backend.unlinkLlmClusters(list, 1000, false))).toEqual('LLM_SUCCESS');
+      const decoder = await stage.initialised(LLMRole.DECODER);
+      const prompts = [await stage.initialised(LLMRole.PROMPT), await stage.initialised(LLMRole.PROMPT)];
+      const frozen = Object.freeze(clustersOf(prompts).reverse().map(frozenCluster));
+      expect(await answerOf(() => decoder.backend.linkLlmClusters(frozen, 1000))).toEqual('LLM_SUCCESS');
+      expect(await answerOf(() => decoder.backend.unlinkLlmClusters(frozen, 1000, false))).toEqual('LLM_SUCCESS');
     },
   },
   {

@@ -95,10 +95,25 @@ export class Stage {
     return port;
   }
 
-  /** Ends all instances, and frees what they were given. */
+  /**
+   * Ends all instances, and frees what they were given.
+   * @throws the first failure, when everything has been tried
+   */
   async clear(): Promise<void> {
-    for (const { backend } of this.#nodes) await backend.finalize();
-    for (const node of this.#nodes) await node.free();
+    const failures: unknown[] = [];
+    const ends = this.#nodes.map(
+      ({ backend }) =>
+        () =>
+          backend.finalize(),
+    );
+    for (const clean of [...ends, ...this.#nodes.map((node) => () => node.free())]) {
+      try {
+        await clean();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   }
 }
 
