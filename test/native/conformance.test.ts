@@ -54,7 +54,11 @@ describeBackend(
     describe: (name, body) => {
       describe(name, () => {
         // Scenarios are of the bare library: nobody keeps from it what it does not survive.
-        if (name === 'scenarios') beforeEach(() => standIn.run('strict off; journal off'));
+        if (name === 'scenarios') {
+          beforeEach(() => {
+            standIn.run('strict off; journal off');
+          });
+        }
         body();
       });
     },

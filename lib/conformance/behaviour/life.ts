@@ -3,8 +3,9 @@ import type { Backend, BackendOptions, Cache, CacheIndex } from '../../backend/b
 import { LLMRole } from '../../role';
 import { answerOf } from './answer';
 import type { Behaviour, BehaviourGroup } from './behaviour';
-import type { StageNode } from './stage';
-import { DESC, HOST } from './stage';
+import type { StageNode } from './stage-node';
+import { DESC } from './cache-desc';
+import { HOST } from './stage-node';
 
 const NOWHERE: Cache = { cacheId: 1n, tensorAddrs: BigUint64Array.of(4096n), desc: { ...DESC, numTensors: 1 } };
 const ELSEWHERE: CacheIndex = { clusterId: 9n, cacheId: 1n, batchIndex: 0 };

@@ -2,7 +2,8 @@ import type { ClusterInfo, IpInfo } from '../../backend/backend';
 import { LLMRole } from '../../role';
 import { answerOf } from './answer';
 import type { Behaviour, BehaviourGroup } from './behaviour';
-import { clustersOf, DESC, HOST } from './stage';
+import { clustersOf, HOST } from './stage-node';
+import { DESC } from './cache-desc';
 
 const SUCCESS = { status: 'LLM_SUCCESS', results: ['LLM_SUCCESS'] };
 const refused = (status: string) => ({ status, results: [status] });

@@ -4,7 +4,7 @@ import { LLMRole } from '../../role';
 import { answerOf } from './answer';
 import type { Behaviour, BehaviourGroup } from './behaviour';
 import { transferred } from './contents';
-import { blocksDesc, DESC, ROW_BYTES } from './stage';
+import { blocksDesc, DESC, ROW_BYTES } from './cache-desc';
 
 /** The library takes no more addresses per cache on every engine. */
 const MOST_ADDRESSES = 240;

@@ -5,8 +5,10 @@ import type { Behaviour, BehaviourGroup } from './behaviour';
 import type { Contents, Piece } from './contents';
 import { transferred } from './contents';
 import { Numbers } from './numbers';
-import type { BlockNumbers, Stage, StageCache } from './stage';
-import { blocksDesc, DESC, layers, ROW_BYTES, ROWS } from './stage';
+import type { BlockNumbers } from './stage-node';
+import type { Stage } from './stage';
+import type { StageCache } from './stage-cache';
+import { blocksDesc, DESC, layers, ROW_BYTES, ROWS } from './cache-desc';
 
 const FIRST = 0;
 const LAST = ROWS - 1;
