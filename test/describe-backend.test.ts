@@ -155,7 +155,7 @@ describe('describeBackend', () => {
     const leaveOut = [{ name: 'has no name', because: '' }];
     expect(() => {
       describeBackend('b', { source: mockBackends, leaveOut }, nothing);
-    }).toThrow(/"backend\.leaveOut\[0\]\.name" is out of range\. .* Received 'has no name'/);
+    }).toThrow(/"backend\.leaveOut\[0\]\.name" is out of range\. .* Received "has no name"/);
   });
 });
 
