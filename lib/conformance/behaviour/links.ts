@@ -125,6 +125,38 @@ const BEHAVIOURS: readonly Behaviour[] = [
     },
   },
   {
+    name: 'refuses a link from the side that is still linked, and takes one from the other',
+    run: async (stage, expect) => {
+      const prompt = await stage.initialised(LLMRole.PROMPT);
+      const decoder = await stage.initialised(LLMRole.DECODER);
+      const source = await prompt.register(DESC, 7);
+      const target = await decoder.register(DESC, 90);
+      await decoder.link(prompt);
+      await decoder.unlink(prompt, { force: true });
+      expect(await prompt.linkAnswer(decoder.cluster)).toEqual(refused('LLM_ALREADY_LINK'));
+      expect(await decoder.linkAnswer(prompt.cluster)).toEqual(SUCCESS);
+      expect({
+        decoder: await answerOf(() => decoder.pull(source, target)),
+        prompt: await answerOf(() => prompt.pull(target, source)),
+      }).toEqual({ decoder: 'LLM_SUCCESS', prompt: 'LLM_SUCCESS' });
+    },
+  },
+  {
+    name: 'takes the link to a peer that is gone and back for a link, until it is unlinked',
+    run: async (stage, expect) => {
+      const { prompt, decoder, source, target } = await stage.linkedPair();
+      await decoder.pull(source, target);
+      await prompt.backend.finalize();
+      await prompt.initialize();
+      const again = await prompt.register(DESC, 7);
+      expect(await answerOf(() => decoder.pull(again, target))).toEqual('LLM_FAILED');
+      expect(await decoder.linkAnswer(prompt.cluster)).toEqual(refused('LLM_ALREADY_LINK'));
+      expect(await decoder.unlinkAnswer(false, prompt.cluster)).toEqual(SUCCESS);
+      expect(await decoder.linkAnswer(prompt.cluster)).toEqual(SUCCESS);
+      expect(await answerOf(() => decoder.pull(again, target))).toEqual('LLM_SUCCESS');
+    },
+  },
+  {
     name: 'keeps its link to a peer that is gone until it unlinks by force, and links to it when it is back',
     run: async (stage, expect) => {
       const { prompt, decoder, source, target } = await stage.linkedPair();

@@ -132,6 +132,27 @@ const BEHAVIOURS: readonly Behaviour[] = [
       expect([await pull(), await push()]).toEqual(['LLM_SUCCESS', 'LLM_SUCCESS']);
     },
   },
+  {
+    name: 'moves nothing to or from memory that is registered after the link was made, before it links again',
+    run: async (stage, expect) => {
+      const { prompt, decoder, source, target } = await stage.linkedPair();
+      const lateLocal = await decoder.register(DESC, 50);
+      const lateRemote = await prompt.register(DESC, 60);
+      const answers = async () => [
+        await answerOf(() => decoder.pull(source, lateLocal)),
+        await answerOf(() => decoder.push(lateLocal, source)),
+        await answerOf(() => prompt.pull(target, lateRemote)),
+        await answerOf(() => prompt.push(lateRemote, target)),
+      ];
+      expect(await answers()).toEqual(['LLM_FAILED', 'LLM_FAILED', 'LLM_FAILED', 'LLM_FAILED']);
+      for (const cache of [source, target, lateLocal, lateRemote]) {
+        expect(await cache.differences(cache.initial)).toEqual([]);
+      }
+      await decoder.unlink(prompt);
+      await decoder.link(prompt);
+      expect(await answers()).toEqual(['LLM_SUCCESS', 'LLM_SUCCESS', 'LLM_SUCCESS', 'LLM_SUCCESS']);
+    },
+  },
 ];
 
 export const registrations: BehaviourGroup = { subject: 'registrations', behaviours: BEHAVIOURS };
