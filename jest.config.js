@@ -39,6 +39,17 @@ module.exports = {
         ? { testMatch: ['**/*.test.ts'], globalSetup: '<rootDir>/test/native/global-setup.ts' }
         : { testMatch: ['**/not-checked.ts'] }),
     },
+    // They import the package by its name, as a user's tests do.
+    {
+      ...common,
+      displayName: 'examples',
+      roots: ['<rootDir>/examples'],
+      testMatch: ['**/*.test.ts'],
+      moduleNameMapper: {
+        '^llm-datadist$': '<rootDir>/lib/index.ts',
+        '^llm-datadist/(testing|conformance|testing/jest)$': '<rootDir>/lib/$1',
+      },
+    },
   ],
   collectCoverageFrom: ['lib/**/*.ts', ...(isNativeChecked ? [] : ['!lib/backend/native/**'])],
   coverageProvider: 'v8',

@@ -32,6 +32,7 @@ export type {
   BackendCacheDesc,
   BackendFactory,
   BackendOptions,
+  BlockLimits,
   Cache,
   CacheIndex,
   ClusterInfo,

@@ -27,6 +27,9 @@ const processors = [...TARGETS.keys()];
 /** What the tarball must hold beside dist/, native/ and prebuilds/, and nothing else. */
 const topFiles = ['CHANGELOG.md', 'CMakeLists.txt', 'LICENSE', 'README.md', 'binding.gyp', 'package.json'];
 
+/** What `npm run build` writes besides modules; see pack-scenarios.js. */
+const packedScenarios = 'dist/conformance/scenarios.jsonl.gz';
+
 /** The names of this contract that a program of any user needs; the wrong call proves that the types are not `any`. */
 const consumer = `
 import { LLMDataDist, LLMException, LLMRole, type CacheDesc, type KvCache } from '${manifest.name}';
@@ -121,7 +124,7 @@ function filesBelow(folder) {
 
 /** Why a file does not belong into the tarball, or undefined. */
 function objection(name) {
-  if (topFiles.includes(name) || /^native\/([\w-]+\/)*[\w.-]+\.(cc|h|map|md|txt)$/.test(name)) {
+  if ([...topFiles, packedScenarios].includes(name) || /^native\/([\w-]+\/)*[\w.-]+\.(cc|h|map|md|txt)$/.test(name)) {
     return undefined;
   }
   const [, processor, binary] = /^prebuilds\/linux-(\w+)\/([^/]+)$/.exec(name) ?? [];
@@ -148,7 +151,7 @@ function checkFiles(installed) {
       .map((name) => [name, objection(name)])
       .filter(([, why]) => why !== undefined)
       .map((pair) => pair.join(': ')),
-    ...topFiles.filter((name) => !names.includes(name)).map((name) => `${name}: missing`),
+    ...[...topFiles, packedScenarios].filter((name) => !names.includes(name)).map((name) => `${name}: missing`),
     ...['dist/', 'native/'].filter((top) => !names.some((name) => name.startsWith(top))).map((top) => `${top}: empty`),
   ]);
 }

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { loadScenarios, parseScenario, readScenarios, ScenarioError } from '../lib/conformance';
 import type { Step } from '../lib/conformance';
 
@@ -267,6 +268,13 @@ describe('files of scenarios', () => {
     expect(names(file)).toEqual(['b']);
     expect(names(folder)).toEqual(['a', 'b']);
     expect(names(lines)).toEqual(['r1', 'r2']);
+  });
+
+  test('are the lines of a .jsonl.gz file, and one that is not compressed is named', () => {
+    const packed = join(folder, 'packed.jsonl.gz');
+    writeFileSync(packed, gzipSync(`${JSON.stringify(little('p1'))}\n${JSON.stringify(little('p2'))}\n`));
+    expect(names(packed)).toEqual(['p1', 'p2']);
+    expect(() => loadScenarios(write('plain.jsonl.gz', little('p')))).toThrow(/plain\.jsonl\.gz: cannot be read: /);
   });
 
   test('are scenarios/ and random.jsonl in a folder that is laid out as the recordings are', () => {

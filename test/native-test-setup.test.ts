@@ -9,7 +9,7 @@ const root = path.join(__dirname, '..');
 /** A copy with jest's configuration and one test in test/native, which notes that it has run. */
 function copyWithTests(): string {
   const copy = buildableCopy();
-  fs.mkdirSync(path.join(copy, 'test', 'native'), { recursive: true });
+  for (const folder of ['examples', 'test/native']) fs.mkdirSync(path.join(copy, folder), { recursive: true });
   for (const name of ['jest.config.js', 'test/native/global-setup.ts', 'test/native/not-checked.ts']) {
     fs.copyFileSync(path.join(root, name), path.join(copy, name));
   }

@@ -74,6 +74,7 @@ export declare class LLMDataDist {
       mappings: '',
     }),
     'dist/index.d.ts': declarations,
+    'dist/conformance/scenarios.jsonl.gz': '',
     'lib/index.ts': '',
   };
   for (const name of ['testing', 'conformance']) {
@@ -182,6 +183,7 @@ describe('check-package', () => {
       const files = smallPackage();
       delete files['CHANGELOG.md'];
       delete files['prebuilds/linux-arm64/llm_datadist_bridge.so'];
+      delete files['dist/conformance/scenarios.jsonl.gz'];
       // The folder of this machine, a class of its own behind the ES module door, no types behind another one.
       const spoil = `
         const fs = require('node:fs');
@@ -261,6 +263,7 @@ describe('check-package', () => {
           '        prebuilds/linux-sparc/llm_datadist.node: not on the list of files that are published\n',
           '        prebuilds/linux-x64/notes.txt: not on the list of files that are published\n',
           '        CHANGELOG.md: missing\n',
+          '        dist/conformance/scenarios.jsonl.gz: missing\n',
         ].join(''),
       );
       expect(failed.get('the prebuilt binaries are there for each processor, and load wherever Node does')).toBe(

@@ -114,7 +114,7 @@ describe('the scripts of package.json', () => {
   beforeAll(() => {
     copy = temporaryFolder();
     fs.copyFileSync(path.join(__dirname, '..', 'package.json'), path.join(copy, 'package.json'));
-    for (const name of ['prebuild', 'write-esm-doors']) {
+    for (const name of ['prebuild', 'write-esm-doors', 'pack-scenarios']) {
       fs.mkdirSync(path.join(copy, 'scripts'), { recursive: true });
       fs.writeFileSync(
         path.join(copy, 'scripts', `${name}.js`),
@@ -138,10 +138,14 @@ describe('the scripts of package.json', () => {
   });
 
   test('`npm run build`, for which npm runs `prebuild` first, does not', () => {
-    expect(linesOf('run', 'build')).toEqual(['write-esm-doors ran']);
+    expect(linesOf('run', 'build')).toEqual(['write-esm-doors ran', 'pack-scenarios ran']);
   });
 
   test('`npm pack` compiles, and makes the binaries that it can', () => {
-    expect(linesOf('pack', '--dry-run')).toEqual(['write-esm-doors ran', 'prebuild ran --available']);
+    expect(linesOf('pack', '--dry-run')).toEqual([
+      'write-esm-doors ran',
+      'pack-scenarios ran',
+      'prebuild ran --available',
+    ]);
   });
 });

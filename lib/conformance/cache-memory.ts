@@ -69,6 +69,13 @@ export class CacheMemory {
     );
   }
 
+  /** The bytes of each tensor, in order. */
+  async tensors(): Promise<Uint8Array[]> {
+    const tensors: Uint8Array[] = [];
+    for (const address of this.addresses) tensors.push(await this.backend.read(address, this.tensorBytes));
+    return tensors;
+  }
+
   /** CRC-32 over the bytes of all tensors, in order, as 8 hexadecimal digits. */
   async crc(): Promise<string> {
     let crc = 0;
@@ -100,8 +107,8 @@ function addresses(count: number, start: bigint, step: bigint): BigUint64Array<A
   return result;
 }
 
-/** The bytes of `count` tensors from the one with number `first`. */
-function initialBytes(first: number, count: number, tensorBytes: number, base: number): Uint8Array {
+/** The bytes of `count` tensors from the one with number `first`; byte `k` of tensor `t` is `(base + 131*t + k) mod 251`. */
+export function initialBytes(first: number, count: number, tensorBytes: number, base: number): Uint8Array {
   const pattern = new Uint8Array(tensorBytes + PERIOD);
   for (let k = 0; k < pattern.length; k++) pattern[k] = k % PERIOD;
   const bytes = new Uint8Array(count * tensorBytes);

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { ScenarioError } from './fields';
 import type { Scenario } from './scenario';
 import { parseScenario } from './scenario';
@@ -8,7 +9,7 @@ import { parseScenario } from './scenario';
 export type ReadScenario = Scenario | ScenarioError;
 
 /**
- * The scenarios of files and folders: a `.jsonl` file has one per line, any other file is one. Of a folder its `.json`
+ * The scenarios of files and folders: a `.jsonl` file has one per line, a `.jsonl.gz` file too, any other file is one. Of a folder its `.json`
  * files are read by name, or where it is laid out as the recordings are, `scenarios/*.json` and `random.jsonl`. A file that is
  * reached twice is read once.
  *
@@ -47,9 +48,14 @@ function jsonFilesIn(folder: string): string[] {
 }
 
 function readFile(path: string): ReadScenario[] {
-  const content = readable(path, () => readFileSync(path, 'utf8'));
-  if (!path.endsWith('.jsonl')) return [readOne(content, path)];
+  const content = readable(path, () => contentOf(path));
+  if (!/\.jsonl(\.gz)?$/.test(path)) return [readOne(content, path)];
   return content.split('\n').flatMap((line, i) => (line.trim() === '' ? [] : [readOne(line, `${path}:${i + 1}`)]));
+}
+
+function contentOf(path: string): string {
+  const bytes = readFileSync(path);
+  return (path.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8');
 }
 
 function readOne(json: string, place: string): ReadScenario {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { formatDifference, loadScenarios, nativeBackends, runScenario } from '../../lib/conformance';
+import { describeBackend, loadScenarios, nativeBackends } from '../../lib/conformance';
 import type { Op } from '../../lib/conformance';
 import { handWritten, random } from '../fixtures/recordings';
 import { standIn } from './fixtures/stand-in';
@@ -45,9 +45,22 @@ test('most of the recordings are made, with every call that there is', () => {
   }
 });
 
-test.each(chosen.map((scenario) => [scenario.name, scenario] as const))('%s', async (_, scenario) => {
-  // Of the bare library: nobody keeps from it what it does not survive.
-  standIn.run('strict off; journal off');
-  const differences = await runScenario(scenario, nativeBackends);
-  expect(differences.map(formatDifference)).toEqual([]);
-});
+describeBackend(
+  'the shim over the stand-in',
+  { source: nativeBackends, scenarios: chosen },
+  {
+    test,
+    expect,
+    describe: (name, body) => {
+      describe(name, () => {
+        // Scenarios are of the bare library: nobody keeps from it what it does not survive.
+        if (name === 'scenarios') {
+          beforeEach(() => {
+            standIn.run('strict off; journal off');
+          });
+        }
+        body();
+      });
+    },
+  },
+);

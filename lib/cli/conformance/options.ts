@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { ChildHostOptions } from '../../conformance/child-host';
+import { PACKED_SCENARIOS } from '../../conformance/shipped-scenarios';
 
 /** Where the instances of a scenario live. `none`: in this process. */
 export type Processes = ChildHostOptions['processes'] | 'none';
@@ -44,7 +45,8 @@ Makes the calls of recorded scenarios and compares what comes of them with what 
                          (clusterId, role) => Backend
   --dir DIR              the *.json files of a folder, or scenarios/*.json and random.jsonl where it has them
   --jsonl FILE           scenarios of a file, one per line
-                         without --dir and --jsonl: the recordings in test/conformance/recordings
+                         without --dir and --jsonl: the recordings in test/conformance/recordings, or what
+                         the package brings along
   --tag TAG              only scenarios that have the tag (may be repeated: one of the tags)
   --not-tag TAG          only scenarios that do not have the tag (may be repeated: none of the tags)
   --name TEXT            only scenarios with the text in their name (may be repeated: one of the texts)
@@ -164,6 +166,6 @@ function checkLimit(text = '60'): number {
 
 function checkPaths(paths: readonly string[]): readonly string[] {
   if (paths.length > 0) return paths;
-  if (existsSync(RECORDINGS)) return [RECORDINGS];
+  for (const path of [RECORDINGS, PACKED_SCENARIOS]) if (existsSync(path)) return [path];
   throw new UsageError(`there are no recordings in ${RECORDINGS}: name some with --dir or --jsonl`);
 }
