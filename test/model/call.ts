@@ -68,12 +68,20 @@ export type Call =
   | { readonly op: 'switchRole'; readonly node: number; readonly role: number; readonly port: Port }
   | ({ readonly op: 'linkClusters' } & ClustersCall)
   | ({ readonly op: 'unlinkClusters'; readonly force: boolean } & ClustersCall)
-  | { readonly op: 'allocateCache'; readonly node: number; readonly slot: number; readonly shape: Shape }
+  | {
+      readonly op: 'allocateCache';
+      readonly node: number;
+      readonly slot: number;
+      readonly shape: Shape;
+      readonly base: number;
+    }
   | {
       readonly op: 'registerCache';
       readonly node: number;
       readonly slot: number;
       readonly shape: Shape;
+      /** Fresh memory is filled as that of the recordings: byte k of tensor t is (base + 131 t + k) mod 251. */
+      readonly base: number;
       /** Whose memory is registered again; fresh memory otherwise. */
       readonly memoryOf: number | undefined;
       readonly flaw: Flaw | undefined;

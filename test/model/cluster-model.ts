@@ -16,6 +16,7 @@ type CallOf<Op extends Call['op']> = Extract<Call, { op: Op }>;
 export function predict(world: World, call: Call): Outcome {
   const node = world.nodes[call.node];
   if (node === undefined) throw new Error(`there is no node ${call.node}`);
+  world.calls += 1;
   switch (call.op) {
     case 'init':
       return { status: init(world, node, call) };
@@ -156,14 +157,16 @@ function namesOneTwice(clusters: readonly Cluster[]): boolean {
 }
 
 /** The package makes it of memory and a registration; what it refuses itself takes no id. */
-function allocate(world: World, node: NodeRecord, { slot, shape }: CallOf<'allocateCache'>): Outcome {
+function allocate(world: World, node: NodeRecord, call: CallOf<'allocateCache'>): Outcome {
+  const { slot, shape } = call;
   if (node.life === undefined) return { status: 'LLM_FAILED' };
   if (shape.tensors === 0 || (world.guards && isShapeRefused(shape))) return { status: 'LLM_PARAM_INVALID' };
-  return addCache(node, node.life, slot, shape, newRegions(node, shape), true);
+  return addCache(node, node.life, slot, shape, newRegions(node, call), true);
 }
 
 /** Specification 4.7. */
-function register(world: World, node: NodeRecord, { slot, shape, memoryOf, flaw }: CallOf<'registerCache'>): Outcome {
+function register(world: World, node: NodeRecord, call: CallOf<'registerCache'>): Outcome {
+  const { slot, shape, memoryOf, flaw } = call;
   const { life } = node;
   if (life === undefined) return { status: 'LLM_FAILED' };
   if (flaw !== undefined) {
@@ -172,7 +175,7 @@ function register(world: World, node: NodeRecord, { slot, shape, memoryOf, flaw 
   }
   const other = memoryOf === undefined ? undefined : slotOf(node, memoryOf);
   if (other === undefined) {
-    const regions = newRegions(node, shape);
+    const regions = newRegions(node, call);
     if (shape.tensors === 0 || (world.guards && isShapeRefused(shape))) return { status: 'LLM_PARAM_INVALID' };
     return addCache(node, life, slot, shape, regions, false);
   }
@@ -185,9 +188,9 @@ function register(world: World, node: NodeRecord, { slot, shape, memoryOf, flaw 
 
 const TAKES_AN_ID: ReadonlySet<Flaw> = new Set(['dimension 0', 'no type']);
 
-function newRegions(node: NodeRecord, shape: Shape): Region[] {
-  const regions = Array.from({ length: shape.tensors }, () => ({
-    bytes: new Array<number>(bytesOf(shape)).fill(0),
+function newRegions(node: NodeRecord, { shape, base }: Pick<CallOf<'allocateCache'>, 'shape' | 'base'>): Region[] {
+  const regions = Array.from({ length: shape.tensors }, (_, t) => ({
+    bytes: Array.from({ length: bytesOf(shape) }, (_, k) => (base + 131 * t + k) % 251),
     freed: false,
     gone: false,
     pin: undefined,

@@ -107,12 +107,12 @@ export function callOf(world: World, step: Step): Call | undefined {
       return op === 'linkClusters' ? { op, ...call } : { op, ...call, force };
     }
     case 'allocateCache':
-      return { op: 'allocateCache', node, slot: step.slot, shape: step.shape };
+      return { op: 'allocateCache', node, slot: step.slot, shape: step.shape, base: world.calls };
     case 'registerCache': {
       const { memoryOf } = step;
       const other = memoryOf === undefined ? undefined : slot(memoryOf);
       if (memoryOf !== undefined && other === undefined) return undefined;
-      return { op: 'registerCache', node, slot: step.slot, shape: other?.shape ?? step.shape, memoryOf, flaw: step.flaw };
+      return { op: 'registerCache', node, slot: step.slot, shape: other?.shape ?? step.shape, base: world.calls, memoryOf, flaw: step.flaw };
     }
     case 'unregisterCache':
       return { op: 'unregisterCache', node, local: local(step.slot, step.byHandle) };
@@ -247,11 +247,11 @@ const registration = fc.record({
 const layers = (max: number): fc.Arbitrary<Layers> =>
   fc.tuple(fc.integer({ min: -1, max }), fc.integer({ min: 0, max: 2 })).map(([first, more]) => [first, first + more] as const);
 const ranges = fc.oneof(
-  { weight: 6, arbitrary: fc.constant([[-1, -1], [-1, -1]] as const) },
+  { weight: 12, arbitrary: fc.constant([[-1, -1], [-1, -1]] as const) },
   {
     weight: 3,
     arbitrary: fc
-      .tuple(place(2), place(2), place(1))
+      .tuple(place(1), place(1), place(1))
       .map(([src, dst, more]) => [[src, src + more], [dst, dst + more]] as const),
   },
   { weight: 1, arbitrary: fc.tuple(layers(2), layers(2)) },
@@ -266,23 +266,23 @@ const lists = fc.oneof(
   { weight: 19, arbitrary: blockLists },
   { weight: 1, arbitrary: fc.record({ srcBlocks: fc.array(place(3), { maxLength: 2 }), dstBlocks: fc.array(place(3), { maxLength: 2 }) }) },
 );
-const row = fc.oneof({ weight: 6, arbitrary: fc.constant(0) }, { weight: 4, arbitrary: place(5) });
+const row = fc.oneof({ weight: 6, arbitrary: fc.constant(0) }, { weight: 4, arbitrary: place(4) });
 const transfer = fc
   .tuple(
     fc.record({
       op: fc.constantFrom('pullCache' as const, 'pullBlocks' as const, 'pushCache' as const, 'pushBlocks' as const),
       node,
-      slot: mostly(70, 0, 1, 2),
+      slot: mostly(60, 0, 1, 2),
       byHandle: fc.boolean(),
       localRow: row,
       peerNode: node,
       isLinked: mostly(85, true, false),
-      peerSlot: mostly(70, 0, 1, 2),
+      peerSlot: mostly(60, 0, 1, 2),
       peerId: mostly(94, 'true', 'unknown', 'own'),
       withLayout: fc.boolean(),
       remoteRow: row,
       size: mostly(88, -1, 1, 3, 6, 7, 0, -2),
-      perLayer: mostly(75, 2, 1, 3, 4, 0),
+      perLayer: mostly(85, 2, 1, 3, 4, 0),
     }),
     ranges,
     lists,
@@ -335,10 +335,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 function beginning(nodes: number): Step[] {
   const all = Array.from({ length: nodes }, (_, i) => i);
   const init = (node: number): Step => ({ op: 'init', node, device: 'own', port: 'own', waitTime: 'default' });
-  const allocate = (node: number): Step => ({
+  const allocate = (node: number, slot: number): Step => ({
     op: 'allocateCache',
     node,
-    slot: 0,
+    slot,
     shape: usualShape,
     memoryOf: undefined,
     flaw: undefined,
@@ -352,7 +352,7 @@ function beginning(nodes: number): Step[] {
     badAddress: false,
     force: false,
   });
-  return [...all.map(init), ...all.map(allocate), ...all.slice(1).map(link)];
+  return [...all.map(init), ...[0, 1].flatMap((slot) => all.map((node) => allocate(node, slot))), ...all.slice(1).map(link)];
 }
 
 /** Runs of `maxSteps` steps at most, besides those that they begin with. */

@@ -82,7 +82,9 @@ export class System {
       case 'allocateCache':
         return this.#keep(call, async () => {
           const cache = await manager.allocateCache(descOf(call.shape));
-          return { cache, regions: cache.regions ?? [] };
+          const regions = cache.regions ?? [];
+          await fill(regions, call.base);
+          return { cache, regions };
         });
       case 'registerCache':
         return this.#register(dist, call);
@@ -116,7 +118,7 @@ export class System {
   }
 
   async #register(dist: LLMDataDist, call: CallOf<'registerCache'>): Promise<bigint> {
-    const { shape, flaw, memoryOf } = call;
+    const { shape, base, flaw, memoryOf } = call;
     const manager = dist.kvCacheManager;
     if (flaw !== undefined) return (await manager.registerCache(...flawed(descOf(shape), flaw))).cacheId;
     return this.#keep(call, async () => {
@@ -126,6 +128,7 @@ export class System {
       const wanted = memoryOf === undefined ? shape.tensors : 0;
       const size = Math.ceil((shape.rows * shape.columns) / (shape.halfBytes ? 2 : 1));
       for (let i = 0; i < wanted; i++) regions.push(await dist.allocateMemory(size, { placement }));
+      if (memoryOf === undefined) await fill(regions, base);
       const addrs = regions.map(({ address }) => address);
       return { cache: await manager.registerCache(desc, addrs), regions };
     });
@@ -191,6 +194,12 @@ async function countWarnings(work: () => Promise<void>): Promise<number> {
     return count;
   } finally {
     process.emitWarning = original;
+  }
+}
+
+async function fill(regions: readonly MemoryRegion[], base: number): Promise<void> {
+  for (const [t, region] of regions.entries()) {
+    await region.write(Uint8Array.from({ length: Number(region.byteLength) }, (_, k) => (base + 131 * t + k) % 251));
   }
 }
 

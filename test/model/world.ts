@@ -105,6 +105,8 @@ export interface World {
   readonly engine: Engine;
   readonly guards: boolean;
   readonly nodes: readonly NodeRecord[];
+  /** Made so far. */
+  calls: number;
   /** Who listens on a port; `undefined` where it is taken and nobody answers. */
   readonly listeners: Map<number, Life | undefined>;
 }
@@ -121,5 +123,5 @@ export function newWorld(engine: Engine, guards: boolean, count: number): World 
     slots: Array.from({ length: SLOTS }, () => undefined),
     regions: [],
   }));
-  return { engine, guards, nodes, listeners: new Map() };
+  return { engine, guards, nodes, calls: 0, listeners: new Map() };
 }
