@@ -1,5 +1,3 @@
-import type { Status } from './world';
-
 /** How many tensors of how many rows of how many elements. Types: one byte, or half a byte an element. */
 export interface Shape {
   readonly tensors: number;
@@ -104,7 +102,8 @@ export type Flaw = 'no addresses' | 'an address too few' | 'address 0' | 'no dim
 
 /** What came of a call. */
 export interface Outcome {
-  readonly status: Status | string;
+  /** The name of the status; what was thrown instead of an exception with one is told in its own words. */
+  readonly status: string;
   /** Of a link or unlink call: one status per cluster. */
   readonly results?: readonly string[];
   readonly cacheId?: number;

@@ -15,7 +15,7 @@ const MAX_BLOCK = 0xffff_ffff;
 /** The layout in the key of a cache; one whose rows are no whole bytes has none. */
 export function layoutOf(world: World, { keyOf }: Transfer): Layout | undefined {
   const cache = keyOf && world.nodes[keyOf.node]?.slots[keyOf.slot]?.cache;
-  if (cache?.tensorBytes !== (cache?.rows ?? 0) * (cache?.stride ?? 0) || cache === undefined) return undefined;
+  if (cache === undefined || cache.tensorBytes !== cache.rows * cache.stride) return undefined;
   return { tensors: cache.tensors.length, rows: cache.rows, stride: cache.stride };
 }
 

@@ -136,7 +136,11 @@ function onClusters(
   if (links && world.guards && namesOneTwice(clusters)) return { status: 'LLM_PARAM_INVALID', results: [] };
   const ids = clusters.map(({ id }) => id);
   if (call.timeout <= 0 || call.badAddress || clusters.length === 0) {
-    if (links) life.held.linked(ids, ids.map(() => 'LLM_PARAM_INVALID'));
+    if (links)
+      life.held.linked(
+        ids,
+        ids.map(() => 'LLM_PARAM_INVALID'),
+      );
     else releaseHeld(world, life);
     return { status: 'LLM_PARAM_INVALID', results: [] };
   }
@@ -294,7 +298,7 @@ function deallocate(world: World, node: NodeRecord, slot: number): Status {
   const { life } = node;
   const cache = slotOf(node, slot);
   if (life === undefined) return 'LLM_FAILED';
-  if (cache === undefined || cache.life !== life || !cache.allocated) return 'LLM_PARAM_INVALID';
+  if (cache?.life !== life || !cache.allocated) return 'LLM_PARAM_INVALID';
   if (!life.caches.has(cache.id) || life.held.isHeld(cache.id)) return 'LLM_PARAM_INVALID';
   unregister(world, life, cache.id);
   for (const region of cache.regions) region.freed = true;
@@ -341,7 +345,12 @@ function transfer(world: World, node: NodeRecord, call: Transfer): Status {
 }
 
 /** With guards a push is described by its registration; without them by what the caller hands over, which a bare id is not. */
-function sourceOf(world: World, node: NodeRecord, { local, perLayer }: Transfer, cache: CacheRecord | undefined): Source {
+function sourceOf(
+  world: World,
+  node: NodeRecord,
+  { local, perLayer }: Transfer,
+  cache: CacheRecord | undefined,
+): Source {
   const described = world.guards ? cache : local.byHandle ? slotOf(node, local.slot)?.cache : undefined;
   if (described !== undefined) return { tensors: described.tensors.length, host: described.host };
   return { tensors: world.guards ? perLayer : 0, host: false };

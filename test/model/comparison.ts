@@ -4,7 +4,7 @@ import type { Call, Outcome } from './call';
 import { predict } from './cluster-model';
 import { callOf } from './step';
 import type { Run } from './step';
-import { System } from './system';
+import { newMocks, System } from './system';
 import { newWorld } from './world';
 import type { NodeRecord, World } from './world';
 
@@ -23,8 +23,8 @@ export class ModelDifference extends Error {
 }
 
 export interface RunOptions {
-  /** What does the work; default: mocks on a network of their own. */
-  readonly backend?: BackendFactory;
+  /** Makes what does the work of one run, on a network of its own; default: mocks. */
+  readonly newBackends?: () => BackendFactory;
   /** Told the status of every call. */
   readonly onCall?: (call: Call, status: string) => void;
 }
@@ -34,9 +34,17 @@ export interface RunOptions {
  * caches.
  * @throws ModelDifference at the first one
  */
-export async function compare(run: Run, { backend, onCall }: RunOptions = {}): Promise<void> {
+export async function compare(run: Run, { newBackends = newMocks, onCall }: RunOptions = {}): Promise<void> {
   const world = newWorld(run.engine, run.guards, run.nodes);
-  const system = new System(run, backend);
+  const system = new System(run, newBackends());
+  try {
+    await play(world, system, run, onCall);
+  } finally {
+    await system.end();
+  }
+}
+
+async function play(world: World, system: System, run: Run, onCall: RunOptions['onCall']): Promise<void> {
   const calls: string[] = [];
   for (const step of run.steps) {
     const call = callOf(world, step);
@@ -44,14 +52,13 @@ export async function compare(run: Run, { backend, onCall }: RunOptions = {}): P
     const text = describeCall(call);
     const expected = predict(world, call);
     const got = await system.perform(call);
-    calls.push(`${text} → ${expected.status}`);
-    if (!isDeepStrictEqual(withoutAbsent(expected), withoutAbsent(got))) {
-      throw new ModelDifference(run, [...calls.slice(0, -1), text], describe(expected), describe(got));
+    if (!isDeepStrictEqual(expected, got)) {
+      throw new ModelDifference(run, [...calls, text], describe(expected), describe(got));
     }
+    calls.push(`${text} → ${expected.status}`);
     onCall?.(call, got.status);
     await compareBytes(world, system, run, calls);
   }
-  await system.end();
 }
 
 async function compareBytes(world: World, system: System, run: Run, calls: readonly string[]): Promise<void> {
@@ -76,12 +83,10 @@ function readable({ life, slots }: NodeRecord) {
 
 /** The tensors that are not alike. */
 function differing(these: readonly (readonly number[])[], those: readonly (readonly number[])[]): string {
-  const texts = these.flatMap((bytes, i) => (isDeepStrictEqual(bytes, those[i]) ? [] : [`tensor ${i} [${bytes.join(' ')}]`]));
+  const texts = these.flatMap((bytes, i) =>
+    isDeepStrictEqual(bytes, those[i]) ? [] : [`tensor ${i} [${bytes.join(' ')}]`],
+  );
   return texts.join(', ');
-}
-
-function withoutAbsent(outcome: Outcome): Outcome {
-  return Object.fromEntries(Object.entries(outcome).filter(([, value]) => value !== undefined)) as unknown as Outcome;
 }
 
 function describe({ status, results, cacheId, warnings }: Outcome): string {

@@ -23,13 +23,10 @@ export const MAX_STEPS = 100;
 
 /** Looks for a run on which model and backend differ. @returns `undefined` when there is none among `runs` random ones */
 export async function search(options: SearchOptions): Promise<Counterexample | undefined> {
-  const { seed, path, onCall } = options;
-  let isShrinking = false;
+  const { seed, path } = options;
   const property = fc.asyncProperty(runs(MAX_STEPS), async (run) => {
-    const difference = await differenceOf(run, isShrinking || onCall === undefined ? options : { ...options, onCall });
-    if (difference === undefined) return;
-    isShrinking = true;
-    throw difference;
+    const difference = await differenceOf(run, options);
+    if (difference !== undefined) throw difference;
   });
   const parameters = { seed, numRuns: options.runs, unbiased: true, ...(path === undefined ? {} : { path }) };
   const result = await fc.check(property, parameters);
@@ -50,9 +47,9 @@ async function differenceOf(run: Run, options: RunOptions): Promise<ModelDiffere
 }
 
 /** Leaves out steps, many at a time and then one by one, as long as there is a difference: shrinking looks at one end only. */
-async function minimised(found: ModelDifference, { backend }: RunOptions): Promise<ModelDifference> {
+async function minimised(found: ModelDifference, { newBackends }: RunOptions): Promise<ModelDifference> {
   let difference = found;
-  const options = backend === undefined ? {} : { backend };
+  const options = newBackends === undefined ? {} : { newBackends };
   for (let size = found.run.steps.length; size >= 1; size = Math.floor(size / 2)) {
     let start = 0;
     while (start < difference.run.steps.length) {
@@ -76,4 +73,9 @@ export function describeCounterexample({ seed, path, difference }: Counterexampl
     `Again: npm run fuzz -- --seed ${seed} --path ${path}`,
   ];
   return lines.join('\n');
+}
+
+/** The seed of the next search in a row: the generator of Numerical Recipes, in the 31 bits that fast-check takes. */
+export function nextSeed(seed: number): number {
+  return (Math.imul(seed, 1_664_525) + 1_013_904_223) & 0x7fff_ffff;
 }

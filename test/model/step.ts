@@ -112,7 +112,15 @@ export function callOf(world: World, step: Step): Call | undefined {
       const { memoryOf } = step;
       const other = memoryOf === undefined ? undefined : slot(memoryOf);
       if (memoryOf !== undefined && other === undefined) return undefined;
-      return { op: 'registerCache', node, slot: step.slot, shape: other?.shape ?? step.shape, base: world.calls, memoryOf, flaw: step.flaw };
+      return {
+        op: 'registerCache',
+        node,
+        slot: step.slot,
+        shape: other?.shape ?? step.shape,
+        base: world.calls,
+        memoryOf,
+        flaw: step.flaw,
+      };
     }
     case 'unregisterCache':
       return { op: 'unregisterCache', node, local: local(step.slot, step.byHandle) };
@@ -188,11 +196,15 @@ function clustersOf(world: World, peers: readonly Peer[]): Cluster[] {
 const place = (max: number) => fc.integer({ min: 0, max });
 const node = place(MAX_NODES - 1);
 const slot = place(SLOTS - 1);
-const rarely = (weight: number) => fc.oneof({ weight: 100 - weight, arbitrary: fc.constant(false) }, { weight, arbitrary: fc.constant(true) });
+const rarely = (weight: number) =>
+  fc.oneof({ weight: 100 - weight, arbitrary: fc.constant(false) }, { weight, arbitrary: fc.constant(true) });
 
 /** Mostly the first one. */
 function mostly<const T>(percent: number, first: T, ...others: readonly T[]): fc.Arbitrary<T> {
-  return fc.oneof({ weight: percent, arbitrary: fc.constant(first) }, { weight: 100 - percent, arbitrary: fc.constantFrom(...others) });
+  return fc.oneof(
+    { weight: percent, arbitrary: fc.constant(first) },
+    { weight: 100 - percent, arbitrary: fc.constantFrom(...others) },
+  );
 }
 
 const usualShape: Shape = { tensors: 4, rows: 4, columns: 6, halfBytes: false, host: false };
@@ -242,29 +254,68 @@ const registration = fc.record({
   slot: mostly(80, 1, 0, 2),
   shape,
   memoryOf: fc.oneof({ weight: 7, arbitrary: fc.constant(undefined) }, { weight: 3, arbitrary: slot }),
-  flaw: mostly<Flaw | undefined>(85, undefined, 'no addresses', 'an address too few', 'address 0', 'no dimensions', 'dimension 0', 'no type'),
+  flaw: mostly<Flaw | undefined>(
+    85,
+    undefined,
+    'no addresses',
+    'an address too few',
+    'address 0',
+    'no dimensions',
+    'dimension 0',
+    'no type',
+  ),
 });
 const layers = (max: number): fc.Arbitrary<Layers> =>
-  fc.tuple(fc.integer({ min: -1, max }), fc.integer({ min: 0, max: 2 })).map(([first, more]) => [first, first + more] as const);
+  fc
+    .tuple(fc.integer({ min: -1, max }), fc.integer({ min: 0, max: 2 }))
+    .map(([first, more]) => [first, first + more] as const);
 const ranges = fc.oneof(
-  { weight: 12, arbitrary: fc.constant([[-1, -1], [-1, -1]] as const) },
+  {
+    weight: 12,
+    arbitrary: fc.constant([
+      [-1, -1],
+      [-1, -1],
+    ] as const),
+  },
   {
     weight: 3,
-    arbitrary: fc
-      .tuple(place(1), place(1), place(1))
-      .map(([src, dst, more]) => [[src, src + more], [dst, dst + more]] as const),
+    arbitrary: fc.tuple(place(1), place(1), place(1)).map(
+      ([src, dst, more]) =>
+        [
+          [src, src + more],
+          [dst, dst + more],
+        ] as const,
+    ),
   },
   { weight: 1, arbitrary: fc.tuple(layers(2), layers(2)) },
-  { weight: 1, arbitrary: fc.tuple(fc.tuple(fc.integer({ min: -2, max: 2 }), fc.integer({ min: -2, max: 2 })), layers(2)) },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(fc.tuple(fc.integer({ min: -2, max: 2 }), fc.integer({ min: -2, max: 2 })), layers(2)),
+  },
 );
-const block = mostly(96, 0, 1, 2, 3, 4, 5, 4_294_967_296).chain((first) => (first === 0 ? place(3) : fc.constant(first)));
-const blockLists = fc.oneof(
-  { weight: 9, arbitrary: fc.array(fc.tuple(block, block), { minLength: 1, maxLength: 5 }) },
-  { weight: 3, arbitrary: fc.tuple(place(2), place(2), fc.integer({ min: 1, max: 4 })).map(([src, dst, count]) => Array.from({ length: count }, (_, i) => [src + i, dst + i] as const)) },
-).map((pairs) => ({ srcBlocks: pairs.map(([src]) => src), dstBlocks: pairs.map(([, dst]) => dst) }));
+const block = mostly(96, 0, 1, 2, 3, 4, 5, 4_294_967_296).chain((first) =>
+  first === 0 ? place(3) : fc.constant(first),
+);
+const blockLists = fc
+  .oneof(
+    { weight: 9, arbitrary: fc.array(fc.tuple(block, block), { minLength: 1, maxLength: 5 }) },
+    {
+      weight: 3,
+      arbitrary: fc
+        .tuple(place(2), place(2), fc.integer({ min: 1, max: 4 }))
+        .map(([src, dst, count]) => Array.from({ length: count }, (_, i) => [src + i, dst + i] as const)),
+    },
+  )
+  .map((pairs) => ({ srcBlocks: pairs.map(([src]) => src), dstBlocks: pairs.map(([, dst]) => dst) }));
 const lists = fc.oneof(
   { weight: 19, arbitrary: blockLists },
-  { weight: 1, arbitrary: fc.record({ srcBlocks: fc.array(place(3), { maxLength: 2 }), dstBlocks: fc.array(place(3), { maxLength: 2 }) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      srcBlocks: fc.array(place(3), { maxLength: 2 }),
+      dstBlocks: fc.array(place(3), { maxLength: 2 }),
+    }),
+  },
 );
 const row = fc.oneof({ weight: 6, arbitrary: fc.constant(0) }, { weight: 4, arbitrary: place(4) });
 const transfer = fc
@@ -291,7 +342,14 @@ const transfer = fc
     const isBlocks = fields.op === 'pullBlocks' || fields.op === 'pushBlocks';
     // Block calls take row 0 only; row calls take no lists.
     const remoteRow = isBlocks && fields.remoteRow < 5 ? 0 : fields.remoteRow;
-    return { ...fields, remoteRow, srcLayers, dstLayers, srcBlocks: isBlocks ? srcBlocks : [], dstBlocks: isBlocks ? dstBlocks : [] };
+    return {
+      ...fields,
+      remoteRow,
+      srcLayers,
+      dstLayers,
+      srcBlocks: isBlocks ? srcBlocks : [],
+      dstBlocks: isBlocks ? dstBlocks : [],
+    };
   });
 
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -352,7 +410,11 @@ function beginning(nodes: number): Step[] {
     badAddress: false,
     force: false,
   });
-  return [...all.map(init), ...[0, 1].flatMap((slot) => all.map((node) => allocate(node, slot))), ...all.slice(1).map(link)];
+  return [
+    ...all.map(init),
+    ...[0, 1].flatMap((slot) => all.map((node) => allocate(node, slot))),
+    ...all.slice(1).map(link),
+  ];
 }
 
 /** Runs of `maxSteps` steps at most, besides those that they begin with. */

@@ -18,8 +18,8 @@ export class System {
   readonly #dists: readonly LLMDataDist[];
   readonly #slots: (Slot | undefined)[][];
 
-  /** @param backend what does the work; default: a mock on a new fabric */
-  constructor({ engine, guards, nodes }: Omit<Run, 'steps'>, backend: BackendFactory = newMocks()) {
+  /** @param backend makes what does the work of each node */
+  constructor({ engine, guards, nodes }: Omit<Run, 'steps'>, backend: BackendFactory) {
     this.#engine = engine;
     this.#dists = Array.from({ length: nodes }, (_, i) => new LLMDataDist(LLMRole.MIX, i + 1, { backend, guards }));
     this.#slots = Array.from({ length: nodes }, () => []);
@@ -177,14 +177,14 @@ export class System {
 }
 
 /** Makes mocks that see each other and nobody else. */
-function newMocks(): BackendFactory {
+export function newMocks(): BackendFactory {
   const fabric = new Fabric();
   return (clusterId, role) => new MockBackend(clusterId, role, { fabric });
 }
 
 /** How many warnings of the package `work` gives; they are expected, and not printed. */
 async function countWarnings(work: () => Promise<void>): Promise<number> {
-  const original = process.emitWarning;
+  const original = Object.getOwnPropertyDescriptor(process, 'emitWarning');
   let count = 0;
   process.emitWarning = () => {
     count += 1;
@@ -193,7 +193,7 @@ async function countWarnings(work: () => Promise<void>): Promise<number> {
     await work();
     return count;
   } finally {
-    process.emitWarning = original;
+    if (original !== undefined) Object.defineProperty(process, 'emitWarning', original);
   }
 }
 
