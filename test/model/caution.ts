@@ -15,8 +15,11 @@ const MAX_BLOCK = 0xffff_ffff;
 /** The layout in the key of a cache; one whose rows are no whole bytes has none. */
 export function layoutOf(world: World, { keyOf }: Transfer): Layout | undefined {
   const cache = keyOf && world.nodes[keyOf.node]?.slots[keyOf.slot]?.cache;
-  if (cache === undefined || cache.tensorBytes !== cache.rows * cache.stride) return undefined;
-  return { tensors: cache.tensors.length, rows: cache.rows, stride: cache.stride };
+  return cache && isEven(cache) ? { tensors: cache.tensors.length, rows: cache.rows, stride: cache.stride } : undefined;
+}
+
+function isEven({ tensorBytes, rows, stride }: CacheRecord): boolean {
+  return tensorBytes === rows * stride;
 }
 
 /** Whether a guard refuses a transfer: the rules of the README that concern layers, blocks and the peer's layout. */

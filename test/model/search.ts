@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import type { RunOptions } from './comparison';
 import { compare, ModelDifference } from './comparison';
+import { runs } from './random-run';
 import type { Run } from './step';
-import { runs } from './step';
 
 export interface SearchOptions extends RunOptions {
   readonly seed: number;
