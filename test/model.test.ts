@@ -83,7 +83,7 @@ const FAULTS: readonly { fault: string; newBackends: () => BackendFactory; calls
     calls: 4,
   },
   {
-    fault: 'a pull takes what was pushed to be whole layers of one tensor',
+    fault: 'a push moves one tensor of each layer',
     newBackends: spoiltMocks('pushKvCache', (push) => (src, dst, row, size, ext) => {
       return push(src, dst, row, size, { ...ext, tensorNumPerLayer: Math.min(1, ext.tensorNumPerLayer) });
     }),
@@ -92,7 +92,7 @@ const FAULTS: readonly { fault: string; newBackends: () => BackendFactory; calls
   {
     fault: 'unregistering does nothing',
     newBackends: spoiltMocks('unregisterKvCache', () => () => Promise.resolve()),
-    calls: 4,
+    calls: 8,
   },
   {
     fault: 'a role cannot be switched to the one that it is',

@@ -156,7 +156,7 @@ function onClusters(
 }
 
 function namesOneTwice(clusters: readonly Cluster[]): boolean {
-  const ports = clusters.flatMap(({ ports }) => ports);
+  const ports = clusters.flatMap(({ ports: own }) => [...new Set(own)]);
   return new Set(ports).size < ports.length || new Set(clusters.map(({ id }) => id)).size < clusters.length;
 }
 
