@@ -77,6 +77,7 @@ function init(world: World, node: NodeRecord, { device, port, waitTime }: CallOf
     connected: new Set(),
     caches: new Map(),
     pins: new Set(),
+    stuck: new Set(),
     lastId: 0,
     published: false,
     held: new Holdings(world.engine !== 'hccl', port === 'none' ? undefined : port),
@@ -183,10 +184,7 @@ function register(world: World, node: NodeRecord, call: CallOf<'registerCache'>)
     if (shape.tensors === 0 || (world.guards && isShapeRefused(shape))) return { status: 'LLM_PARAM_INVALID' };
     return addCache(node, life, slot, shape, regions, false);
   }
-  // Freed for the caller but not given back, or registered: nothing that a guard lets through.
-  if (world.guards && other.regions.some((region) => !region.gone && (region.freed || isPinned(region)))) {
-    return { status: 'LLM_PARAM_INVALID' };
-  }
+  if (world.guards && other.regions.some((region) => isTaken(life, region))) return { status: 'LLM_PARAM_INVALID' };
   return addCache(node, life, slot, shape, other.regions, false);
 }
 
@@ -207,6 +205,11 @@ function bytesOf({ rows, columns, halfBytes }: Shape): number {
   return halfBytes ? Math.ceil((rows * columns) / 2) : rows * columns;
 }
 
+/** Nothing that a guard lets through: freed for the caller but not given back, registered, or refused by the transport before. */
+function isTaken(life: Life, region: Region): boolean {
+  return life.stuck.has(region) || (!region.gone && (region.freed || isPinned(region)));
+}
+
 function isPinned({ pin }: Region): boolean {
   return pin?.live === true;
 }
@@ -224,7 +227,10 @@ function addCache(
   const tensors: { region: Region; pin: Pin }[] = [];
   for (const region of regions) {
     // Memory that is not the instance's any more: what came before it stays registered, and goes with no cache.
-    if (region.gone) return { status: 'LLM_FAILED' };
+    if (region.gone) {
+      for (const each of regions) life.stuck.add(each);
+      return { status: 'LLM_FAILED' };
+    }
     if (region.pin?.live !== true) {
       region.pin = { live: true };
       owned.push(region.pin);

@@ -69,6 +69,8 @@ export interface Life {
   readonly connected: Set<number>;
   readonly caches: Map<number, CacheRecord>;
   readonly pins: Set<Pin>;
+  /** Memory that the transport has refused: it may keep a part of it, and guards refuse it from then on. */
+  readonly stuck: Set<Region>;
   lastId: number;
   /** What the package does not tell the library yet. */
   readonly held: Holdings;
