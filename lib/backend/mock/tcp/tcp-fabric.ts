@@ -61,7 +61,13 @@ export class TcpFabric implements Network {
   /** @throws TypeError, RangeError for options that are none */
   constructor(options: TcpFabricOptions = {}) {
     const given = checkOptionalObject(options, 'options');
-    const { allowRemote = false, handshakeTimeout = 10_000, frameTimeout = 30_000, patience = 1, maxConnections = 4096 } = given;
+    const {
+      allowRemote = false,
+      handshakeTimeout = 10_000,
+      frameTimeout = 30_000,
+      patience = 1,
+      maxConnections = 4096,
+    } = given;
     this.#allowRemote = checkBoolean(allowRemote, 'options.allowRemote');
     this.#handshakeMs = checkInteger(handshakeTimeout, 'options.handshakeTimeout', 1, MAX_TIMEOUT);
     this.#limits = {
@@ -102,7 +108,10 @@ export class TcpFabric implements Network {
   async dial(from: Session, ip: string, port: number, timeoutMs: number): Promise<Connection> {
     this.#checkAddress(ip, 'connect to');
     const { patience } = this.#limits;
-    const limit = new TimeLimit(timeoutMs * patience, () => new Refusal(LLMStatusCode.LLM_TIMEOUT, `${ip}:${port} is silent`));
+    const limit = new TimeLimit(
+      timeoutMs * patience,
+      () => new Refusal(LLMStatusCode.LLM_TIMEOUT, `${ip}:${port} is silent`),
+    );
     const socket = await connect(ip, port, limit);
     if (typeof socket === 'string') return { kind: socket };
     const channel = new Channel(socket, this.#limits, () => failed(`${ip}:${port} closed the connection`));
@@ -112,7 +121,9 @@ export class TcpFabric implements Network {
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       channel.destroy();
-      return error.statusCode === LLMStatusCode.LLM_TIMEOUT ? { kind: 'silent' } : { kind: 'accepted', peer: undefined };
+      return error.statusCode === LLMStatusCode.LLM_TIMEOUT
+        ? { kind: 'silent' }
+        : { kind: 'accepted', peer: undefined };
     }
   }
 
