@@ -1,5 +1,5 @@
-import { createServer, Socket } from 'node:net';
-import type { Server } from 'node:net';
+import { connect as connectSocket, createServer } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { checkBoolean, checkInteger, checkOptionalObject } from '../../../check';
 import { Deadline } from '../../../deadline';
 import { LLMStatusCode } from '../../../status';
@@ -38,6 +38,9 @@ export interface TcpFabricOptions {
 }
 
 const MAX_TIMEOUT = 2 ** 31 - 1;
+
+/** What one read takes at most. */
+const READ_BYTES = 256 * 1024;
 
 /** Strangers at a time that have not said who they are; of more the oldest has to go, so that others get their turn. */
 const MAX_STRANGERS = 256;
@@ -196,7 +199,10 @@ function listen(server: Server, host: string, port: number): Promise<number> {
 
 function connect(host: string, port: number, limit: TimeLimit): Promise<Socket | 'refused' | 'unreachable'> {
   return new Promise((resolve) => {
-    const socket = new Socket();
+    // One buffer for all that is read: a new one for each piece would cost about as much as the bytes.
+    const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+    const callback = (length: number): boolean => socket.emit('data', buffer.subarray(0, length));
+    const socket: Socket = connectSocket({ host, port, onread: { buffer, callback } });
     const deadline = new Deadline(
       limit.left,
       () => limit.left,
@@ -216,6 +222,5 @@ function connect(host: string, port: number, limit: TimeLimit): Promise<Socket |
     socket.once('error', () => {
       settle('refused');
     });
-    socket.connect({ host, port });
   });
 }
