@@ -11,11 +11,17 @@ export interface Filled {
 /** Every block of the remote cache gets bytes of its own; the local one gets others. */
 export async function fill({ local, remote, blockBytes, rows }: Filled): Promise<void> {
   const block = new Uint8Array(blockBytes);
-  for (const [tensor, region] of (remote.regions ?? []).entries()) {
-    for (let row = 0; row < rows; row++) await region.write(block.fill(markOf(tensor, row)), row * blockBytes);
-  }
+  await mark(remote, blockBytes, rows);
   for (const region of local.regions ?? []) {
     for (let row = 0; row < rows; row++) await region.write(block.fill(0xff), row * blockBytes);
+  }
+}
+
+/** Every block gets bytes of its own. */
+export async function mark(cache: KvCache, blockBytes: number, rows: number): Promise<void> {
+  const block = new Uint8Array(blockBytes);
+  for (const [tensor, region] of (cache.regions ?? []).entries()) {
+    for (let row = 0; row < rows; row++) await region.write(block.fill(markOf(tensor, row)), row * blockBytes);
   }
 }
 
@@ -23,7 +29,7 @@ export async function fill({ local, remote, blockBytes, rows }: Filled): Promise
  * A measurement of pulls that moved nothing would be worth nothing.
  * @throws Error unless every block of the remote cache is in the local one, in reverse order
  */
-export async function checkReversed({ local, blockBytes, rows }: Filled): Promise<void> {
+export async function checkReversed({ local, blockBytes, rows }: Omit<Filled, 'remote'>): Promise<void> {
   for (const [tensor, region] of (local.regions ?? []).entries()) {
     for (let row = 0; row < rows; row++) {
       const start = (rows - 1 - row) * blockBytes;

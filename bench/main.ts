@@ -9,8 +9,9 @@ import type { Line } from './result';
 import { scale } from './scale';
 import type { Suite, SuiteOptions } from './suite';
 import { renderMachine, renderTable } from './table';
+import { tcp } from './tcp';
 
-const SUITES: readonly Suite[] = [pullRate, scale, bandwidth, ...NATIVE_SUITES];
+const SUITES: readonly Suite[] = [pullRate, scale, bandwidth, tcp, ...NATIVE_SUITES];
 const MIB = 2 ** 20;
 
 const FULL: SuiteOptions = { rounds: 11, milliseconds: 100, workingSet: 512 * MIB, collectGarbage: collectYoung };

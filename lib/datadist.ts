@@ -23,7 +23,8 @@ export interface LLMDataDistOptions {
   /**
    * What does the work: `auto` (default) takes the vendor library where it can be loaded and the mock otherwise, with a
    * warning; `native` and `mock` take nothing else; or a backend of your own, or a function that makes it.
-   * `LLM_DATADIST_BACKEND` overrides `auto`.
+   * `LLM_DATADIST_BACKEND` overrides `auto`. With `LLM_DATADIST_MOCK_FABRIC` set to `tcp` mock instances of all processes of
+   * this machine find each other, over TCP; with `memory`, the default, those of one process do.
    */
   readonly backend?: BackendChoice | Backend | BackendFactory;
   /** Refuse what the library does not survive before it is called. Default true. */

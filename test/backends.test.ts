@@ -1,7 +1,9 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { join } from 'node:path';
+import { createServer } from 'node:net';
+import { dirname, join } from 'node:path';
 import { LLMBackendError, LLMDataDist, LLMRole, probeNative } from '../lib';
 import type { Backend, BackendFactory } from '../lib';
+import { hostPorts } from '../lib/conformance';
 import { Fabric, MockBackend } from '../lib/testing';
 import { compileLib } from './fixtures/compiled-lib';
 
@@ -68,6 +70,65 @@ test('a backend that lacks a method is refused when it is given, and the method 
 
 test.each(['hccl', '', 1, true])('%p is no backend', (backend) => {
   expect(() => create(backend)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }) as Error);
+});
+
+describe('LLM_DATADIST_MOCK_FABRIC', () => {
+  afterEach(() => {
+    delete process.env.LLM_DATADIST_MOCK_FABRIC;
+  });
+
+  /** Whether a port of this host is taken by an instance that listens on it. */
+  async function takesPort(fabric: string | undefined): Promise<boolean> {
+    if (fabric !== undefined) process.env.LLM_DATADIST_MOCK_FABRIC = fabric;
+    const [port = 0] = await hostPorts(1);
+    const dist = create('mock');
+    await dist.init({ deviceId: 0, listenIpInfo: `127.0.0.1:${port}` });
+    const server = createServer();
+    const taken = await new Promise<boolean>((resolve) => {
+      server.once('error', () => {
+        resolve(true);
+      });
+      server.listen(port, '127.0.0.1', () => {
+        server.close(() => {
+          resolve(false);
+        });
+      });
+    });
+    await dist.finalize();
+    return taken;
+  }
+
+  test.each([
+    ['tcp', true],
+    ['memory', false],
+    ['', false],
+    [undefined, false],
+  ])('%p lets mock instances listen on ports of this host: %p', async (fabric, expected) => {
+    expect(await takesPort(fabric)).toBe(expected);
+  });
+
+  test('that is something else is refused', () => {
+    process.env.LLM_DATADIST_MOCK_FABRIC = 'udp';
+    expect(() => create('mock')).toThrow(
+      expect.objectContaining({
+        code: 'ERR_INVALID_ARG_TYPE',
+        message: expect.stringContaining('LLM_DATADIST_MOCK_FABRIC') as string,
+      }) as Error,
+    );
+  });
+
+  test.each([
+    ['tcp', 'all processes of this machine find each other'],
+    ['memory', 'this process only find each other'],
+  ])('is told with the warning of the mock: %s', (fabric, words) => {
+    const program = `new (require('./index.js').LLMDataDist)(1, 1n)`;
+    const { stderr } = spawnSync(process.execPath, ['-e', program], {
+      cwd: dirname(lib.path),
+      encoding: 'utf8',
+      env: { ...process.env, LLM_DATADIST_BACKEND: 'auto', LLM_DATADIST_MOCK_FABRIC: fabric },
+    });
+    expect(stderr).toContain(words);
+  });
 });
 
 describe('native', () => {

@@ -275,7 +275,12 @@ test('options that are none are refused', () => {
   const create = createTcpFabric as (options: unknown) => unknown;
   expect(() => create(1)).toThrow(TypeError);
   expect(() => create({ allowRemote: 'yes' })).toThrow(/options\.allowRemote/);
-  for (const options of [{ handshakeTimeout: 0 }, { frameTimeout: 2 ** 31 }, { maxConnections: 65_536 }, { patience: 0 }]) {
+  for (const options of [
+    { handshakeTimeout: 0 },
+    { frameTimeout: 2 ** 31 },
+    { maxConnections: 65_536 },
+    { patience: 0 },
+  ]) {
     expect(() => create(options)).toThrow(RangeError);
   }
 });

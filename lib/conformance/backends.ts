@@ -32,7 +32,7 @@ export const mockBackends: BackendSource = () => {
  * Mock instances that may be in different processes. Scenarios listen on addresses that are not the loopback's as well, and
  * say nothing about how quick peers are.
  */
-const tcpMockBackends: BackendSource = () => {
+export const tcpMockBackends: BackendSource = () => {
   const { backend } = createTcpFabric({ allowRemote: true, patience: 30 });
   return { createBackend: backend, freePorts: hostPorts };
 };

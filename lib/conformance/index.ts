@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 export { BackendModuleError } from './backend-module';
-export { mockBackends, nativeBackends } from './backends';
+export { mockBackends, nativeBackends, tcpMockBackends } from './backends';
 export type { BackendSettings, BackendSource, ScenarioBackends } from './backends';
 export { childHosts } from './child-host';
 export type { ChildHostOptions } from './child-host';

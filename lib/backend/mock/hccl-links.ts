@@ -216,8 +216,7 @@ export class HcclLinks implements LinkManager {
     try {
       await this.unlinkFor(cluster.remoteClusterId);
       if (peer === undefined) return;
-      if (peer.identity.engine !== 'hccl')
-        throw failed('the peer uses the transfer backend hixl, this side does not');
+      if (peer.identity.engine !== 'hccl') throw failed('the peer uses the transfer backend hixl, this side does not');
       // The peer goes by the id of the one who asks, not by the link that the asker meant.
       await peer.unlink(this.#session.clusterId);
     } finally {

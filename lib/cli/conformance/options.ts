@@ -125,7 +125,9 @@ function parse(argv: readonly string[]) {
 function checkBackend(backend: string): void {
   if (backend === 'mock' || backend === 'mock-tcp' || backend === 'native') return;
   if (!/\.[cm]?js$/.test(backend)) {
-    throw new UsageError(`unknown backend "${backend}"; there are mock, mock-tcp and native, and modules (.js, .cjs, .mjs)`);
+    throw new UsageError(
+      `unknown backend "${backend}"; there are mock, mock-tcp and native, and modules (.js, .cjs, .mjs)`,
+    );
   }
   if (!existsSync(backend)) throw new UsageError(`--backend ${backend}: there is no such file`);
 }
@@ -138,7 +140,9 @@ function chosenProcesses(backend: string, chosen: string | undefined): Processes
       return backend === 'native' ? 'tagged' : 'scenario';
     case 'node':
       if (backend !== 'mock') return chosen;
-      throw new UsageError('--processes node: mock instances of different processes find each other with --backend mock-tcp');
+      throw new UsageError(
+        '--processes node: mock instances of different processes find each other with --backend mock-tcp',
+      );
     case 'none':
     case 'scenario':
       return chosen;

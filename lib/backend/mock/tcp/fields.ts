@@ -120,7 +120,8 @@ export class FieldReader {
 
   #take(bytes: number): number {
     const start = this.#offset;
-    if (start + bytes > this.#bytes.length) throw new FrameError(`a payload of ${this.#bytes.length} bytes is cut short`);
+    if (start + bytes > this.#bytes.length)
+      throw new FrameError(`a payload of ${this.#bytes.length} bytes is cut short`);
     this.#offset += bytes;
     return start;
   }

@@ -34,7 +34,8 @@ export class RemotePeer implements Peer {
       await this.#channel.ask({ kind: FrameKind.PREPARE, payload: writeFlag(forced) }, this.#limit, readNothing);
       return undefined;
     } catch (error) {
-      if (error instanceof Refusal && this.#channel.alive && error.statusCode !== LLMStatusCode.LLM_TIMEOUT) return error;
+      if (error instanceof Refusal && this.#channel.alive && error.statusCode !== LLMStatusCode.LLM_TIMEOUT)
+        return error;
       throw error;
     }
   }

@@ -87,7 +87,8 @@ export class ServedEnd implements Service {
 
   #begin(kind: typeof FrameKind.READ | typeof FrameKind.WRITE, id: number, request: TransferRequest): void {
     if (this.#reads.has(id) || this.#writes.has(id)) throw new FrameError(`transfer ${id} was begun twice`);
-    if (this.#reads.size + this.#writes.size >= MAX_OPEN) throw new FrameError(`more than ${MAX_OPEN} transfers at a time`);
+    if (this.#reads.size + this.#writes.size >= MAX_OPEN)
+      throw new FrameError(`more than ${MAX_OPEN} transfers at a time`);
     this.#refusing(id, () => {
       const spread = new Spread(this.#tensors(request), request.extents);
       if (kind === FrameKind.READ) {

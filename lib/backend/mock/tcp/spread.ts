@@ -50,7 +50,7 @@ export class Spread {
     if (first.length >= SMALL || this.#left === 0) return first;
     const frame = Buffer.allocUnsafe(Math.min(first.length + this.#left, GATHERED));
     frame.set(first);
-    for (let done = first.length; done < frame.length; ) {
+    for (let done = first.length; done < frame.length;) {
       const piece = this.next(frame.length - done);
       frame.set(piece, done);
       done += piece.length;
@@ -60,7 +60,7 @@ export class Spread {
 
   /** Copies `bytes` to the next ones. */
   fill(bytes: Uint8Array): void {
-    for (let done = 0; done < bytes.length; ) {
+    for (let done = 0; done < bytes.length;) {
       const place = this.next(bytes.length - done);
       place.set(bytes.subarray(done, done + place.length));
       done += place.length;

@@ -1,5 +1,5 @@
-import { createServer, Socket } from 'node:net';
-import type { Server } from 'node:net';
+import { connect as connectSocket, createServer } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { checkBoolean, checkInteger, checkOptionalObject } from '../../../check';
 import { Deadline } from '../../../deadline';
 import { LLMStatusCode } from '../../../status';
@@ -39,6 +39,9 @@ export interface TcpFabricOptions {
 
 const MAX_TIMEOUT = 2 ** 31 - 1;
 
+/** What one read takes at most. */
+const READ_BYTES = 256 * 1024;
+
 /** Strangers at a time that have not said who they are; of more the oldest has to go, so that others get their turn. */
 const MAX_STRANGERS = 256;
 
@@ -61,7 +64,13 @@ export class TcpFabric implements Network {
   /** @throws TypeError, RangeError for options that are none */
   constructor(options: TcpFabricOptions = {}) {
     const given = checkOptionalObject(options, 'options');
-    const { allowRemote = false, handshakeTimeout = 10_000, frameTimeout = 30_000, patience = 1, maxConnections = 4096 } = given;
+    const {
+      allowRemote = false,
+      handshakeTimeout = 10_000,
+      frameTimeout = 30_000,
+      patience = 1,
+      maxConnections = 4096,
+    } = given;
     this.#allowRemote = checkBoolean(allowRemote, 'options.allowRemote');
     this.#handshakeMs = checkInteger(handshakeTimeout, 'options.handshakeTimeout', 1, MAX_TIMEOUT);
     this.#limits = {
@@ -102,7 +111,10 @@ export class TcpFabric implements Network {
   async dial(from: Session, ip: string, port: number, timeoutMs: number): Promise<Connection> {
     this.#checkAddress(ip, 'connect to');
     const { patience } = this.#limits;
-    const limit = new TimeLimit(timeoutMs * patience, () => new Refusal(LLMStatusCode.LLM_TIMEOUT, `${ip}:${port} is silent`));
+    const limit = new TimeLimit(
+      timeoutMs * patience,
+      () => new Refusal(LLMStatusCode.LLM_TIMEOUT, `${ip}:${port} is silent`),
+    );
     const socket = await connect(ip, port, limit);
     if (typeof socket === 'string') return { kind: socket };
     const channel = new Channel(socket, this.#limits, () => failed(`${ip}:${port} closed the connection`));
@@ -112,7 +124,9 @@ export class TcpFabric implements Network {
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       channel.destroy();
-      return error.statusCode === LLMStatusCode.LLM_TIMEOUT ? { kind: 'silent' } : { kind: 'accepted', peer: undefined };
+      return error.statusCode === LLMStatusCode.LLM_TIMEOUT
+        ? { kind: 'silent' }
+        : { kind: 'accepted', peer: undefined };
     }
   }
 
@@ -185,7 +199,10 @@ function listen(server: Server, host: string, port: number): Promise<number> {
 
 function connect(host: string, port: number, limit: TimeLimit): Promise<Socket | 'refused' | 'unreachable'> {
   return new Promise((resolve) => {
-    const socket = new Socket();
+    // One buffer for all that is read: a new one for each piece would cost about as much as the bytes.
+    const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+    const callback = (length: number): boolean => socket.emit('data', buffer.subarray(0, length));
+    const socket: Socket = connectSocket({ host, port, onread: { buffer, callback } });
     const deadline = new Deadline(
       limit.left,
       () => limit.left,
@@ -205,6 +222,5 @@ function connect(host: string, port: number, limit: TimeLimit): Promise<Socket |
     socket.once('error', () => {
       settle('refused');
     });
-    socket.connect({ host, port });
   });
 }
