@@ -12,6 +12,8 @@ async function failureOf(assertion: () => unknown): Promise<string> {
   return (error as Error).message;
 }
 
+/** What code that is no TypeScript may reject with. */
+const notAnError = 'no' as unknown as Error;
 const timedOut = () => new LLMException(LLMStatusCode.LLM_TIMEOUT, { operation: 'pullBlocks', message: 'too slow' });
 
 describe('toRejectWithStatus', () => {
@@ -46,7 +48,7 @@ describe('toRejectWithStatus', () => {
       async () => Promise.reject(new TypeError('no')),
       /no LLMException\n\nTypeError: no/,
     ],
-    ['rejected with no error', async () => Promise.reject('no' as unknown as Error), /no LLMException\n\nno$/],
+    ['rejected with no error', async () => Promise.reject(notAnError), /no LLMException\n\nno$/],
   ])('says when the promise %s', async (_, promise, expected) => {
     const message = await failureOf(() => expect(promise).toRejectWithStatus('LLM_FAILED'));
     expect(message).toMatch(expected);

@@ -4,6 +4,8 @@
  *
  * @packageDocumentation
  */
+// What is augmented must be part of the program.
+import type {} from 'expect';
 import type { LLMDataDistMatchers } from './jest';
 
 export * from './jest';

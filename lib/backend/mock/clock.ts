@@ -1,6 +1,6 @@
 // Node's own, which are not replaced where the clock of a test is.
 import { clearImmediate, setImmediate } from 'node:timers';
-import { checkFinite } from '../../check';
+import { checkFinite, checkInteger } from '../../check';
 import { LONGEST_DELAY } from '../../deadline';
 import { EventLoop } from './event-loop';
 import { Timetable } from './timetable';
@@ -61,8 +61,8 @@ export class VirtualClock implements Clock {
 /** So many turns without any change, and nothing follows any more from what was woken. */
 const QUIET_TURNS = 3;
 
-/** More than any test waits for; fewer than a test that never ends takes to be noticed. */
-const MAX_WAKES = 1_000_000;
+/** More than any test waits for. */
+const MAX_WAKES = 100_000;
 
 /** Time stands still until {@link advance} is called. Works with jest's fake timers, and without. */
 export class ManualClock implements Clock {
@@ -126,14 +126,16 @@ export class ManualClock implements Clock {
 
   /**
    * Lets time pass until nobody sleeps. A deadline expires only when it is due before the last one wakes.
-   * @throws Error when there is no end to it
+   * @param mostWakes how many are woken at most, default 100,000
+   * @throws TypeError, RangeError; Error when somebody still sleeps after so many
    */
-  async runAll(): Promise<void> {
+  async runAll(mostWakes = MAX_WAKES): Promise<void> {
+    const most = checkInteger(mostWakes, 'mostWakes', 1, Number.MAX_SAFE_INTEGER);
     await this.#inTurn(async (loop) => {
       for (let wakes = 0; this.sleeping > 0; wakes++) {
-        if (wakes === MAX_WAKES) {
+        if (wakes === most) {
           throw new Error(
-            `${this.sleeping} still sleep after ${MAX_WAKES} were woken: somebody sleeps again and again`,
+            `${this.sleeping} still sleep after ${most} were woken: does somebody sleep again and again?`,
           );
         }
         await this.#wake(this.#timetable.next ?? this.#now, loop);

@@ -5,11 +5,16 @@ import { MessageChannel } from 'node:worker_threads';
  * and process.nextTick, and of those of node:timers too where all tests share the global object.
  */
 export class EventLoop {
-  readonly #channel = new MessageChannel();
+  // Messages that are sent back and forth over one channel are all delivered in the same turn; between two it takes a turn.
+  readonly #first = new MessageChannel();
+  readonly #second = new MessageChannel();
   #ended: (() => void) | undefined;
 
   constructor() {
-    this.#channel.port1.on('message', () => {
+    this.#first.port1.on('message', () => {
+      this.#second.port2.postMessage(undefined);
+    });
+    this.#second.port1.on('message', () => {
       this.#ended?.();
     });
   }
@@ -18,12 +23,13 @@ export class EventLoop {
   turn(): Promise<void> {
     return new Promise((resolve) => {
       this.#ended = resolve;
-      this.#channel.port2.postMessage(undefined);
+      this.#first.port2.postMessage(undefined);
     });
   }
 
   /** No turn follows; an open channel would keep the process alive. */
   close(): void {
-    this.#channel.port1.close();
+    this.#first.port1.close();
+    this.#second.port1.close();
   }
 }
