@@ -1,6 +1,7 @@
 import { bandwidth } from './bandwidth';
 import { readCommandLine, USAGE } from './command-line';
 import { collectYoung } from './garbage';
+import { kit } from './kit';
 import { describeMachine } from './machine';
 import { NATIVE_SUITES } from './native-suites';
 import { pullRate } from './pull-rate';
@@ -10,7 +11,7 @@ import { scale } from './scale';
 import type { Suite, SuiteOptions } from './suite';
 import { renderMachine, renderTable } from './table';
 
-const SUITES: readonly Suite[] = [pullRate, scale, bandwidth, ...NATIVE_SUITES];
+const SUITES: readonly Suite[] = [pullRate, kit, scale, bandwidth, ...NATIVE_SUITES];
 const MIB = 2 ** 20;
 
 const FULL: SuiteOptions = { rounds: 11, milliseconds: 100, workingSet: 512 * MIB, collectGarbage: collectYoung };
