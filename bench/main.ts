@@ -1,6 +1,7 @@
 import { bandwidth } from './bandwidth';
 import { readCommandLine, USAGE } from './command-line';
 import { collectYoung } from './garbage';
+import { kit } from './kit';
 import { describeMachine } from './machine';
 import { NATIVE_SUITES } from './native-suites';
 import { pullRate } from './pull-rate';
@@ -11,7 +12,7 @@ import type { Suite, SuiteOptions } from './suite';
 import { renderMachine, renderTable } from './table';
 import { tcp } from './tcp';
 
-const SUITES: readonly Suite[] = [pullRate, scale, bandwidth, tcp, ...NATIVE_SUITES];
+const SUITES: readonly Suite[] = [pullRate, kit, scale, bandwidth, tcp, ...NATIVE_SUITES];
 const MIB = 2 ** 20;
 
 const FULL: SuiteOptions = { rounds: 11, milliseconds: 100, workingSet: 512 * MIB, collectGarbage: collectYoung };

@@ -119,7 +119,15 @@ describe('the conformance command', () => {
   test('prints its usage when asked', async () => {
     const { code, lines, errors } = await run('--help');
     expect([code, errors]).toEqual([0, '']);
-    const options = ['--backend mock|mock-tcp|native|FILE', '--dir', '--jsonl', '--tag', '--not-tag', '--name', '--processes'];
+    const options = [
+      '--backend mock|mock-tcp|native|FILE',
+      '--dir',
+      '--jsonl',
+      '--tag',
+      '--not-tag',
+      '--name',
+      '--processes',
+    ];
     for (const option of [...options, '--limit', '--jobs', '--guards']) expect(lines[0]).toContain(option);
   });
 
@@ -127,7 +135,11 @@ describe('the conformance command', () => {
     ['an unknown option', ['--quick'], /Unknown option '--quick'/],
     ['a stray argument', ['mock'], /Unexpected argument 'mock'/],
     ['a missing value', ['--dir'], /'--dir <value>' argument missing/],
-    ['an unknown backend', ['--backend', 'cuda'], /unknown backend "cuda"; there are mock, mock-tcp and native, and modules/],
+    [
+      'an unknown backend',
+      ['--backend', 'cuda'],
+      /unknown backend "cuda"; there are mock, mock-tcp and native, and modules/,
+    ],
     ['a backend of the prototype', ['--backend', 'toString'], /unknown backend "toString"/],
     ['a module that is not there', ['--backend', 'no such.js'], /--backend no such\.js: there is no such file/],
     ['unknown processes', ['--processes', 'all'], /--processes all: neither none nor scenario nor node/],

@@ -11,15 +11,18 @@ const MAX_BLOCKS = 2 ** 22;
  */
 export class CallLog {
   readonly #limit: number;
-  #pages: CallPage[] = [];
-  /** Number of the first page that is left. */
-  #firstPage = 0;
+  readonly #maxPages: number;
+  readonly #pages: CallPage[] = [new CallPage()];
+  /** Place of the first call of the first page, and of the last one. */
+  #start = 0;
+  #lastStart = 0;
   #next = 0;
   #blocks = 0;
 
-  /** @param limit calls that are kept at least; the oldest go first */
+  /** @param limit calls that are kept; the oldest go first */
   constructor(limit: number) {
     this.#limit = limit;
+    this.#maxPages = Math.ceil(limit / PAGE) + 1;
   }
 
   /** The place of a call that begins. */
@@ -29,39 +32,41 @@ export class CallLog {
 
   /** A call has ended. */
   add(call: LoggedCall, endMs: number, error: unknown): void {
-    const page = this.#pageOf(call.index);
+    const { index } = call;
+    while (index >= this.#lastStart + PAGE) this.#turnPage();
+    const page =
+      this.#pages[index < this.#lastStart ? Math.floor((index - this.#start) / PAGE) : this.#pages.length - 1];
+    // Of a call that took that long the page may be gone.
     if (page === undefined) return;
-    const before = page.blocks;
-    page.put(call.index % PAGE, call, endMs, error);
-    this.#blocks += page.blocks - before;
-    if (this.#blocks > MAX_BLOCKS) this.#drop();
+    this.#blocks += page.put(index % PAGE, call, endMs, error);
+    if (this.#blocks > MAX_BLOCKS && this.#pages.length > 1) this.#dropPage();
   }
 
   /** The last calls, in the order in which they began. */
   records(inFlight: readonly LoggedCall[]): CallRecord[] {
     const unfinished = new Map(inFlight.map((call) => [call.index, call]));
     const records: CallRecord[] = [];
-    for (let index = Math.max(this.#firstPage * PAGE, this.#next - this.#limit); index < this.#next; index++) {
+    for (let index = Math.max(this.#start, this.#next - this.#limit); index < this.#next; index++) {
       const call = unfinished.get(index);
-      const page = this.#pages[Math.floor(index / PAGE) - this.#firstPage];
+      const page = this.#pages[Math.floor((index - this.#start) / PAGE)];
       const record = call === undefined ? page?.record(index) : recordInFlight(call);
       if (record !== undefined) records.push(record);
     }
     return records;
   }
 
-  #pageOf(index: number): CallPage | undefined {
-    const number = Math.floor(index / PAGE) - this.#firstPage;
-    if (number < this.#pages.length) return this.#pages[number];
-    while (this.#pages.length <= number) this.#pages.push(new CallPage());
-    while ((this.#pages.length - 1) * PAGE > this.#limit) this.#drop();
-    return this.#pages.at(-1);
+  #turnPage(): void {
+    // Memory that is there already costs less than new one.
+    const old = this.#pages.length < this.#maxPages ? undefined : this.#dropPage();
+    old?.clear();
+    this.#pages.push(old ?? new CallPage());
+    this.#lastStart += PAGE;
   }
 
-  #drop(): void {
-    // What is written to next must stay.
-    if (this.#pages.length < 2) return;
-    this.#blocks -= this.#pages.shift()?.blocks ?? 0;
-    this.#firstPage += 1;
+  #dropPage(): CallPage | undefined {
+    const page = this.#pages.shift();
+    this.#blocks -= page?.blocks ?? 0;
+    this.#start += PAGE;
+    return page;
   }
 }

@@ -1,7 +1,8 @@
+import { DEFAULT_EXT_PARAM } from '../backend/backend';
 import type { KvCacheExtParam } from '../backend/backend';
 import type { Operation } from '../backend/mock/call-observer';
 import { LLMException } from '../exception';
-import { LLMStatusCode, statusName } from '../status';
+import { LLMStatusCode, operations, statusName } from '../status';
 import type { CallRecord } from './call-record';
 import type { CheckedFault } from './fault';
 
@@ -29,66 +30,115 @@ export interface LoggedCall {
 export const PAGE = 1024;
 /** What few calls have. */
 interface Rarity {
+  readonly details: LoggedCall['details'];
   readonly error: unknown;
   readonly faults: readonly CheckedFault[];
 }
 
-/** Numbers of a call: start, end, bytes, where its block numbers begin, and how many it has of source and destination. */
-const NUMBERS = 6;
+/** Times and bytes of a call: start, end, bytes. */
+const TIMES = 3;
+/** Ids of a call, as unsigned 64-bit numbers: node, peer, remote cache, local cache. */
+const IDS = 4;
+/** Small numbers of a call: which ids it has, its operation, two layer ranges, tensors per layer, blocks from, source, destination. */
+const SMALL = 10;
 
-/** Calls that are over, in columns. */
+const HAS_PEER = 1;
+const HAS_CACHE = 2;
+const HAS_LOCAL_CACHE = 4;
+const HAS_EXT = 8;
+const FAILED = 16;
+const DONE = 32;
+const HAS_DEFAULT_EXT = 64;
+
+/** Calls that are over, in columns outside of the heap: nothing in them is for the garbage collector to look at. */
 export class CallPage {
-  readonly #done = new Uint8Array(PAGE);
-  readonly #numbers = new Float64Array(PAGE * NUMBERS);
-  readonly #nodes = new Array<bigint>(PAGE);
-  readonly #operations = new Array<Operation>(PAGE);
-  readonly #peers = new Array<bigint | undefined>(PAGE);
-  readonly #cacheIds = new Array<bigint | undefined>(PAGE);
-  readonly #localCacheIds = new Array<bigint | undefined>(PAGE);
-  readonly #exts = new Array<KvCacheExtParam | undefined>(PAGE);
-  readonly #rest = new Array<LoggedCall['details']>(PAGE);
+  readonly #times = new Float64Array(PAGE * TIMES);
+  readonly #ids = new BigUint64Array(PAGE * IDS);
+  readonly #small = new Int32Array(PAGE * SMALL);
   readonly #rarities = new Map<number, Rarity>();
   readonly #records = new Map<number, CallRecord>();
   #blocks = new BigUint64Array(2 * PAGE);
   #used = 0;
+  #lastOperation: Operation = 'init';
+  #lastNumber = operations.indexOf('init');
 
   /** How many block numbers it holds. */
   get blocks(): number {
     return this.#used;
   }
 
-  put(row: number, call: LoggedCall, endMs: number, error: unknown): void {
-    const { srcBlocks, dstBlocks, faults } = call;
-    const numbers = this.#numbers;
-    const at = row * NUMBERS;
-    numbers[at] = call.startMs;
-    numbers[at + 1] = endMs;
-    numbers[at + 2] = call.bytes;
+  /** Makes it a new one: its memory has been paid for. */
+  clear(): void {
+    this.#small.fill(0);
+    this.#rarities.clear();
+    this.#records.clear();
+    this.#used = 0;
+  }
+
+  /** @returns how many block numbers it holds more */
+  put(row: number, call: LoggedCall, endMs: number, error: unknown): number {
+    const { peer, cacheId, localCacheId, ext, srcBlocks, dstBlocks, details, faults } = call;
+    const before = this.#used;
+    const times = this.#times;
+    const ids = this.#ids;
+    const small = this.#small;
+    let at = row * TIMES;
+    times[at] = call.startMs;
+    times[at + 1] = endMs;
+    times[at + 2] = call.bytes;
+    let flags = error === undefined ? DONE : DONE | FAILED;
+    at = row * IDS;
+    ids[at] = call.node;
+    if (peer !== undefined) {
+      ids[at + 1] = peer;
+      flags |= HAS_PEER;
+    }
+    if (cacheId !== undefined) {
+      ids[at + 2] = cacheId;
+      flags |= HAS_CACHE;
+    }
+    if (localCacheId !== undefined) {
+      ids[at + 3] = localCacheId;
+      flags |= HAS_LOCAL_CACHE;
+    }
+    at = row * SMALL;
+    // Mostly it is what it was before.
+    if (call.operation !== this.#lastOperation) {
+      this.#lastOperation = call.operation;
+      this.#lastNumber = operations.indexOf(call.operation);
+    }
+    small[at + 1] = this.#lastNumber;
+    if (ext === DEFAULT_EXT_PARAM) flags |= HAS_DEFAULT_EXT;
+    else if (ext !== undefined) {
+      flags |= HAS_EXT;
+      small[at + 2] = ext.srcLayerRange[0];
+      small[at + 3] = ext.srcLayerRange[1];
+      small[at + 4] = ext.dstLayerRange[0];
+      small[at + 5] = ext.dstLayerRange[1];
+      small[at + 6] = ext.tensorNumPerLayer;
+    }
     if (srcBlocks !== undefined && dstBlocks !== undefined) {
-      numbers[at + 3] = this.#used;
-      numbers[at + 4] = srcBlocks.length;
-      numbers[at + 5] = dstBlocks.length;
+      small[at + 7] = this.#used;
+      small[at + 8] = srcBlocks.length;
+      small[at + 9] = dstBlocks.length;
       this.#keep(srcBlocks);
       this.#keep(dstBlocks);
     }
-    this.#nodes[row] = call.node;
-    this.#operations[row] = call.operation;
-    this.#peers[row] = call.peer;
-    this.#cacheIds[row] = call.cacheId;
-    this.#localCacheIds[row] = call.localCacheId;
-    this.#exts[row] = call.ext;
-    this.#rest[row] = call.details;
-    this.#done[row] = 1;
-    if (error !== undefined || faults.length > 0) this.#rarities.set(row, { error, faults });
+    small[at] = flags;
+    if (details !== undefined || error !== undefined || faults.length > 0) {
+      this.#rarities.set(row, { details, error, faults });
+    }
+    return this.#used - before;
   }
 
   /** The call at its place, if it is over. */
   record(index: number): CallRecord | undefined {
     const row = index % PAGE;
-    if (this.#done[row] === 0) return undefined;
+    const flags = this.#small[row * SMALL] ?? 0;
+    if ((flags & DONE) === 0) return undefined;
     let record = this.#records.get(row);
     if (record === undefined) {
-      record = this.#read(index, row);
+      record = this.#read(index, row, flags);
       this.#records.set(row, record);
     }
     return record;
@@ -103,34 +153,41 @@ export class CallPage {
     }
     // Most calls are about a few blocks, and to set up a bulk copy takes longer than to copy those.
     if (blocks.length > 16) this.#blocks.set(blocks, this.#used);
-    else for (let i = 0; i < blocks.length; i++) this.#blocks[this.#used + i] = blocks[i] ?? 0n;
+    else for (let i = 0; i < blocks.length; i++) this.#blocks[this.#used + i] = blocks[i] as bigint;
     this.#used = end;
   }
 
-  #read(index: number, row: number): CallRecord {
-    const [startMs = 0, endMs = 0, bytes = 0, first = 0, srcCount = 0, dstCount = 0] = this.#numbers.subarray(
-      row * NUMBERS,
-      (row + 1) * NUMBERS,
-    );
+  #read(index: number, row: number, flags: number): CallRecord {
+    const [startMs = 0, endMs = 0, bytes = 0] = this.#times.subarray(row * TIMES);
+    const [node = 0n, peer, cacheId = 0n, localCacheId = 0n] = this.#ids.subarray(row * IDS);
+    const [, operation = 0, srcFirst = 0, srcLast = 0, dstFirst = 0, dstLast = 0, tensorNumPerLayer = 0, ...lists] =
+      this.#small.subarray(row * SMALL, (row + 1) * SMALL);
+    const [first = 0, srcCount = 0, dstCount = 0] = lists;
     const middle = first + srcCount;
-    const { error, faults = [] } = this.#rarities.get(row) ?? {};
+    const hasBlocks = srcCount + dstCount > 0;
+    const { details, error, faults = [] } = this.#rarities.get(row) ?? {};
     const call: LoggedCall = {
       index,
-      node: this.#nodes[row] ?? 0n,
-      operation: this.#operations[row] ?? 'init',
+      node,
+      operation: operations[operation] as Operation,
       startMs,
       bytes,
-      peer: this.#peers[row],
-      cacheId: this.#cacheIds[row],
-      localCacheId: this.#localCacheIds[row],
-      ext: this.#exts[row],
-      srcBlocks: srcCount + dstCount === 0 ? undefined : this.#blocks.subarray(first, middle),
-      dstBlocks: srcCount + dstCount === 0 ? undefined : this.#blocks.subarray(middle, middle + dstCount),
-      details: this.#rest[row],
+      peer: (flags & HAS_PEER) === 0 ? undefined : peer,
+      cacheId: (flags & HAS_CACHE) === 0 ? undefined : BigInt.asIntN(64, cacheId),
+      localCacheId: (flags & HAS_LOCAL_CACHE) === 0 ? undefined : BigInt.asIntN(64, localCacheId),
+      ext:
+        (flags & HAS_EXT) === 0
+          ? (flags & HAS_DEFAULT_EXT) === 0
+            ? undefined
+            : DEFAULT_EXT_PARAM
+          : { srcLayerRange: [srcFirst, srcLast], dstLayerRange: [dstFirst, dstLast], tensorNumPerLayer },
+      srcBlocks: hasBlocks ? this.#blocks.subarray(first, middle) : undefined,
+      dstBlocks: hasBlocks ? this.#blocks.subarray(middle, middle + dstCount) : undefined,
+      details,
       faults,
     };
     return recordOf(call, {
-      state: error === undefined ? 'succeeded' : 'failed',
+      state: (flags & FAILED) === 0 ? 'succeeded' : 'failed',
       ...outcomeOf(error),
       durationMs: endMs - startMs,
     });
