@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import * as nodeTest from 'node:test';
 import { MockBackend } from '../lib/testing';
-import { BEHAVIOUR_NAMES, describeBackend, mockBackends, shippedScenarios } from '../lib/conformance';
+import { BEHAVIOUR_NAMES, describeBackend, localHosts, mockBackends, shippedScenarios } from '../lib/conformance';
 import type { BackendSource, TestedBackend, TestKit } from '../lib/conformance';
 import { collectedSuite, failingBehaviours, failuresOf } from './fixtures/collected-suite';
 import { compileLib } from './fixtures/compiled-lib';
@@ -133,7 +133,39 @@ describe('describeBackend', () => {
     expect(names).toEqual(BEHAVIOUR_NAMES.filter((name) => name !== 'has a name'));
   });
 
+  test('makes no more instances for a test than a process can have', async () => {
+    const made: number[] = [];
+    const source: BackendSource = (settings) => {
+      const { createBackend, freePorts } = mockBackends(settings);
+      const own = made.push(0) - 1;
+      return {
+        freePorts,
+        createBackend: (clusterId, role) => {
+          made[own]! += 1;
+          return createBackend(clusterId, role);
+        },
+      };
+    };
+    const scenarios = shippedScenarios().filter(({ tags }) => tags.includes('init'));
+    const mostNodes = Math.max(...scenarios.map(({ nodes }) => nodes.size));
+    const counts: number[] = [];
+    for (const maxNodes of [1, 2, undefined]) {
+      made.length = 0;
+      const tests = collectedSuite({ source, scenarios, maxNodes });
+      for (const { run } of tests) await run();
+      expect(made.reduce((most, each) => Math.max(most, each))).toBe(maxNodes ?? mostNodes);
+      counts.push(tests.length);
+    }
+    expect(counts[0]).toBeGreaterThan(20);
+    expect(counts[1]).toBeGreaterThan(counts[0]!);
+    expect(counts[2]).toBe(BEHAVIOUR_NAMES.length + scenarios.length);
+    // Where they live elsewhere, their number is no matter of this process.
+    const names = collectedSuite({ source, scenarios, maxNodes: 1, hosts: localHosts(source) });
+    expect(names.filter(({ name }) => !BEHAVIOUR_NAMES.includes(name))).toHaveLength(scenarios.length);
+  });
+
   test.each<[string, unknown[], string]>([
+    ['a number of nodes', ['b', { source: mockBackends, maxNodes: '1' }, nothing], 'backend.maxNodes'],
     ['a name', [1, mockBackends, nothing], 'name'],
     ['a backend', ['b', undefined, nothing], 'backend'],
     ['a source', ['b', {}, nothing], 'backend.source'],

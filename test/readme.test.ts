@@ -5,6 +5,7 @@ import { compileFunction } from 'node:vm';
 import ts from 'typescript';
 import { transformSync } from '@swc/core';
 import * as lib from '../lib';
+import * as conformance from '../lib/conformance';
 import * as testing from '../lib/testing';
 import { warningsDuring } from './fixtures/warnings';
 import { expectReadmeBlock, readmeCodeBlocks, readmeExamples } from './fixtures/readme';
@@ -18,7 +19,11 @@ test('every code block has a name, and so a run', () => {
 
 test.each(examples)('the example $name runs as it stands, and prints what its comments say', async ({ code }) => {
   const printed: unknown[] = [];
-  const modules: Readonly<Record<string, unknown>> = { 'llm-datadist': lib, 'llm-datadist/testing': testing };
+  const modules: Readonly<Record<string, unknown>> = {
+    'llm-datadist': lib,
+    'llm-datadist/conformance': conformance,
+    'llm-datadist/testing': testing,
+  };
   const scope = {
     require: (name: string) => modules[name],
     console: { log: (...values: unknown[]) => printed.push(...values) },
@@ -35,7 +40,11 @@ test('the examples pass the type check that users have', () => {
     const packageFolder = join(folder, 'node_modules', 'llm-datadist');
     mkdirSync(packageFolder, { recursive: true });
     symlinkSync(join(__dirname, '..', 'lib'), join(packageFolder, 'lib'));
-    const exports = { '.': './lib/index.ts', './testing': './lib/testing/index.ts' };
+    const exports = {
+      '.': './lib/index.ts',
+      './conformance': './lib/conformance/index.ts',
+      './testing': './lib/testing/index.ts',
+    };
     writeFileSync(join(packageFolder, 'package.json'), JSON.stringify({ name: 'llm-datadist', exports }));
     writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
     const files = examples.map(({ name, code }) => {

@@ -1,5 +1,5 @@
 import type { BackendFactory } from '../backend/backend';
-import { checkArray, checkObject, checkString, invalidArgType, outOfRange } from '../check';
+import { checkArray, checkObject, checkString, checkUint32, invalidArgType, outOfRange } from '../check';
 import type { BackendSource } from './backends';
 import type { Behaviour, BehaviourGroup } from './behaviour/behaviour';
 import { life } from './behaviour/life';
@@ -32,6 +32,11 @@ export interface TestedBackend {
   readonly hosts?: HostSource | undefined;
   /** Default: all that come with the package, {@link shippedScenarios}. */
   readonly scenarios?: Iterable<Scenario> | undefined;
+  /**
+   * How many instances a process can have, 1 or more; default: any number. Behaviours that take more are left out, and so are
+   * scenarios with more nodes unless `hosts` says where these live.
+   */
+  readonly maxNodes?: number | undefined;
   /** What the backend need not do. Each name must be that of a behaviour. */
   readonly leaveOut?: readonly LeftOutBehaviour[] | undefined;
 }
@@ -44,6 +49,8 @@ export interface LeftOutBehaviour {
 }
 
 const GROUPS: readonly BehaviourGroup[] = [life, memory, registrations, links, transfers];
+
+const MOST_NODES = 2 ** 32 - 1;
 
 /** The names of all behaviours that {@link describeBackend} tests, in order. */
 export const BEHAVIOUR_NAMES: readonly string[] = Object.freeze(
@@ -71,11 +78,12 @@ export function describeBackend(name: string, backend: BackendFactory | TestedBa
   checkKit(kit);
   const leftOut = checkLeftOut(tested.leaveOut);
   const scenarios = tested.scenarios ?? shippedScenarios();
+  const maxNodes = checkUint32(tested.maxNodes ?? MOST_NODES, 'backend.maxNodes');
   new TestGroup(kit).group(name, (whole) => {
     for (const { subject, behaviours } of GROUPS) {
       whole.group(subject, (group) => {
         for (const behaviour of behaviours) {
-          if (leftOut.has(behaviour.name)) continue;
+          if (leftOut.has(behaviour.name) || behaviour.nodes > maxNodes) continue;
           group.test(behaviour.name, async () => {
             await play(behaviour, new Stage(tested.source({ guards: true })), kit.expect);
           });
@@ -85,6 +93,7 @@ export function describeBackend(name: string, backend: BackendFactory | TestedBa
     const hosts = tested.hosts ?? localHosts(tested.source);
     whole.group('scenarios', (group) => {
       for (const scenario of scenarios) {
+        if (tested.hosts === undefined && scenario.nodes.size > maxNodes) continue;
         group.test(scenario.name, async () => {
           kit.expect((await runScenarioOn(hosts, scenario)).map(formatDifference)).toEqual([]);
         });

@@ -63,6 +63,7 @@ function all(calls: object, answer: string): Record<string, string> {
 const BEHAVIOURS: readonly Behaviour[] = [
   {
     name: 'has a name',
+    nodes: 1,
     run: async (stage, expect) => {
       const { backend } = await stage.node(LLMRole.PROMPT);
       expect(typeof backend.name).toEqual('string');
@@ -71,6 +72,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'answers LLM_FAILED to every call that needs an instance, before initialize and after finalize',
+    nodes: 1,
     run: async (stage, expect) => {
       const node = await stage.node(LLMRole.MIX);
       expect(await answers(node, NEEDS_INITIALIZE)).toEqual(all(NEEDS_INITIALIZE, 'LLM_FAILED'));
@@ -81,6 +83,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: "answers LLM_FEATURE_NOT_ENABLED to what today's library does not do",
+    nodes: 1,
     run: async (stage, expect) => {
       const node = await stage.initialised(LLMRole.MIX);
       expect(await answers(node, NOT_IMPLEMENTED)).toEqual(all(NOT_IMPLEMENTED, 'LLM_FEATURE_NOT_ENABLED'));
@@ -88,6 +91,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'refuses an initialize without a device and one with a malformed address, and can then be initialised',
+    nodes: 1,
     run: async (stage, expect) => {
       const node = await stage.node(LLMRole.PROMPT);
       const { 'llm.DeviceId': device = '' } = node.options;
@@ -99,6 +103,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'ignores options that nobody knows, and does not change those that it is given',
+    nodes: 1,
     run: async (stage, expect) => {
       const node = await stage.node(LLMRole.PROMPT);
       const options = { ...node.options, 'llm.NobodyKnowsThis': 'x', 'nor this': '', '': '1' };
@@ -111,6 +116,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'takes a second initialize for done, whatever its options',
+    nodes: 1,
     run: async (stage, expect) => {
       const node = await stage.initialised(LLMRole.PROMPT);
       const cache = await node.register(DESC, 1);
@@ -120,6 +126,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'can be finalized at any time, any number of times, without a failure',
+    nodes: 3,
     run: async (stage, expect) => {
       const node = await stage.node(LLMRole.PROMPT);
       const finalize = () => answerOf(() => node.backend.finalize());
@@ -133,6 +140,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'gives its port back when it is finalized',
+    nodes: 2,
     run: async (stage, expect) => {
       const first = await stage.initialised(LLMRole.PROMPT);
       const second = await stage.node(LLMRole.PROMPT);
@@ -145,6 +153,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'takes each of the three roles, and no other',
+    nodes: 1,
     run: async (stage, expect) => {
       const node = await stage.initialised(LLMRole.PROMPT);
       const found: Record<number, string> = {};
@@ -158,6 +167,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'keeps its role while it is linked',
+    nodes: 2,
     run: async (stage, expect) => {
       const { prompt, decoder } = await stage.linkedPair();
       const switched = () => answerOf(() => decoder.backend.setRole(LLMRole.PROMPT, {}));

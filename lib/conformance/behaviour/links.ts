@@ -23,6 +23,7 @@ function frozenCluster(cluster: ClusterInfo): ClusterInfo {
 const BEHAVIOURS: readonly Behaviour[] = [
   {
     name: 'answers for each cluster, in the order of the list, and with the last failure for the call',
+    nodes: 3,
     run: async (stage, expect) => {
       const { prompt, decoder } = await stage.pair();
       const other = await stage.initialised(LLMRole.PROMPT);
@@ -40,6 +41,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'refuses a list as a whole that has nothing in it or what is no address, and a time of 0',
+    nodes: 2,
     run: async (stage, expect) => {
       const { prompt, decoder } = await stage.pair();
       const whole = { status: 'LLM_PARAM_INVALID', results: [] };
@@ -53,6 +55,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'does not change the clusters that it is given',
+    nodes: 3,
     run: async (stage, expect) => {
       const decoder = await stage.initialised(LLMRole.DECODER);
       const prompts = [await stage.initialised(LLMRole.PROMPT), await stage.initialised(LLMRole.PROMPT)];
@@ -63,6 +66,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'refuses a second link to the same cluster, and keeps the first',
+    nodes: 2,
     run: async (stage, expect) => {
       const { prompt, decoder, source, target } = await stage.linkedPair();
       expect(await decoder.linkAnswer(prompt.cluster)).toEqual(refused('LLM_ALREADY_LINK'));
@@ -71,6 +75,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'serves both directions over the link that one side has made',
+    nodes: 2,
     run: async (stage, expect) => {
       const { prompt, decoder, source, target } = await stage.linkedPair();
       expect({
@@ -88,6 +93,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'has no transfers with clusters that it is not linked to, before the link and after it',
+    nodes: 2,
     run: async (stage, expect) => {
       const { prompt, decoder } = await stage.pair();
       const source = await prompt.register(DESC, 7);
@@ -110,6 +116,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'leaves the peer linked when it unlinks by force, and can link again',
+    nodes: 2,
     run: async (stage, expect) => {
       const { prompt, decoder, source, target } = await stage.linkedPair();
       await decoder.unlink(prompt, { force: true });
@@ -126,6 +133,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'refuses a link from the side that is still linked, and takes one from the other',
+    nodes: 2,
     run: async (stage, expect) => {
       const prompt = await stage.initialised(LLMRole.PROMPT);
       const decoder = await stage.initialised(LLMRole.DECODER);
@@ -143,6 +151,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'takes the link to a peer that is gone and back for a link, until it is unlinked',
+    nodes: 2,
     run: async (stage, expect) => {
       const { prompt, decoder, source, target } = await stage.linkedPair();
       await decoder.pull(source, target);
@@ -158,6 +167,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'keeps its link to a peer that is gone until it unlinks by force, and links to it when it is back',
+    nodes: 2,
     run: async (stage, expect) => {
       const { prompt, decoder, source, target } = await stage.linkedPair();
       await decoder.pull(source, target, undefined, 1, 1);
@@ -175,6 +185,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'links several clusters at once, and transfers with each of them',
+    nodes: 3,
     run: async (stage, expect) => {
       const decoder = await stage.initialised(LLMRole.DECODER);
       const target = await decoder.register(DESC, 90);

@@ -37,6 +37,7 @@ const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 const BEHAVIOURS: readonly Behaviour[] = [
   {
     name: 'allocates memory that nobody else has, nowhere at 0',
+    nodes: 1,
     run: async (stage, expect) => {
       const backend = await backendOf(stage);
       const blocks: { address: bigint; size: number; bytes: Uint8Array }[] = [];
@@ -54,6 +55,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'writes and reads any part of an allocation, and nothing beside it',
+    nodes: 1,
     run: async (stage, expect) => {
       const backend = await backendOf(stage);
       for (const placement of PLACEMENTS) {
@@ -80,6 +82,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'writes and reads nothing where nothing is asked for',
+    nodes: 1,
     run: async (stage, expect) => {
       const backend = await backendOf(stage);
       await withMemory(backend, 16, Placement.DEVICE, async (address) => {
@@ -92,6 +95,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'neither keeps the bytes that it was given nor those that it gave',
+    nodes: 1,
     run: async (stage, expect) => {
       const backend = await backendOf(stage);
       await withMemory(backend, 64, Placement.DEVICE, async (address) => {
@@ -111,6 +115,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'writes a part of a buffer, where that is what it was given',
+    nodes: 1,
     run: async (stage, expect) => {
       const backend = await backendOf(stage);
       await withMemory(backend, 8, Placement.HOST, async (address) => {
@@ -121,6 +126,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'refuses memory that is not its own: freed, beyond its end, of nobody, or nothing at all',
+    nodes: 1,
     run: async (stage, expect) => {
       const backend = await backendOf(stage);
       const freed = await backend.malloc(64n, Placement.DEVICE);
@@ -150,6 +156,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'copies within its memory, where it offers that',
+    nodes: 1,
     run: async (stage, expect) => {
       const backend = await backendOf(stage);
       if (backend.copy === undefined) return;
@@ -175,6 +182,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'keeps memory until it is freed, also when it is finalized and initialised again',
+    nodes: 1,
     run: async (stage, expect) => {
       const node = await stage.initialised(LLMRole.MIX);
       const { backend } = node;

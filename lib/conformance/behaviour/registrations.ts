@@ -14,6 +14,7 @@ const ids = (caches: readonly { readonly id: bigint }[]) => caches.map(({ id }) 
 const BEHAVIOURS: readonly Behaviour[] = [
   {
     name: 'numbers caches from 1, never twice in a life, and from 1 again in the next',
+    nodes: 1,
     run: async (stage, expect) => {
       const node = await stage.initialised(LLMRole.PROMPT);
       const first = [await node.register(DESC, 1), await node.register(DESC, 2)];
@@ -27,6 +28,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'numbers caches of each instance on their own',
+    nodes: 2,
     run: async (stage, expect) => {
       const { prompt, decoder } = await stage.pair();
       expect(ids([await prompt.register(DESC, 1), await decoder.register(DESC, 2)])).toEqual(['1', '1']);
@@ -34,6 +36,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'takes it for done when what is unregistered is not there',
+    nodes: 1,
     run: async (stage, expect) => {
       const { backend } = await stage.initialised(LLMRole.PROMPT);
       for (const cacheId of [1n, 0n, -1n, 2n ** 63n - 1n]) {
@@ -46,6 +49,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'refuses a description that does not fit its addresses, and has registered nothing',
+    nodes: 1,
     run: async (stage, expect) => {
       const node = await stage.initialised(LLMRole.PROMPT);
       const { addresses } = await node.allocate(DESC);
@@ -71,6 +75,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'does not change the description and the addresses of a registration',
+    nodes: 1,
     run: async (stage, expect) => {
       const node = await stage.initialised(LLMRole.PROMPT);
       const { addresses } = await node.allocate(DESC);
@@ -82,6 +87,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'takes addresses in the middle of an allocation',
+    nodes: 2,
     run: async (stage, expect) => {
       const { prompt, decoder } = await stage.pair();
       const roomy = await prompt.allocate(blocksDesc(1024));
@@ -105,6 +111,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: `moves all of ${MOST_ADDRESSES} tensors`,
+    nodes: 2,
     run: async (stage, expect) => {
       const desc = { ...DESC, numTensors: MOST_ADDRESSES, shape: [2n, 8n] };
       const { decoder, source, target } = await stage.linkedPair(desc);
@@ -119,6 +126,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'shows a cache that is registered after the first transfer over a link to the peer when it links again',
+    nodes: 2,
     run: async (stage, expect) => {
       const { prompt, decoder, source, target } = await stage.linkedPair();
       await decoder.pull(source, target);
@@ -134,6 +142,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'moves nothing to or from memory that is registered after the link was made, before it links again',
+    nodes: 2,
     run: async (stage, expect) => {
       const { prompt, decoder, source, target } = await stage.linkedPair();
       const lateLocal = await decoder.register(DESC, 50);

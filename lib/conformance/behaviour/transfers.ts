@@ -128,6 +128,7 @@ const MANY = 100_000;
 const BEHAVIOURS: readonly Behaviour[] = [
   {
     name: 'pulls exactly the row and the layers that it is asked for',
+    nodes: 2,
     run: async (stage, expect) => {
       const { decoder, source, target, course } = await pullingPair(stage);
       for (const ext of LAYER_RANGES) {
@@ -141,6 +142,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'pulls the beginning of a row, as many bytes as it is told',
+    nodes: 2,
     run: async (stage, expect) => {
       const { decoder, source, target, course } = await pullingPair(stage);
       for (const [size, to] of [
@@ -157,6 +159,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'pushes exactly the row and the layers that it is asked for',
+    nodes: 2,
     run: async (stage, expect) => {
       const { decoder, source, target, course } = await pushingPair(stage);
       for (const ext of LAYER_RANGES) {
@@ -171,6 +174,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'pulls exactly the blocks that it is asked for, in any order',
+    nodes: 2,
     run: async (stage, expect) => {
       const { decoder, source, target, course } = await pullingPair(stage);
       const ranges = [DEFAULT_EXT_PARAM, layers([1, 1], [0, 0])];
@@ -185,6 +189,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'pushes exactly the blocks that it is asked for, in any order',
+    nodes: 2,
     run: async (stage, expect) => {
       const { decoder, source, target, course } = await pushingPair(stage);
       const ranges = [DEFAULT_EXT_PARAM, layers([0, 0], [1, 1])];
@@ -199,6 +204,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'moves exactly the blocks of long random lists',
+    nodes: 2,
     run: async (stage, expect) => {
       const { decoder, source, target, course } = await pullingPair(stage, blocksDesc(300));
       const numbers = new Numbers(2026);
@@ -214,6 +220,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'pulls and pushes a hundred thousand blocks in one call',
+    nodes: 2,
     run: async (stage, expect) => {
       const { decoder, source, target, course } = await pullingPair(stage, blocksDesc(MANY));
       // Runs of four: the library takes up to 65,531 runs in a request, and any number of blocks.
@@ -229,6 +236,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'does not change its block lists, and is through with them at once where it says so',
+    nodes: 2,
     run: async (stage, expect) => {
       const { decoder, source, target, course } = await pullingPair(stage);
       const { backend } = decoder;
@@ -253,6 +261,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'refuses block numbers beyond their limits, where it reads lists at once',
+    nodes: 2,
     run: async (stage, expect) => {
       const { decoder, source, target, course } = await pullingPair(stage);
       const { backend } = decoder;
@@ -278,6 +287,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'refuses a transfer that cannot be, and has moved nothing',
+    nodes: 2,
     run: async (stage, expect) => {
       const { decoder, source, target } = await stage.linkedPair();
       const unknown = { ...source.at(), cacheId: 99n };
@@ -337,6 +347,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'pushes layer by layer: those before the one that fails have been written',
+    nodes: 2,
     run: async (stage, expect) => {
       const { decoder, source, target, course } = await pushingPair(stage);
       // Layer 1 goes to a layer that is not there; layer 0 has gone to layer 1 by then.
@@ -351,6 +362,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
   },
   {
     name: 'does many transfers at the same time, each of them completely',
+    nodes: 2,
     run: async (stage, expect) => {
       const desc = { ...DESC, shape: [128n, 16n] };
       const { prompt, decoder, source, target } = await stage.linkedPair(desc);
