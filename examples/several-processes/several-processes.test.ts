@@ -1,0 +1,83 @@
+/**
+ * An orchestrator as several processes: a prompt and a decoder, each in a process of its own on this machine.
+ *
+ * `LLM_DATADIST_MOCK_FABRIC=tcp` lets mock instances of different processes link and transfer. The orchestrator hands
+ * the key of the prompt's cache over, kills the prompt (SIGKILL), sees what the decoder reports, starts the prompt
+ * again and has the decoder link to it anew.
+ */
+import type { ChildProcess } from 'node:child_process';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import type { CacheKeyByIdAndIndex } from 'llm-datadist';
+import type { Answer, Request } from './worker';
+
+// Runs TypeScript in the workers, as `--import tsx` does in a project that has it.
+const TYPESCRIPT = ['--require', join(__dirname, '../../test/fixtures/typescript-hook.js')];
+
+const workers = new Set<ChildProcess>();
+
+afterEach(() => {
+  for (const worker of workers) worker.kill('SIGKILL');
+});
+
+function startWorker(role: 'prompt' | 'decoder', clusterId: number): ChildProcess {
+  const worker = fork(join(__dirname, 'worker.ts'), [role, String(clusterId)], {
+    execArgv: TYPESCRIPT,
+    env: { ...process.env, LLM_DATADIST_MOCK_FABRIC: 'tcp' },
+    // Keys have bigints in them, which JSON has none of.
+    serialization: 'advanced',
+  });
+  workers.add(worker);
+  return worker;
+}
+
+async function ask(worker: ChildProcess, request: Request): Promise<Answer> {
+  const answer = once(worker, 'message');
+  worker.send(request);
+  return ((await answer) as [Answer])[0];
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Starts a prompt whose first block has this value in every byte. @returns the process and the key of its cache */
+async function startPrompt(port: number, value: number) {
+  const prompt = startWorker('prompt', 1);
+  const { value: key } = (await ask(prompt, { call: 'start', port })) as { value: CacheKeyByIdAndIndex };
+  await ask(prompt, { call: 'fill', value });
+  return { prompt, key };
+}
+
+test('a decoder goes on with a new prompt when the old one was killed', async () => {
+  const port = await freePort();
+  const { prompt, key } = await startPrompt(port, 11);
+  const decoder = startWorker('decoder', 2);
+  await ask(decoder, { call: 'start', port: await freePort() });
+  expect(await ask(decoder, { call: 'link', port })).toEqual({ value: undefined });
+  await ask(decoder, { call: 'pull', key });
+  expect(await ask(decoder, { call: 'read' })).toEqual({ value: 11 });
+
+  prompt.kill('SIGKILL');
+  await once(prompt, 'exit');
+  expect(await ask(decoder, { call: 'pull', key })).toEqual({ code: 'LLM_FAILED', recovery: 'relink' });
+
+  const next = await startPrompt(port, 22);
+  expect(await ask(decoder, { call: 'relink', port })).toEqual({ value: undefined });
+  await ask(decoder, { call: 'pull', key: next.key });
+  expect(await ask(decoder, { call: 'read' })).toEqual({ value: 22 });
+
+  for (const worker of [decoder, next.prompt]) {
+    await ask(worker, { call: 'stop' });
+    worker.disconnect();
+    expect(await once(worker, 'exit')).toEqual([0, null]);
+  }
+}, 60_000);
