@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
+import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { LLMRole } from '../lib';
@@ -14,7 +15,7 @@ import { compileLib } from './fixtures/compiled-lib';
 jest.setTimeout(120_000);
 
 const compiled = compileLib('cli/demo');
-const party = require(
+const party = createRequire(__filename)(
   join(dirname(compiled.path), 'demo/party-process.js'),
 ) as typeof import('../lib/cli/demo/party-process');
 
