@@ -462,6 +462,7 @@ describe('the command line', () => {
   it.each(['mock', 'native', 'auto'])('knows the backend %s', (backend) => {
     expect(parseOptions(['--backend', backend])).toEqual({
       backend,
+      processes: false,
       blocks: 16,
       ip: '127.0.0.1',
       port: 26000,

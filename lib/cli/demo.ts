@@ -10,6 +10,8 @@ import { BLOCK_BYTES, BLOCK_TOKENS, FULL_BLOCK_BYTES, HEAD_SIZE, KV_HEADS, LAYER
 import { parseOptions, USAGE, UsageError } from './demo/options';
 import type { DemoOptions } from './demo/options';
 import { Pattern } from './demo/pattern';
+import { runProcesses } from './demo/processes';
+import type { PartyPlans } from './demo/processes';
 import { inMiB } from './demo/quantity';
 import { Screen } from './demo/screen';
 import type { Output } from './demo/screen';
@@ -51,20 +53,24 @@ export async function main(argv: readonly string[], environment: DemoEnvironment
 }
 
 async function runDemo(options: DemoOptions, screen: Screen, factory: BackendFactory | undefined): Promise<void> {
-  const { ip, port, devices, blocks } = options;
+  const { blocks } = options;
   const backend = factory ?? options.backend;
   const start = performance.now();
-  const cluster = (name: string, role: LLMRole, index: 0 | 1 | 2) =>
-    new Cluster(
-      { name, role, clusterId: BigInt(index + 1), deviceId: devices[index], ip, port: port + index },
-      backend,
-    );
-  const prompt = cluster('prompt', LLMRole.PROMPT, 0);
-  const decoder1 = cluster('decoder 1', LLMRole.DECODER, 1);
-  const decoder2 = cluster('decoder 2', LLMRole.DECODER, 2);
+  const show = { screen, tally: new Tally() };
+  const plans = plansOf(options);
+  if (options.processes) {
+    introduce(screen, PROCESSES, blocks);
+    await runProcesses(show, plans, blocks);
+    screen.heading('What was transferred');
+    printTable(screen, show.tally);
+    conclude(screen, PROCESSES, performance.now() - start);
+    return;
+  }
+  const prompt = new Cluster(plans.prompt, backend);
+  const decoder1 = new Cluster(plans.decoder1, backend);
+  const decoder2 = new Cluster(plans.decoder2, backend);
   introduce(screen, prompt.backendName, blocks);
 
-  const show = { screen, tally: new Tally() };
   const pattern = new Pattern();
   const parties = { prompt, decoder1, decoder2 };
   await stopAfterwards([decoder2, decoder1, prompt], async () => {
@@ -75,6 +81,17 @@ async function runDemo(options: DemoOptions, screen: Screen, factory: BackendFac
   screen.heading('What was transferred');
   printTable(screen, show.tally);
   conclude(screen, prompt.backendName, performance.now() - start);
+}
+
+function plansOf({ ip, port, devices }: DemoOptions): PartyPlans {
+  const plan = (name: string, role: LLMRole, index: 0 | 1 | 2) => {
+    return { name, role, clusterId: BigInt(index + 1), deviceId: devices[index], ip, port: port + index };
+  };
+  return {
+    prompt: plan('prompt', LLMRole.PROMPT, 0),
+    decoder1: plan('decoder 1', LLMRole.DECODER, 1),
+    decoder2: plan('decoder 2', LLMRole.DECODER, 2),
+  };
 }
 
 /** Runs `work`, then stops every cluster. A failure of the one does not hide a failure of the other. */
@@ -100,8 +117,10 @@ function introduce(screen: Screen, backend: string, blocks: number): void {
     ],
     [
       'Memory',
-      `3 caches of ${inMiB(cache)} MiB, later one of ${inMiB(FULL_BLOCK_BYTES)} MiB: ` +
-        `${inMiB(3 * cache + FULL_BLOCK_BYTES)} MiB in all`,
+      backend === PROCESSES
+        ? `3 caches of ${inMiB(cache)} MiB, one in each process`
+        : `3 caches of ${inMiB(cache)} MiB, later one of ${inMiB(FULL_BLOCK_BYTES)} MiB: ` +
+          `${inMiB(3 * cache + FULL_BLOCK_BYTES)} MiB in all`,
     ],
   ] as const;
   screen.text('LLM-DataDist: one prompt and two decoders share a KV cache', { style: 'bold' });
@@ -109,12 +128,20 @@ function introduce(screen: Screen, backend: string, blocks: number): void {
   for (const [name, text] of facts) screen.text(`${name.padEnd(8)} ${text}`, { hang: 9 });
 }
 
+/** The mock, where its instances find each other in all processes of the machine. */
+const PROCESSES = 'mock over TCP';
+
 const BACKENDS: ReadonlyMap<string, string> = new Map([
   [
     'mock',
     'no NPU is involved. The three clusters are objects of this process, their device memory is host memory of this ' +
       'process, and the GB/s below are those of memcpy on this machine. On an Ascend host, --backend native runs the ' +
       'same on NPUs.',
+  ],
+  [
+    PROCESSES,
+    'no NPU is involved. The three clusters are processes of this machine, their device memory is host memory, and the ' +
+      'GB/s below are those of TCP on its loopback interface.',
   ],
   ['native', 'the caches are device memory, and the GB/s below are those of the links between the NPUs.'],
 ]);

@@ -19,6 +19,11 @@ export interface ClusterPlan {
   readonly port: number;
 }
 
+/** What a peer has to know to link to a party. */
+export function clusterInfo({ clusterId, ip, port }: ClusterPlan): LLMClusterInfo {
+  return { remoteClusterId: clusterId, remoteIpInfos: [{ ip, port }] };
+}
+
 /** A party at work. */
 export class Cluster implements CacheOwner {
   readonly #dist: LLMDataDist;
@@ -50,8 +55,7 @@ export class Cluster implements CacheOwner {
 
   /** What a peer has to know to link here. */
   get info(): LLMClusterInfo {
-    const { clusterId, ip, port } = this.plan;
-    return { remoteClusterId: clusterId, remoteIpInfos: [{ ip, port }] };
+    return clusterInfo(this.plan);
   }
 
   async start(): Promise<void> {
@@ -65,11 +69,11 @@ export class Cluster implements CacheOwner {
     return new CacheContents(this, cache, blocks);
   }
 
-  async link(peer: Cluster): Promise<void> {
+  async link(peer: Pick<Cluster, 'info'>): Promise<void> {
     await this.#dist.linkClusters([peer.info]);
   }
 
-  async unlink(peer: Cluster, options?: { readonly force: boolean }): Promise<void> {
+  async unlink(peer: Pick<Cluster, 'info'>, options?: { readonly force: boolean }): Promise<void> {
     await this.#dist.unlinkClusters([peer.info], options);
   }
 

@@ -93,7 +93,7 @@ function attempt({ screen }: Show, text: string, { from, block }: Pull): void {
 }
 
 /** Runs what has to fail, prints the exception as its text has it, and checks that it names this way out. */
-async function expectException({ screen }: Show, wayOut: Recovery, work: () => Promise<void>): Promise<void> {
+export async function expectException({ screen }: Show, wayOut: Recovery, work: () => Promise<void>): Promise<void> {
   const error = await exceptionOf(work);
   screen.blank();
   screen.text(String(error), { indent: 5, style: 'red' });
@@ -115,7 +115,7 @@ async function exceptionOf(work: () => Promise<void>): Promise<LLMException> {
   throw new UnexpectedOutcome('The call should have failed, and it succeeded.');
 }
 
-function recovery({ screen }: Show, name: Recovery, steps: string): void {
+export function recovery({ screen }: Show, name: Recovery, steps: string): void {
   screen.text(`recovery '${name}': ${steps}`, { indent: 3 });
 }
 
@@ -127,6 +127,6 @@ async function repeat(show: Show, { from, to, block, run }: Pull): Promise<void>
   succeeded(show, `pulled and verified: block 0 of the prompt is in block ${block} of ${to.owner.name}`);
 }
 
-function succeeded({ screen }: Show, text: string): void {
+export function succeeded({ screen }: Show, text: string): void {
   screen.text(text, { indent: 3, style: 'green' });
 }

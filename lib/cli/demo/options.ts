@@ -6,6 +6,8 @@ import { DEFAULT_BLOCKS, MAX_BLOCKS, MIN_BLOCKS } from './geometry';
 /** What the command line asks for. */
 export interface DemoOptions {
   readonly backend: BackendChoice;
+  /** Whether the three are processes of their own, of which one is killed. */
+  readonly processes: boolean;
   /** Blocks of each of the three caches. */
   readonly blocks: number;
   readonly ip: string;
@@ -28,6 +30,9 @@ One prompt and two decoders in one process move the KV cache of a
 Llama-3-8B-class model, check every byte that was moved, and show three
 failures with their recovery.
 
+  --processes       prompt and decoders are processes of their own, linked
+                    over TCP on this machine; the prompt is killed while a
+                    decoder pulls, started again, and everything completed
   --backend NAME    mock (default), native (an Ascend host with three NPUs)
                     or auto
   --blocks N        blocks of each cache, ${MIN_BLOCKS} to ${MAX_BLOCKS}, 16 MiB each; default ${DEFAULT_BLOCKS}
@@ -45,11 +50,18 @@ Exit codes: 0 all went as it should, 1 something did not, 2 wrong usage.
  * @throws UsageError
  */
 export function parseOptions(argv: readonly string[]): DemoOptions | undefined {
-  const { backend, blocks, ip, port, devices, help } = parse(argv);
+  const { backend, processes, blocks, ip, port, devices, help } = parse(argv);
   if (help === true) return undefined;
   if (!isIPv4(ip)) throw new UsageError(`--ip ${ip}: not an IPv4 address`);
+  if (processes && backend !== 'mock') {
+    throw new UsageError(`--processes --backend ${backend}: the processes are a rehearsal, with the mock`);
+  }
+  if (processes && !ip.startsWith('127.')) {
+    throw new UsageError(`--processes --ip ${ip}: not an address of this machine alone (127.x.x.x)`);
+  }
   return {
     backend: checkBackend(backend),
+    processes,
     blocks: checkInteger('--blocks', blocks, MIN_BLOCKS, MAX_BLOCKS),
     ip,
     port: checkInteger('--port', port, 1, LAST_PORT - CLUSTERS + 1),
@@ -63,6 +75,7 @@ function parse(argv: readonly string[]) {
       args: [...argv],
       options: {
         backend: { type: 'string', default: 'mock' },
+        processes: { type: 'boolean', default: false },
         blocks: { type: 'string', default: String(DEFAULT_BLOCKS) },
         ip: { type: 'string', default: '127.0.0.1' },
         port: { type: 'string', default: '26000' },
