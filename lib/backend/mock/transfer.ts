@@ -83,7 +83,7 @@ export function move(
   }
   if (isDisturbed(link)) return timeOut(link);
   if (!link.far.alive) throw link.peerGone();
-  for (let i = 0; i < pairs.count; i++) link.near.checkReach(local.tensorAt(pairs.localStart + i), 'local');
+  link.near.checkReach(local, pairs.localStart, pairs.count, 'local');
   return link.far.move(direction, local, remote, pairs, spans);
 }
 
