@@ -58,7 +58,8 @@ interface VersionedText {
 
 function readCommResource(name: string, { text }: CommResource): VersionedText {
   const bytes = Buffer.byteLength(text);
-  if (bytes > MAX_RESOURCE_BYTES) throw new OptionError(`${name} has ${bytes} bytes; at most ${MAX_RESOURCE_BYTES} are allowed.`);
+  if (bytes > MAX_RESOURCE_BYTES)
+    throw new OptionError(`${name} has ${bytes} bytes; at most ${MAX_RESOURCE_BYTES} are allowed.`);
   const value = readJsonOption(name, text);
   const version = requiredString(name, value, 'version');
   if (version !== '1.0' && version !== '1.2') {

@@ -1,6 +1,7 @@
 import type { CacheEntry, CacheLayout, Snapshot } from './cache-table';
 import type { LinkEnd } from './peer';
 import type { Tensor } from './registered-memory';
+import type { Refusal } from './refusal';
 import { failed, invalid } from './refusal';
 import type { Session } from './session';
 import type { Direction, Span, TensorPairs } from './transfer';
@@ -35,9 +36,14 @@ export class LocalEnd implements LinkEnd<CacheEntry> {
     return this.session.table.get(cacheId) !== undefined;
   }
 
-  move(direction: Direction, local: CacheEntry, remote: CacheEntry, pairs: TensorPairs, spans: readonly Span[]): void {
-    this.checkPairs(remote, pairs);
-    const { localStart, remoteStart, count } = pairs;
+  move(
+    direction: Direction,
+    local: CacheEntry,
+    remote: CacheEntry,
+    { localStart, remoteStart, count }: TensorPairs,
+    spans: readonly Span[],
+  ): void {
+    this.checkReach(remote, remoteStart, count, 'remote');
     for (let i = 0; i < count; i++) {
       const mine = local.tensorAt(localStart + i);
       const theirs = remote.tensorAt(remoteStart + i);
@@ -48,22 +54,26 @@ export class LocalEnd implements LinkEnd<CacheEntry> {
     }
   }
 
-  /** Refuses a transfer whose remote memory the link does not reach. */
-  checkPairs(remote: CacheEntry, { remoteStart, count }: TensorPairs): void {
-    for (let i = 0; i < count; i++) this.checkReach(remote.tensorAt(remoteStart + i), 'remote');
-  }
-
   release(): void {
     // Nothing is held for the other side but this object.
   }
 
-  /** Refuses memory that the link does not reach: registered later, deregistered or freed since. */
-  checkReach({ handle, region }: Tensor, side: 'local' | 'remote'): void {
-    if (!handle.live || handle.sequence > this.#sequence) {
-      const problem = `the ${side} memory was not registered when the link was made, or was unregistered since`;
-      throw this.session.engine === 'hixl' ? invalid(problem) : failed(problem);
+  /** Refuses tensors whose memory the link does not reach: registered later, deregistered or freed since. */
+  checkReach(entry: CacheEntry, first: number, count: number, side: 'local' | 'remote'): void {
+    const sequence = this.#sequence;
+    for (let i = first; i < first + count; i++) {
+      const tensor = entry.tensorAt(i);
+      const { handle } = tensor;
+      if (!handle.live || handle.sequence > sequence || tensor.region.freed) throw this.#unreachable(tensor, side);
     }
-    if (region.freed) throw failed(`the ${side} memory was freed while it was registered`);
+  }
+
+  #unreachable({ handle }: Tensor, side: 'local' | 'remote'): Refusal {
+    if (handle.live && handle.sequence <= this.#sequence) {
+      return failed(`the ${side} memory was freed while it was registered`);
+    }
+    const problem = `the ${side} memory was not registered when the link was made, or was unregistered since`;
+    return this.session.engine === 'hixl' ? invalid(problem) : failed(problem);
   }
 }
 

@@ -101,7 +101,7 @@ export function move(
   if (wire === undefined || !(link.far instanceof LocalEnd) || !(remote instanceof CacheEntry)) {
     return deliver(direction, link, local, remote, pairs, spans, call);
   }
-  link.far.checkPairs(remote, pairs);
+  link.far.checkReach(remote, pairs.remoteStart, pairs.count, 'remote');
   const carried = wire.carry(loadOf(direction, link, local, remote, pairs, spans));
   if (carried === undefined) return deliver(direction, link, local, remote, pairs, spans, call);
   return afterWire(link, carried, () => {
@@ -168,7 +168,7 @@ async function afterWire(link: Link, carried: Promise<Arrival>, arrive: () => vo
 /** What may have changed on this side since the link was made, or while bytes were on the wire; and who is there at all. */
 function checkNear(link: Link, local: CacheEntry, pairs: TensorPairs): void {
   if (!link.far.alive) throw link.peerGone();
-  for (let i = 0; i < pairs.count; i++) link.near.checkReach(local.tensorAt(pairs.localStart + i), 'local');
+  link.near.checkReach(local, pairs.localStart, pairs.count, 'local');
 }
 
 function notLinked(clusterId: bigint): Refusal {

@@ -119,9 +119,8 @@ export class ServedEnd implements Service {
       throw failed(`tensors ${firstTensor} to ${firstTensor + tensors - 1} of ${entry.tensorCount} were asked for`);
     }
     for (const { offset, length } of extents) checkInside(offset, length, entry, 'remote');
-    const chosen = entry.tensors.slice(firstTensor, firstTensor + tensors);
-    for (const tensor of chosen) this.#end.checkReach(tensor, 'remote');
-    return chosen;
+    this.#end.checkReach(entry, firstTensor, tensors, 'remote');
+    return entry.tensors.slice(firstTensor, firstTensor + tensors);
   }
 
   #entry(cacheId: bigint): CacheEntry {

@@ -83,7 +83,6 @@ export class TcpFabric implements Network {
   /** Makes instances on this network: `new LLMDataDist(role, id, { backend: fabric.backend })`. */
   readonly backend: BackendFactory = (clusterId, role) => new MockBackend(clusterId, role, { fabric: this });
 
-  /** @internal */
   async bind({ ip, boundPort }: ListenAddress, session: Session): Promise<Binding> {
     this.#checkAddress(ip, 'listen on');
     const server = createServer();
@@ -100,14 +99,12 @@ export class TcpFabric implements Network {
     return binding;
   }
 
-  /** @internal */
   release(binding: Binding): void {
     const bound = this.#bindings.get(binding);
     bound?.server.close();
     for (const channel of bound?.strangers ?? []) channel.destroy();
   }
 
-  /** @internal */
   async dial(from: Session, ip: string, port: number, timeoutMs: number): Promise<Connection> {
     this.#checkAddress(ip, 'connect to');
     const { patience } = this.#limits;
@@ -130,12 +127,10 @@ export class TcpFabric implements Network {
     }
   }
 
-  /** @internal */
   isDisturbed(): boolean {
     return false;
   }
 
-  /** @internal */
   newClock(): Clock {
     return new RealClock();
   }
