@@ -172,7 +172,9 @@ describe('the model of the wire', () => {
     await fc.assert(
       fc.asyncProperty(network, plans, fc.infiniteStream(fc.nat()), async (figures, list, keys: Iterator<number>) => {
         const together = list.map((each) => ({ ...each, at: each.at % 3 }));
-        const order = together.map((each, i) => ({ each, i, key: Number(keys.next().value) })).sort((a, b) => a.key - b.key);
+        const order = together
+          .map((each, i) => ({ each, i, key: Number(keys.next().value) }))
+          .sort((a, b) => a.key - b.key);
         const ended = await arrivals(optionsOf(figures), together);
         const shuffled = await arrivals(
           optionsOf(figures),
