@@ -51,6 +51,29 @@ export const wrong = new LLMDataDist('PROMPT', 1n);
 export const entryPoints: object[] = [testing, conformance];
 `;
 
+/** What a test of a user says, with the types of jest that he has: @types/jest, or those of @jest/globals. */
+const jestConsumer = `
+import { expect as imported } from '@jest/globals';
+import { type KvCache, LLMDataDist, LLMRole } from '${manifest.name}';
+import { matchers } from '${manifest.name}/testing/jest';
+import '${manifest.name}/testing/jest-globals';
+
+expect.extend(matchers);
+imported.extend(matchers);
+
+export async function check(node: LLMDataDist, cache: KvCache): Promise<void> {
+  expect(node).not.toBeLinkedTo(new LLMDataDist(LLMRole.PROMPT, 1n));
+  imported(node).toBeLinkedTo(1n);
+  await expect(node.finalize()).toRejectWithStatus('LLM_TIMEOUT');
+  await imported(() => node.finalize()).not.toRejectWithStatus(1);
+  await expect(node).toHaveReceivedBlocks(cache, [1], (tensor, block) => Uint8Array.of(tensor, block));
+  // @ts-expect-error no status has this name
+  await imported(node.finalize()).toRejectWithStatus('LLM_NONSENSE');
+  // @ts-expect-error an id is no text
+  expect(node).toBeLinkedTo('1');
+}
+`;
+
 /**
  * Reports are read in logs: no colours. With both variables set Node would print a warning about them. A publication that
  * is only tried, and starts this script, must not keep npm from packing here.
@@ -222,11 +245,11 @@ function checkSameObjects(project, name) {
   );
 }
 
-function typeCheck(project, type) {
-  const folder = path.join(project, type);
-  fs.mkdirSync(folder);
+/** @param more compiler options beside those of every consumer */
+function typeCheck(project, type, source = consumer, more = {}) {
+  const folder = fs.mkdtempSync(path.join(project, `${type}-`));
   fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ private: true, type }));
-  fs.writeFileSync(path.join(folder, 'consumer.ts'), consumer);
+  fs.writeFileSync(path.join(folder, 'consumer.ts'), source);
   const compilerOptions = {
     module: 'node16',
     target: 'es2022',
@@ -237,9 +260,18 @@ function typeCheck(project, type) {
     skipLibCheck: false,
     typeRoots: [path.join(tools, '@types')],
     types: ['node'],
+    ...more,
   };
   fs.writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }));
   runWell(process.execPath, [path.join(tools, 'typescript/bin/tsc'), '-p', folder], folder);
+}
+
+/** jest is the user's: its types are found as if it were installed beside the package. */
+function typeCheckMatchers(project, type) {
+  const paths = Object.fromEntries(
+    ['expect', '@jest/globals'].map((name) => [name, [path.join(tools, name, 'build/index.d.ts')]]),
+  );
+  typeCheck(project, type, jestConsumer, { types: ['node', 'jest'], paths });
 }
 
 const count = { passed: 0, failed: 0 };
@@ -299,6 +331,10 @@ function checkPackage(folder) {
   }
   check('a TypeScript consumer compiles as an ES module', () => typeCheck(project, 'module'));
   check('a TypeScript consumer compiles as CommonJS', () => typeCheck(project, 'commonjs'));
+  if (entryPoints.some(({ name }) => name.endsWith('/testing/jest'))) {
+    check('a test with the matchers compiles as an ES module', () => typeCheckMatchers(project, 'module'));
+    check('a test with the matchers compiles as CommonJS', () => typeCheckMatchers(project, 'commonjs'));
+  }
 }
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'llm-datadist-package-'));
