@@ -44,9 +44,12 @@ describe('the history', () => {
     const { fabric, decoder, promptCache, decoderCache } = await linked();
     const range = { srcLayerRange: [0, 1], dstLayerRange: [0, 1] } as const;
     await decoder.kvCacheManager.pullCache(promptCache.key(1), decoderCache, 2, { ...range, size: 16 });
-    await decoder.kvCacheManager.pushBlocks(promptCache.key(), decoderCache, new BigUint64Array(20), [
-      ...Array(20).fill(1),
-    ]);
+    await decoder.kvCacheManager.pushBlocks(
+      promptCache.key(),
+      decoderCache,
+      new BigUint64Array(20),
+      Array<number>(20).fill(1),
+    );
     const [cache, blocks] = fabric.history.slice(-2);
     expect(cache).toMatchObject({
       args: { ...range, srcBatchIndex: 1, dstBatchIndex: 2, size: 16n, tensorNumPerLayer: 2, localCacheId: 1n },

@@ -111,6 +111,8 @@ describe('a node that was killed', () => {
   });
 });
 
+type Cut = ['partition' | 'isolate' | 'heal', ...bigint[]];
+
 describe('a partition', () => {
   test('lets transfers and unlinks end with LLM_TIMEOUT after their time on the fabric’s clock, and keeps the link', async () => {
     const all = await linked();
@@ -147,22 +149,68 @@ describe('a partition', () => {
     await decoder.linkClusters([clusterOf(1n)]);
   });
 
-  test.each<[string, (fabric: Linked['fabric']) => void, string[]]>([
-    ['of two', (fabric) => void fabric.partition(1n, 2n), ['1-3', '2-3']],
-    ['by isolation', (fabric) => void fabric.isolate(1n), ['2-3']],
-    ['healed between two', (fabric) => [fabric.isolate(1n), fabric.heal(1n, 3n)], ['1-3', '2-3']],
-    ['parted again', (fabric) => [fabric.isolate(1n), fabric.heal(1n, 3n), fabric.partition(3n, 1n)], ['2-3']],
-    ['isolated again', (fabric) => [fabric.isolate(1n), fabric.heal(3n, 1n), fabric.isolate(1n)], ['2-3']],
-    ['healed for one', (fabric) => [fabric.isolate(1n), fabric.partition(2n, 3n), fabric.heal(1n)], ['1-2', '1-3']],
-    ['healed for one of two', (fabric) => [fabric.isolate(1n), fabric.isolate(2n), fabric.heal(1n)], ['1-3']],
-    ['parted and healed', (fabric) => [fabric.partition(1n, 2n), fabric.heal(2n, 1n)], ['1-2', '1-3', '2-3']],
-    ['healed', (fabric) => [fabric.isolate(2n), fabric.partition(1n, 3n), fabric.heal()], ['1-2', '1-3', '2-3']],
-  ])('%s cuts what it says and nothing else', async (_, cut, passing) => {
+  test.each<[string, Cut[], string[]]>([
+    ['of two', [['partition', 1n, 2n]], ['1-3', '2-3']],
+    ['by isolation', [['isolate', 1n]], ['2-3']],
+    [
+      'healed between two',
+      [
+        ['isolate', 1n],
+        ['heal', 1n, 3n],
+      ],
+      ['1-3', '2-3'],
+    ],
+    [
+      'parted again',
+      [
+        ['isolate', 1n],
+        ['heal', 1n, 3n],
+        ['partition', 3n, 1n],
+      ],
+      ['2-3'],
+    ],
+    [
+      'isolated again',
+      [
+        ['isolate', 1n],
+        ['heal', 3n, 1n],
+        ['isolate', 1n],
+      ],
+      ['2-3'],
+    ],
+    [
+      'healed for one',
+      [
+        ['isolate', 1n],
+        ['partition', 2n, 3n],
+        ['heal', 1n],
+      ],
+      ['1-2', '1-3'],
+    ],
+    [
+      'healed for one of two',
+      [
+        ['isolate', 1n],
+        ['isolate', 2n],
+        ['heal', 1n],
+      ],
+      ['1-3'],
+    ],
+    [
+      'parted and healed',
+      [
+        ['partition', 1n, 2n],
+        ['heal', 2n, 1n],
+      ],
+      ['1-2', '1-3', '2-3'],
+    ],
+    ['healed', [['isolate', 2n], ['partition', 1n, 3n], ['heal']], ['1-2', '1-3', '2-3']],
+  ])('%s cuts what it says and nothing else', async (_, cuts, passing) => {
     const fabric = newFabric();
-    const nodes = [await start(fabric, 1n), await start(fabric, 2n), await start(fabric, 3n)];
-    await nodes[0]!.linkClusters([clusterOf(2n), clusterOf(3n)]);
-    await nodes[1]!.linkClusters([clusterOf(3n)]);
-    cut(fabric);
+    const [one, two] = [await start(fabric, 1n), await start(fabric, 2n), await start(fabric, 3n)];
+    await one.linkClusters([clusterOf(2n), clusterOf(3n)]);
+    await two.linkClusters([clusterOf(3n)]);
+    for (const [method, ...nodes] of cuts) (fabric[method]).apply(fabric, nodes);
     const up = fabric
       .topology()
       .nodes.flatMap(({ node, links }) =>
