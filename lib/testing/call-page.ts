@@ -42,6 +42,9 @@ const IDS = 4;
 /** Small numbers of a call: which ids it has, its operation, two layer ranges, tensors per layer, blocks from, source, destination. */
 const SMALL = 10;
 
+/** Blocks that are copied one by one. */
+const FEW = 16;
+
 const HAS_PEER = 1;
 const HAS_CACHE = 2;
 const HAS_LOCAL_CACHE = 4;
@@ -152,8 +155,13 @@ export class CallPage {
       this.#blocks = longer;
     }
     // Most calls are about a few blocks, and to set up a bulk copy takes longer than to copy those.
-    if (blocks.length > 16) this.#blocks.set(blocks, this.#used);
-    else for (let i = 0; i < blocks.length; i++) this.#blocks[this.#used + i] = blocks[i] as bigint;
+    if (blocks.length > FEW) this.#blocks.set(blocks, this.#used);
+    else {
+      for (let i = 0; i < blocks.length; i++) {
+        const block = blocks[i];
+        if (block !== undefined) this.#blocks[this.#used + i] = block;
+      }
+    }
     this.#used = end;
   }
 
