@@ -111,7 +111,7 @@ describe('a node that was killed', () => {
   });
 });
 
-type Cut = ['partition' | 'isolate' | 'heal', ...bigint[]];
+type Cut = [method: 'partition' | 'isolate' | 'heal', a?: bigint, b?: bigint];
 
 describe('a partition', () => {
   test('lets transfers and unlinks end with LLM_TIMEOUT after their time on the fabric’s clock, and keeps the link', async () => {
@@ -210,7 +210,11 @@ describe('a partition', () => {
     const [one, two] = [await start(fabric, 1n), await start(fabric, 2n), await start(fabric, 3n)];
     await one.linkClusters([clusterOf(2n), clusterOf(3n)]);
     await two.linkClusters([clusterOf(3n)]);
-    for (const [method, ...nodes] of cuts) (fabric[method]).apply(fabric, nodes);
+    for (const [method, a, b] of cuts) {
+      if (method === 'partition') fabric.partition(a!, b!);
+      else if (method === 'isolate') fabric.isolate(a!);
+      else fabric.heal(a, b);
+    }
     const up = fabric
       .topology()
       .nodes.flatMap(({ node, links }) =>

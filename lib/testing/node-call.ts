@@ -108,7 +108,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
 
   succeeded(result: unknown): void {
     if (this.operation === 'registerCache') this.cacheId = result as bigint;
-    else if (COPIES.has(this.operation)) this.bytes = Number(this.details?.byteLength ?? 0);
+    else if (this.details !== undefined && COPIES.has(this.operation)) this.bytes = Number(this.details.byteLength);
     this.#end(undefined);
   }
 
