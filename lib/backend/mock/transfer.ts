@@ -129,7 +129,9 @@ function deliver(
     if (count < pairs.count) throw call.cutOff();
   };
   const moving = far.move(direction, local, remote, count === pairs.count ? pairs : { ...pairs, count }, spans);
-  return moving instanceof Promise ? moving.then(tell) : tell();
+  if (moving instanceof Promise) return moving.then(tell);
+  tell();
+  return undefined;
 }
 
 function loadOf(
