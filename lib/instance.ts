@@ -242,7 +242,7 @@ export class Instance {
     const regions = this.regions.all();
     const left = regions.filter((region) => !AllocatedRegion.isFreed(region));
     for (const region of regions) await region.giveBack();
-    if (left.length === 0) return;
+    if (left.length === 0 || this.backend.isDead === true) return;
     const bytes = left.reduce((sum, region) => sum + region.byteLength, 0n);
     const places = left.map(({ address, byteLength }) => `${hexAddress(address)} (${byteLength} bytes)`);
     process.emitWarning(

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { main } from '../lib/cli/conformance';
+import { parseOptions } from '../lib/cli/conformance/options';
 import { ProcessOutput } from '../lib/cli/conformance/process-output';
 import type { Scenario } from '../lib/conformance';
 import { handWritten, random, RECORDINGS } from './fixtures/recordings';
@@ -45,6 +46,30 @@ describe('the conformance command', () => {
     const lines = readFileSync(join(RECORDINGS, 'random.jsonl'), 'utf8').split('\n').slice(0, 3).join('\n');
     const result = await run('--dir', folder, '--jsonl', write('r.jsonl', lines), '--jsonl', write('s.jsonl', lines));
     expect(result).toEqual({ code: 0, lines: ['8 passed, 0 failed'], errors: '' });
+  });
+
+  describe('takes the mock where the environment says that mocks find each other', () => {
+    const { LLM_DATADIST_MOCK_FABRIC: before } = process.env;
+    afterEach(() => {
+      if (before === undefined) delete process.env.LLM_DATADIST_MOCK_FABRIC;
+      else process.env.LLM_DATADIST_MOCK_FABRIC = before;
+    });
+
+    test.each([
+      ['memory', 'mock', 'none'],
+      ['tcp', 'mock-tcp', 'node'],
+    ])('in %s', (fabric, backend, processes) => {
+      process.env.LLM_DATADIST_MOCK_FABRIC = fabric;
+      expect(parseOptions([])).toMatchObject({ backend, processes });
+      expect(parseOptions(['--backend', 'native'])).toMatchObject({ backend: 'native' });
+    });
+
+    test('and refuses what makes no sense', async () => {
+      process.env.LLM_DATADIST_MOCK_FABRIC = 'udp';
+      const { code, errors } = await run();
+      expect(code).toBe(2);
+      expect(errors).toMatch(/LLM_DATADIST_MOCK_FABRIC.*'memory' or 'tcp'/);
+    });
   });
 
   test('prints what differs, then the counts, and ends with 1', async () => {

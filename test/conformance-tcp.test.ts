@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import {
   childHosts,
+  describeBackend,
   formatDifference,
   loadScenarios,
   runScenario,
@@ -29,11 +30,10 @@ async function differences(scenarios: readonly Scenario[]): Promise<string[]> {
   return lines;
 }
 
-describe('the mock over TCP answers as the recordings of the library do', () => {
-  test('in those that were made by hand', async () => {
-    expect(await differences(handWritten)).toEqual([]);
-  });
+describeBackend('the mock over TCP', { source: tcpMockBackends, scenarios: handWritten }, { test, expect, describe });
 
+// Several at a time: each test waits for peers that do not answer, in real time.
+describe('the mock over TCP answers as the library did at random', () => {
   test.each(batches)('$first to $last', async ({ scenarios }) => {
     expect(await differences(scenarios)).toEqual([]);
   });

@@ -108,6 +108,8 @@ export interface Backend {
    * alive for it. C++ has no counterpart.
    */
   abandon?(): void;
+  /** Whether the process that it stands for has died, and its memory with it: there is nothing left to warn of at the end. */
+  readonly isDead?: boolean;
   /**
    * How many milliseconds the present control call has been inside the library; 0 while it still waits for another
    * instance of the process. Without it the time since the call was made counts against its deadline.

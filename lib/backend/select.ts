@@ -1,10 +1,8 @@
 import { checkObject, checkString, invalidArgType } from '../check';
 import { LLMBackendError } from '../exception';
 import type { Backend, BackendFactory } from './backend';
-import { sharedFabric } from './mock/fabric';
 import { MockBackend } from './mock/mock-backend';
-import type { Network } from './mock/network';
-import { createTcpFabric } from './mock/tcp/tcp-fabric';
+import { mockFabric } from './mock-fabric';
 import { createNativeBackend, openNative } from './native';
 import type { NativeOptions } from './native';
 
@@ -60,25 +58,6 @@ function automatic(clusterId: bigint, role: number, options: NativeOptions): Bac
     );
   }
   return new MockBackend(clusterId, role, { fabric });
-}
-
-/** The network of mock instances that were not given one, and who finds whom there. */
-interface MockFabric {
-  readonly fabric: Network;
-  readonly reach: string;
-}
-
-const MEMORY: MockFabric = { fabric: sharedFabric, reach: 'instances of this process only find each other' };
-const TCP: MockFabric = {
-  fabric: createTcpFabric(),
-  reach: 'instances of all processes of this machine find each other (LLM_DATADIST_MOCK_FABRIC is tcp)',
-};
-
-function mockFabric(): MockFabric {
-  const choice = process.env.LLM_DATADIST_MOCK_FABRIC;
-  if (choice === undefined || choice === '' || choice === 'memory') return MEMORY;
-  if (choice === 'tcp') return TCP;
-  throw invalidArgType('LLM_DATADIST_MOCK_FABRIC', "'memory' or 'tcp'", choice);
 }
 
 const METHODS = [

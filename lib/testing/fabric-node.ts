@@ -42,6 +42,10 @@ export class FabricNode extends MockBackend {
     this.#rules = rules;
   }
 
+  get isDead(): boolean {
+    return this.calls.isDead;
+  }
+
   /** The process dies, and everything with it. */
   kill(): void {
     this.die();

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { mockFabric } from '../../backend/mock-fabric';
 import type { ChildHostOptions } from '../../conformance/child-host';
 import { PACKED_SCENARIOS } from '../../conformance/shipped-scenarios';
 
@@ -41,7 +42,7 @@ Makes the calls of recorded scenarios and compares what comes of them with what 
 
   --backend mock|mock-tcp|native|FILE
                          what does the work, default mock; mock-tcp are mock instances that find each
-                         other over TCP; FILE is a module (.js, .cjs or .mjs) that exports a function
+                         other over TCP, as mock is with LLM_DATADIST_MOCK_FABRIC=tcp; FILE is a module (.js, .cjs or .mjs) that exports a function
                          (clusterId, role) => Backend
   --dir DIR              the *.json files of a folder, or scenarios/*.json and random.jsonl where it has them
   --jsonl FILE           scenarios of a file, one per line
@@ -76,9 +77,10 @@ const MAX_LIMIT_MS = 864_000_000;
  * @throws UsageError
  */
 export function parseOptions(argv: readonly string[]): ConformanceOptions | undefined {
-  const { help, guards, backend, dir, jsonl, tag, name, processes, limit, jobs, 'not-tag': notTag } = parse(argv);
+  const { help, guards, dir, jsonl, tag, name, processes, limit, jobs, 'not-tag': notTag, ...chosen } = parse(argv);
   if (help) return undefined;
-  checkBackend(backend);
+  checkBackend(chosen.backend);
+  const backend = onFabric(chosen.backend);
   const where = guards ? 'none' : chosenProcesses(backend, processes);
   const [useless] = where === 'none' ? given({ ...(guards && { processes }), limit, jobs }) : [];
   if (useless !== undefined) {
@@ -130,6 +132,16 @@ function checkBackend(backend: string): void {
     );
   }
   if (!existsSync(backend)) throw new UsageError(`--backend ${backend}: there is no such file`);
+}
+
+/** Mock instances find each other where the environment says, as those of a program do. */
+function onFabric(backend: string): string {
+  if (backend !== 'mock') return backend;
+  try {
+    return mockFabric().name === 'tcp' ? 'mock-tcp' : 'mock';
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
 }
 
 function chosenProcesses(backend: string, chosen: string | undefined): Processes {
