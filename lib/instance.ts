@@ -291,7 +291,8 @@ async function end({ backend, clusterId, hangTimeoutMs, addresses }: Abandoned):
 
 /** Instances that were garbage-collected while initialised: they hold a port, links and memory. */
 const abandoned = new FinalizationRegistry<Abandoned>((instance) => {
-  const { clusterId } = instance;
+  const { backend, clusterId } = instance;
+  if (backend.isDead === true) return;
   process.emitWarning(
     `an LLMDataDist of cluster ${clusterId} was garbage-collected without finalize(); it is finalized now. ` +
       'Call finalize(), or use "await using".',

@@ -228,6 +228,29 @@ describe('an instance that is not finalized', () => {
     expect(status).toBe(0);
   });
 
+  test('is nobody’s business when its process has died', () => {
+    const testing = compileLib('testing/index');
+    const { stdout, status } = run(`
+      const { createFabric } = require(${JSON.stringify(testing.path)});
+      const fabric = createFabric();
+      const ends = [];
+      const registry = new FinalizationRegistry((name) => ends.push(name));
+      await (async () => {
+        for (const [id, name] of [[7n, 'killed'], [8n, 'left']]) {
+          const dist = new LLMDataDist(LLMRole.PROMPT, id, { backend: fabric.backend });
+          await dist.init({ deviceId: 0, listenIpInfo: '10.0.0.' + id + ':26000' });
+          registry.register(dist, name);
+        }
+      })();
+      fabric.kill(7n);
+      await collect();
+      console.log(ends.sort().join());
+    `);
+    testing.remove();
+    expect(stdout).toMatch(/^LLMDataDistLeakWarning: an LLMDataDist of cluster 8 [^\n]*\nkilled,left\n$/);
+    expect(status).toBe(0);
+  });
+
   test('is not taken for abandoned while its cache manager, a handle or a region is in use', () => {
     const { stdout, stderr } = run(`
       const desc = { numTensors: 1, dataType: 2, shape: [4] };

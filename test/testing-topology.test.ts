@@ -290,3 +290,29 @@ describe('the topology', () => {
     expect(states()).toEqual(['1 made', '2 initialised']);
   });
 });
+
+describe('a fabric that is closed', () => {
+  test('leaves nothing behind, and nothing to warn of', async () => {
+    const all = await linked();
+    all.fabric.inject({ op: 'pullBlocks', hang: true });
+    const hanging = pull(all);
+    expect(await stateOf(hanging)).toBe('pending');
+    all.fabric.close();
+    expect(await rejection(hanging)).toMatchObject({ code: 'LLM_FAILED' });
+    expect(() => {
+      all.fabric.assertIdle();
+    }).not.toThrow();
+    expect(await warningsDuring(() => all.prompt.finalize())).toEqual([]);
+    all.fabric.close();
+  });
+
+  test('is so at the end of a block', async () => {
+    let prompt;
+    {
+      using fabric = createFabric();
+      prompt = await start(fabric, 1n);
+    }
+    expect(await rejection(prompt.allocateMemory(1))).toMatchObject({ code: 'LLM_FAILED' });
+    await prompt.finalize();
+  });
+});

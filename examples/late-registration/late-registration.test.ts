@@ -7,12 +7,12 @@
 import type { LLMClusterInfo } from 'llm-datadist';
 import { DataType, LLMDataDist, LLMRole } from 'llm-datadist';
 import { createFabric } from 'llm-datadist/testing';
+import type { TestFabric } from 'llm-datadist/testing';
 
 const DESC = { numTensors: 2, dataType: DataType.DT_INT8, shape: [4, 16] };
 const PROMPT: LLMClusterInfo = { remoteClusterId: 1n, remoteIpInfos: [{ ip: '10.0.0.1', port: 26000 }] };
 
-async function linkedPair(strict: boolean) {
-  const fabric = createFabric({ strict });
+async function linkedPair(fabric: TestFabric) {
   const prompt = new LLMDataDist(LLMRole.PROMPT, 1n, { backend: fabric.backend });
   const decoder = new LLMDataDist(LLMRole.DECODER, 2n, { backend: fabric.backend });
   await prompt.init({ deviceId: 0, listenIpInfo: '10.0.0.1:26000' });
@@ -21,11 +21,12 @@ async function linkedPair(strict: boolean) {
   const target = await decoder.kvCacheManager.allocateCache(DESC);
   await decoder.linkClusters([PROMPT]);
   await decoder.kvCacheManager.pullBlocks(early.key(), target, [0], [0]);
-  return { fabric, prompt, decoder, target };
+  return { prompt, decoder, target };
 }
 
 test('a cache that is registered after the link is unknown until the decoder links again', async () => {
-  const { prompt, decoder, target } = await linkedPair(false);
+  using fabric = createFabric({ strict: false });
+  const { prompt, decoder, target } = await linkedPair(fabric);
   const late = await prompt.kvCacheManager.allocateCache(DESC);
   for (const region of late.regions ?? []) await region.write(new Uint8Array(64).fill(9));
   const pull = () => decoder.kvCacheManager.pullBlocks(late.key(), target, [1], [1]);
@@ -43,7 +44,8 @@ test('a cache that is registered after the link is unknown until the decoder lin
 });
 
 test('a strict fabric refuses the registration', async () => {
-  const { fabric, prompt } = await linkedPair(true);
+  using fabric = createFabric();
+  const { prompt } = await linkedPair(fabric);
 
   await expect(prompt.kvCacheManager.allocateCache(DESC)).rejects.toMatchObject({ code: 'LLM_PARAM_INVALID' });
 

@@ -13,7 +13,7 @@ const DESC = { numTensors: 8, dataType: DataType.DT_INT8, shape: [2, 16] };
 const DECODER: LLMClusterInfo = { remoteClusterId: 2n, remoteIpInfos: [{ ip: '10.0.0.2', port: 26000 }] };
 
 test('a push that fails half-way is repeated as a whole', async () => {
-  const fabric = createFabric();
+  using fabric = createFabric();
   const prompt = new LLMDataDist(LLMRole.PROMPT, 1n, { backend: fabric.backend });
   const decoder = new LLMDataDist(LLMRole.DECODER, 2n, { backend: fabric.backend });
   await prompt.init({ deviceId: 0, listenIpInfo: '10.0.0.1:26000' });

@@ -13,7 +13,7 @@ const DESC = { numTensors: 4, dataType: DataType.DT_INT8, shape: [4, 32] };
 const PROMPT: LLMClusterInfo = { remoteClusterId: 1n, remoteIpInfos: [{ ip: '10.0.0.1', port: 26000 }] };
 
 test('the decoder survives the death of its prompt and goes on with the next one', async () => {
-  const fabric = createFabric();
+  using fabric = createFabric();
   const decoder = new LLMDataDist(LLMRole.DECODER, 2n, { backend: fabric.backend });
   await decoder.init({ deviceId: 1, listenIpInfo: '10.0.0.2:26000' });
   const target = await decoder.kvCacheManager.allocateCache(DESC);

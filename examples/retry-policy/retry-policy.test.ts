@@ -7,6 +7,7 @@
 import type { KvCache, LLMClusterInfo } from 'llm-datadist';
 import { DataType, LLMDataDist, LLMException, LLMRole } from 'llm-datadist';
 import { createFabric } from 'llm-datadist/testing';
+import type { TestFabric } from 'llm-datadist/testing';
 
 const ATTEMPTS = 3;
 
@@ -28,8 +29,15 @@ async function pullWithRetry(decoder: LLMDataDist, peer: LLMClusterInfo, source:
 const DESC = { numTensors: 4, dataType: DataType.DT_BF16, shape: [8, 64] };
 const PROMPT: LLMClusterInfo = { remoteClusterId: 1n, remoteIpInfos: [{ ip: '10.0.0.1', port: 26000 }] };
 
+let fabric: TestFabric;
+beforeEach(() => {
+  fabric = createFabric();
+});
+afterEach(() => {
+  fabric.close();
+});
+
 async function cluster() {
-  const fabric = createFabric();
   const prompt = new LLMDataDist(LLMRole.PROMPT, 1n, { backend: fabric.backend });
   const decoder = new LLMDataDist(LLMRole.DECODER, 2n, { backend: fabric.backend });
   await prompt.init({ deviceId: 0, listenIpInfo: '10.0.0.1:26000' });
@@ -39,11 +47,11 @@ async function cluster() {
   await decoder.linkClusters([PROMPT]);
   const pull = () => pullWithRetry(decoder, PROMPT, source, target);
   const calls = () => fabric.history.filter(({ node }) => node === 2n).map(({ op, code }) => `${op} ${code ?? ''}`);
-  return { fabric, pull, calls };
+  return { pull, calls };
 }
 
 test('a lost link is made again, and the pull repeated', async () => {
-  const { fabric, pull, calls } = await cluster();
+  const { pull, calls } = await cluster();
   await pull();
   const fault = fabric.inject({ op: 'pullBlocks', peer: 1n, times: 1, status: 'LLM_TIMEOUT' });
 
@@ -59,7 +67,7 @@ test('a lost link is made again, and the pull repeated', async () => {
 });
 
 test('what no repetition cures is not repeated', async () => {
-  const { fabric, pull } = await cluster();
+  const { pull } = await cluster();
   const fault = fabric.inject({ op: 'pullBlocks', status: 'LLM_PARAM_INVALID' });
 
   await expect(pull()).rejects.toMatchObject({ code: 'LLM_PARAM_INVALID', recovery: 'fix-input' });
@@ -68,7 +76,7 @@ test('what no repetition cures is not repeated', async () => {
 });
 
 test('after three attempts the failure is passed on', async () => {
-  const { fabric, pull } = await cluster();
+  const { pull } = await cluster();
   const fault = fabric.inject({ op: 'pullBlocks', status: 'LLM_TIMEOUT' });
 
   await expect(pull()).rejects.toMatchObject({ code: 'LLM_TIMEOUT' });

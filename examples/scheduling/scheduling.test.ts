@@ -25,7 +25,7 @@ const DECODERS = 4;
 
 /** Starts a cluster and plays a schedule: request i is pulled by decoder i mod y. @returns when the last one is there, in ms */
 async function makespan(requests: readonly number[], schedule: readonly number[]): Promise<number> {
-  const fabric = createFabric({ wire: { bandwidth: 1_000_000 } });
+  using fabric = createFabric({ wire: { bandwidth: 1_000_000 } });
   const keys: CacheKeyByIdAndIndex[] = [];
   for (let i = 0; i < PROMPTS; i++) {
     const prompt = new LLMDataDist(LLMRole.PROMPT, i + 1, { backend: fabric.backend });

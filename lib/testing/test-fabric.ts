@@ -51,7 +51,7 @@ const MAX_TOLD = 16;
  * fabric.inject({ op: 'pullBlocks', peer: prompt, skip: 2, times: 1, status: 'LLM_TIMEOUT' });
  * ```
  */
-export class TestFabric<C extends Clock = Clock> {
+export class TestFabric<C extends Clock = Clock> implements Disposable {
   /** Makes the backend of an instance: `new LLMDataDist(role, id, { backend: fabric.backend })`. */
   readonly backend: BackendFactory;
   /** What waits on this fabric waits on this clock. */
@@ -181,6 +181,19 @@ export class TestFabric<C extends Clock = Clock> {
     const inFlight = new Set(this.#inFlight().map(({ index }) => index + 1));
     const calls = this.history.filter(({ number }) => inFlight.has(number));
     report('the fabric is not idle', whatIsLeft(this.topology(), calls));
+  }
+
+  /**
+   * Ends a test: every node dies, as in {@link kill}. Nothing is left in flight, linked, registered or allocated, and nobody
+   * is warned of instances that were not finalized. `using fabric = createFabric()` does it at the end of the block.
+   */
+  close(): void {
+    for (const node of this.#known) this.kill(node);
+  }
+
+  /** {@link close} */
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   #inFlight(): NodeCall[] {
