@@ -122,16 +122,32 @@ function deliver(
 ): void | Promise<void> {
   if (call === undefined) return far.move(direction, local, remote, pairs, spans);
   const count = call.admit(pairs.count);
-  const tell = () => {
-    const [destination, start] = direction === 'pull' ? [local, pairs.localStart] : [remote, pairs.remoteStart];
-    // What another process has received cannot be looked at here.
-    if (destination instanceof CacheEntry) call.moved({ direction, destination, start, count, spans });
-    if (count < pairs.count) throw call.cutOff();
-  };
-  const moving = far.move(direction, local, remote, count === pairs.count ? pairs : { ...pairs, count }, spans);
-  if (moving instanceof Promise) return moving.then(tell);
-  tell();
+  const admitted = count === pairs.count ? pairs : { ...pairs, count };
+  const moving = far.move(direction, local, remote, admitted, spans);
+  if (moving instanceof Promise) {
+    return moving.then(() => {
+      tell(call, direction, local, remote, admitted, spans, pairs.count);
+    });
+  }
+  tell(call, direction, local, remote, admitted, spans, pairs.count);
   return undefined;
+}
+
+/** Tells an observer of what was copied, which may have been all that he admitted of `wanted` tensors. */
+function tell(
+  call: ObservedTransfer,
+  direction: Direction,
+  local: CacheEntry,
+  remote: CacheLayout,
+  { localStart, remoteStart, count }: TensorPairs,
+  spans: readonly Span[],
+  wanted: number,
+): void {
+  const destination = direction === 'pull' ? local : remote;
+  const start = direction === 'pull' ? localStart : remoteStart;
+  // What another process has received cannot be looked at here.
+  if (destination instanceof CacheEntry) call.moved({ direction, destination, start, count, spans });
+  if (count < wanted) throw call.cutOff();
 }
 
 function loadOf(
