@@ -177,7 +177,8 @@ test('a peer that is killed fails pulls and keeps its link until that is forced,
 });
 
 describe('a peer that is stopped', () => {
-  const HASTY = { deviceId: 1, syncKvTimeout: 300 };
+  // Long enough for a peer that runs, on a busy machine too.
+  const HASTY = { deviceId: 1, syncKvTimeout: 2000 };
 
   test('lets a pull time out, and its late bytes are not written', async () => {
     const { peer, decoder, cache, source } = await linked(TcpNode.inProcess(), HASTY, LARGE);
