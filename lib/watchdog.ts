@@ -1,6 +1,7 @@
 import type { Backend, ClusterInfo } from './backend/backend';
 import { Deadline } from './deadline';
 import { LLMException } from './exception';
+import { peerAddresses } from './peer-addresses';
 import { shortList } from './short-list';
 import { LLMStatusCode } from './status';
 import type { Uses } from './uses';
@@ -188,21 +189,13 @@ export class Watchdog {
 }
 
 function clusterWithAddresses({ remoteClusterId, remoteIpInfos }: ClusterInfo): string {
-  return `cluster ${remoteClusterId} (${addresses(remoteIpInfos)})`;
-}
-
-function addresses(infos: ClusterInfo['remoteIpInfos']): string {
-  if (infos.length === 0) return 'no address';
-  return shortList(
-    infos.map(({ ip, port }) => `${ip}:${port}`),
-    MAX_TOLD,
-  ).join(', ');
+  return `cluster ${remoteClusterId} (${peerAddresses(remoteIpInfos)})`;
 }
 
 function silentPeer(clusters: readonly ClusterInfo[]): string {
   const all = clusters.flatMap(({ remoteIpInfos }) => remoteIpInfos);
   return (
     'Restart the process: the call cannot be ended. A peer accepts connections but does not answer: check what listens on ' +
-    `${addresses(all)}.`
+    `${peerAddresses(all)}.`
   );
 }

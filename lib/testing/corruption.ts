@@ -1,5 +1,5 @@
 import type { MovedBytes } from '../backend/mock/transfer';
-import type { Random } from './random';
+import type { Random } from '../random';
 
 /** The bytes at the destination of a transfer, piece by piece. */
 export function piecesOf({ destination, start, count, spans, direction }: MovedBytes): Uint8Array[] {

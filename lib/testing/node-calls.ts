@@ -4,7 +4,7 @@ import { failed, Refusal } from '../backend/mock/refusal';
 import type { CallLog } from './call-log';
 import type { FaultList } from './fault-list';
 import { NodeCall } from './node-call';
-import type { Random } from './random';
+import type { Random } from '../random';
 
 /** What the instances of a fabric share. */
 export interface Surroundings {

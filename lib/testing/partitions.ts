@@ -1,4 +1,5 @@
 import type { Obstacles } from '../backend/mock/fabric';
+import { pairOf } from './node-pair';
 
 /** Which nodes cannot reach each other. */
 export class Partitions implements Obstacles {
@@ -42,10 +43,6 @@ export class Partitions implements Obstacles {
     this.#parted.delete(pairOf(a, b));
     if (this.#isolated.has(a) || this.#isolated.has(b)) this.#joined.add(pairOf(a, b));
   }
-}
-
-function pairOf(a: bigint, b: bigint): string {
-  return a < b ? `${a} ${b}` : `${b} ${a}`;
 }
 
 function removePairs(pairs: Set<string>, node: bigint): void {

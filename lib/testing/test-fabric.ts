@@ -21,7 +21,7 @@ import type { Surroundings } from './node-calls';
 import { clusterIdOf } from './node-ref';
 import type { NodeRef } from './node-ref';
 import { Partitions } from './partitions';
-import { Random } from './random';
+import { Random } from '../random';
 import { breaks, MAX_ADDRESSES } from './strict';
 import { describeNode } from './topology';
 import type { Topology } from './topology';

@@ -87,15 +87,17 @@ export type Call =
   | { readonly op: 'unregisterCache'; readonly node: number; readonly local: LocalRef }
   | { readonly op: 'deallocateCache'; readonly node: number; readonly slot: number }
   | { readonly op: 'free'; readonly node: number; readonly slot: number }
-  | {
-      readonly op: 'write';
-      readonly node: number;
-      readonly slot: number;
-      readonly tensor: number;
-      readonly offset: number;
-      readonly bytes: readonly number[];
-    }
+  | WriteCall
   | Transfer;
+
+export interface WriteCall {
+  readonly op: 'write';
+  readonly node: number;
+  readonly slot: number;
+  readonly tensor: number;
+  readonly offset: number;
+  readonly bytes: readonly number[];
+}
 
 /** What is wrong with a registration. */
 export type Flaw = 'no addresses' | 'an address too few' | 'address 0' | 'no dimensions' | 'dimension 0' | 'no type';

@@ -1,4 +1,4 @@
-import type { Call, Cluster, Flaw, LocalRef, Port, Shape, Transfer } from './call';
+import type { Call, Cluster, Flaw, LocalRef, Port, Shape, Transfer, WriteCall } from './call';
 import type { World } from './world';
 
 export type PortChoice = 'own' | 'next' | 'spare' | 'none' | 'malformed';
@@ -46,14 +46,7 @@ export type Step =
       readonly slot: number;
       readonly byHandle: boolean;
     }
-  | {
-      readonly op: 'write';
-      readonly node: number;
-      readonly slot: number;
-      readonly tensor: number;
-      readonly offset: number;
-      readonly bytes: readonly number[];
-    }
+  | WriteCall
   | (Omit<Transfer, 'local' | 'peer' | 'remoteId' | 'keyOf'> & {
       readonly slot: number;
       readonly byHandle: boolean;

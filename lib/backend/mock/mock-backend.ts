@@ -115,11 +115,6 @@ export class MockBackend implements Backend {
     this.#space.clear();
   }
 
-  /** The clusters that it holds a link to, whichever side has made it. */
-  get linkedClusters(): bigint[] {
-    return [...(this.#session?.links.all.keys() ?? [])];
-  }
-
   initialize(options: BackendOptions): Promise<void> {
     return this.#answer('init', async () => {
       if (this.#session !== undefined) return;

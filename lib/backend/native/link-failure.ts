@@ -1,4 +1,5 @@
 import { LLMException } from '../../exception';
+import { peerAddresses } from '../../peer-addresses';
 import { shortList } from '../../short-list';
 import { describeStatus, LLMStatusCode } from '../../status';
 import type { ClusterInfo } from '../backend';
@@ -27,8 +28,7 @@ export function namePeers(error: unknown, clusters: readonly ClusterInfo[], elap
 }
 
 function place({ remoteClusterId, remoteIpInfos }: ClusterInfo): string {
-  const addresses = remoteIpInfos.map(({ ip, port }) => `${ip}:${port}`);
-  return `cluster ${remoteClusterId} at ${addresses.length === 0 ? 'no address' : shortList(addresses, MAX_TOLD).join(', ')}`;
+  return `cluster ${remoteClusterId} at ${peerAddresses(remoteIpInfos)}`;
 }
 
 function meaningOf(status: number): string {

@@ -1,10 +1,10 @@
+import { Random } from '../../random';
 import { DEFAULT_EXT_PARAM } from '../../backend/backend';
 import type { BackendCacheDesc, KvCacheExtParam } from '../../backend/backend';
 import { answerOf } from './answer';
 import type { Behaviour, BehaviourGroup } from './behaviour';
 import type { Contents, Piece } from './contents';
 import { transferred } from './contents';
-import { Numbers } from './numbers';
 import type { BlockNumbers } from './stage-node';
 import type { Stage } from './stage';
 import type { StageCache } from './stage-cache';
@@ -207,7 +207,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
     nodes: 2,
     run: async (stage, expect) => {
       const { decoder, source, target, course } = await pullingPair(stage, blocksDesc(300));
-      const numbers = new Numbers(2026);
+      const numbers = new Random(2026);
       for (let round = 0; round < 12; round++) {
         const count = 1 + numbers.below(300);
         const dst = numbers.shuffled(300).slice(0, count);

@@ -29,7 +29,7 @@ export function toBeLinkedTo(this: MatcherState, received: unknown, peer: unknow
   const { clusterId, backend, links, isInitialized } = checkReceived(received);
   const peerId = clusterIdOf(peer, 'peer');
   const isMock = backend instanceof MockBackend;
-  const clusters = isMock ? backend.linkedClusters : links.clusters;
+  const clusters = isMock ? [...(backend.session?.links.all.keys() ?? [])] : links.clusters;
   const pass = clusters.includes(peerId);
   const all = shortList(
     clusters.map((id) => `cluster ${id}`),

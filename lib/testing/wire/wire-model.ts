@@ -2,13 +2,14 @@ import { checkObject, checkUint32, invalidArgType } from '../../check';
 import type { Clock } from '../../backend/mock/clock';
 import { failed } from '../../backend/mock/refusal';
 import type { Arrival, Load, Wire } from '../../backend/mock/wire';
+import { pairOf } from '../node-pair';
 import type { Channel } from './fair-share';
 import { Jitter } from './jitter';
 import type { WirePreset } from './presets';
 import { Traffic } from './traffic';
 import type { WireClock } from './traffic';
 import type { LinkFigures, WireFigures, WireOptions } from './wire-options';
-import { checkWireOptions, pairOf } from './wire-options';
+import { checkWireOptions } from './wire-options';
 
 /** What a wire is made with beside its figures. */
 export interface WireModelOptions {

@@ -1,4 +1,5 @@
 import { checkArray, checkFinite, checkObject, outOfRange } from '../../check';
+import { pairOf } from '../node-pair';
 import type { NodeRef } from '../node-ref';
 import { clusterIdOf } from '../node-ref';
 import type { Bandwidth, Speeds } from './bandwidth';
@@ -49,11 +50,6 @@ export interface WireFigures {
   readonly port: number;
   /** By {@link pairOf}. */
   readonly between: ReadonlyMap<string, LinkFigures>;
-}
-
-/** Two nodes, in whatever order. */
-export function pairOf(a: bigint, b: bigint): string {
-  return a < b ? `${a} ${b}` : `${b} ${a}`;
 }
 
 /** @throws TypeError, RangeError */

@@ -26,6 +26,17 @@ export class Random {
     return chosen;
   }
 
+  /** The integers of 0 to `count` - 1 in another order. */
+  shuffled(count: number): number[] {
+    const numbers: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const j = this.below(i + 1);
+      numbers.push(numbers[j] ?? i);
+      numbers[j] = i;
+    }
+    return numbers;
+  }
+
   #next(): number {
     this.#state = (this.#state + 0x6d2b_79f5) | 0;
     let mixed = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
