@@ -23,13 +23,18 @@ namespace llm_datadist_node {
 template <typename Result, typename Work>
 class Call final : public Task, public Completion {
  public:
-  Call(Environment* environment, std::shared_ptr<Instance> instance, const CallInfo& info, Work work, Napi::Env env)
-      : environment_(environment),
+  // JavaScript thread, as all that needs `handle`.
+  Call(Napi::Reference<Napi::Object>* handle, Environment* environment, std::shared_ptr<Instance> instance,
+       const CallInfo& info, Work work, Napi::Env env)
+      : handle_(handle),
+        environment_(environment),
         completions_(environment->completions()),
         instance_(std::move(instance)),
         info_(info),
         work_(std::move(work)),
-        deferred_(env) {}
+        deferred_(env) {
+    handle_->Ref();
+  }
 
   Napi::Promise promise() const { return deferred_.Promise(); }
 
@@ -50,12 +55,14 @@ class Call final : public Task, public Completion {
   }
 
   void GiveUp() override {
+    handle_->Unref();
     // Not in outcome_, which the thread may be writing.
     Reject(deferred_.Env(), Outcome::Fatal("the instance is lost: a call of it never came back from the library"),
            nullptr);
   }
 
   void Settle(Napi::Env env) override {
+    handle_->Unref();
     if (outcome_.status != kSuccess) return Reject(env, outcome_, StatusesOf(result_));
     try {
       deferred_.Resolve(ToValue(env, result_));
@@ -74,6 +81,8 @@ class Call final : public Task, public Completion {
     }
   }
 
+  // The object that was called. Its caller may hold nothing but the promise, and its threads end with it.
+  Napi::Reference<Napi::Object>* const handle_;
   // Nothing is settled when it has ended.
   Environment* const environment_;
   // Beyond the end of the environment, where the call may come to its end.

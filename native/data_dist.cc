@@ -46,7 +46,7 @@ DataDist::DataDist(const Napi::CallbackInfo& info)
 
 DataDist::~DataDist() {
   if (instance_ == nullptr || environment_->is_closed()) return;
-  // What is initialised ends with the environment; nothing is in flight, for that keeps the handle alive.
+  // What is initialised ends with the environment; nothing is in flight, for a call keeps the handle alive.
   if (instance_->is_initialized()) return;
   executor_->Stop(std::chrono::steady_clock::now());
   environment_->Remove(instance_);

@@ -2,6 +2,7 @@ import { createNativeBackend } from '../../lib/backend/native';
 import { LLMRole } from '../../lib';
 import type { KvCache, LLMDataDist } from '../../lib';
 import { DESC } from '../fixtures/cluster';
+import { collectGarbage } from '../fixtures/garbage';
 import { warningsDuring } from '../fixtures/warnings';
 import { cluster, prompt } from './fixtures/pair';
 import { instance, received, standIn } from './fixtures/stand-in';
@@ -160,4 +161,18 @@ test('one thread is enough for everything', async () => {
   const { dist, pull, push } = await star(3, 1);
   await Promise.all([pull(0), push(1), pull(2), pull(0), (await dist.allocateMemory(64)).free()]);
   await warningsDuring(() => dist.finalize());
+});
+
+test('calls are settled also where nothing but their promises is left of the instance', async () => {
+  standIn.set('UnregisterKvCache', { block: true, times: 1, status: 0 });
+  standIn.add('UnregisterKvCache', { status: 0 });
+  const calls = ((): Promise<void>[] => {
+    const backend = createNativeBackend(1n, 1, { allowMultipleInstances: true });
+    return [backend.unregisterKvCache(1n), backend.unregisterKvCache(2n)];
+  })();
+  await standIn.waitEntered('UnregisterKvCache');
+  await collectGarbage();
+  standIn.release('UnregisterKvCache');
+  await Promise.all(calls);
+  expect(received('UnregisterKvCache').map(({ args }) => args.cache_id)).toEqual(['1', '2']);
 });
