@@ -293,20 +293,47 @@ describe('ports', () => {
     expect(new Set(await isolatedPorts(50)).size).toBe(50);
   });
 
-  test('of this host that cannot be had are an error, and none stays open', async () => {
-    const closed = jest.spyOn(Server.prototype, 'close');
+  /** `hostPorts(3)` where all ports after the first two fail to be listened on. */
+  async function hostPortsFailing(error: Error): Promise<readonly number[]> {
     const { listen } = Server.prototype as unknown as { listen: Method };
     let left = 2;
     const spy = jest.spyOn(Server.prototype, 'listen').mockImplementation(function (this: Server, ...args: unknown[]) {
       left -= 1;
-      if (left < 0) this.emit('error', new Error('no port is left'));
+      if (left < 0) this.emit('error', error);
       else listen.apply(this, args);
       return this;
     });
-    await expect(hostPorts(3)).rejects.toThrow('no port is left');
-    expect(closed).toHaveBeenCalledTimes(2);
-    spy.mockRestore();
-    closed.mockRestore();
+    try {
+      return await hostPorts(3);
+    } finally {
+      spy.mockRestore();
+    }
+  }
+
+  test('of this host that cannot be had are an error', async () => {
+    await expect(hostPortsFailing(new Error('no socket is left'))).rejects.toThrow('no socket is left');
+  });
+
+  test.each(['EADDRINUSE', 'EACCES'])('of this host are all taken: %s', async (code) => {
+    await expect(hostPortsFailing(Object.assign(new Error(code), { code }))).rejects.toThrow(
+      /^3 free TCP ports are needed: from \d+ to \d+ there are 2$/,
+    );
+  });
+
+  test('of this host that somebody listens on are not given', async () => {
+    const [port = 0] = await hostPorts(1);
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+    try {
+      expect(await hostPorts(500)).not.toContain(port);
+      expect(await hostPorts(20)).not.toContain(port);
+    } finally {
+      await new Promise((resolve) => server.close(resolve));
+    }
+  });
+
+  test('of this host are none that an outgoing connection may have taken meanwhile', async () => {
+    for (const port of await hostPorts(20)) expect(port).toBeLessThan(32_768);
   });
 
   test('of this host are not given again while another scenario may be using them', async () => {

@@ -8,10 +8,9 @@
 import type { ChildProcess } from 'node:child_process';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { CacheKeyByIdAndIndex } from 'llm-datadist';
+import { hostPorts } from 'llm-datadist/conformance';
 import type { Answer, Request } from './worker';
 
 // Runs TypeScript in the workers, as `--import tsx` does in a project that has it.
@@ -40,15 +39,6 @@ async function ask(worker: ChildProcess, request: Request): Promise<Answer> {
   return ((await answer) as [Answer])[0];
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
 /** Starts a prompt whose first block has this value in every byte. @returns the process and the key of its cache */
 async function startPrompt(port: number, value: number) {
   const prompt = startWorker('prompt', 1);
@@ -58,10 +48,10 @@ async function startPrompt(port: number, value: number) {
 }
 
 test('a decoder goes on with a new prompt when the old one was killed', async () => {
-  const port = await freePort();
+  const [port = 0, decoderPort = 0] = await hostPorts(2);
   const { prompt, key } = await startPrompt(port, 11);
   const decoder = startWorker('decoder', 2);
-  await ask(decoder, { call: 'start', port: await freePort() });
+  await ask(decoder, { call: 'start', port: decoderPort });
   expect(await ask(decoder, { call: 'link', port })).toEqual({ value: undefined });
   await ask(decoder, { call: 'pull', key });
   expect(await ask(decoder, { call: 'read' })).toEqual({ value: 11 });

@@ -1,5 +1,5 @@
 import { createServer } from 'node:net';
-import type { AddressInfo, Server } from 'node:net';
+import { threadId } from 'node:worker_threads';
 
 /** Takes so many TCP ports that nobody listens on, all different. */
 export type FreePorts = (count: number) => Promise<readonly number[]>;
@@ -45,51 +45,42 @@ export class Ports {
 /** Ports for instances whose network is their own: numbers are all that they need. */
 export const isolatedPorts: FreePorts = (count) => Promise.resolve(Array.from({ length: count }, (_, i) => 20_000 + i));
 
-/** More than scenarios that run at the same time can have. */
-const MAX_RECENT = 512;
+/** Below those that systems give to outgoing connections: one of them could take a port between its being found free and its use. */
+const FIRST_PORT = 17_000;
 
-/** Ports that were given last: nobody may listen there just now, and yet a scenario is not through with them. */
-const recent = new Set<number>();
+/** A share for each process or thread, as neighbours look for ports too; more than scenarios that run at the same time can have. */
+const SHARE = 512;
+const SHARES = 17;
 
-/** Ports of this host. All are open at the same time before any is closed, so that no two are the same. */
+let given = 0;
+
+/** Ports of this host, from 17,000 to 25,703. None is given again before 500 others, since scenarios use them for a while. */
 export const hostPorts: FreePorts = async (count) => {
-  const servers: Server[] = [];
+  const first = FIRST_PORT + ((process.pid + threadId) % SHARES) * SHARE;
   const ports: number[] = [];
-  try {
-    while (ports.length < count) {
-      const server = await listen();
-      servers.push(server);
-      const port = portOf(server);
-      if (recent.has(port)) continue;
-      ports.push(port);
-      recent.add(port);
+  for (let tried = 0; ports.length < count; tried += 1) {
+    if (tried === SHARE) {
+      throw new Error(
+        `${count} free TCP ports are needed: from ${first} to ${first + SHARE - 1} there are ${ports.length}`,
+      );
     }
-    for (const port of [...recent].slice(0, -MAX_RECENT)) recent.delete(port);
-    return ports;
-  } finally {
-    await Promise.all(servers.map(close));
+    const port = first + (given++ % SHARE);
+    if (await isFree(port)) ports.push(port);
   }
+  return ports;
 };
 
-function listen(): Promise<Server> {
+function isFree(port: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '0.0.0.0', () => {
-      resolve(server);
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE' || error.code === 'EACCES') resolve(false);
+      else reject(error);
     });
-  });
-}
-
-/** A TCP server that listens has such an address, and can be closed. */
-function portOf(server: Server): number {
-  return (server.address() as AddressInfo).port;
-}
-
-function close(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => {
-      resolve();
+    server.listen(port, '0.0.0.0', () => {
+      server.close(() => {
+        resolve(true);
+      });
     });
   });
 }
