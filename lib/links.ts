@@ -6,9 +6,6 @@ import { LLMStatusCode } from './status';
 /** Anything else may leave a link on this side: the library makes its end before it hears what became of the other one. */
 const LEAVES_NO_LINK: ReadonlySet<number> = new Set([LLMStatusCode.LLM_LINK_FAILED, LLMStatusCode.LLM_PARAM_INVALID]);
 
-/** More would be a wall of text. */
-const MAX_TOLD = 16;
-
 /**
  * The links that an instance may have, as far as that can be known on this side: those that it made itself, under the
  * ids that it gave them, and that it has not unlinked. Links that peers make are invisible, so that there may be some
@@ -89,7 +86,7 @@ export class Links {
   /** What has to be done so that no link can be left that holds such memory. */
   remedy(since: number): string {
     const ids = [...this.#known].flatMap(([id, made]) => (made > since ? [`cluster ${id}`] : []));
-    const unlink = ids.length === 0 ? [] : [`unlink ${shortList(ids, MAX_TOLD).join(', ')}`];
+    const unlink = ids.length === 0 ? [] : [`unlink ${shortList(ids).join(', ')}`];
     if (this.#listens === undefined) return unlink.join();
     if (this.#hixl)
       return 'call finalize(): with the transfer backend hixl peers may hold links to this instance until then';

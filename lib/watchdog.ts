@@ -22,9 +22,6 @@ interface Hang {
   readonly clusterId: bigint | undefined;
 }
 
-/** More would be a wall of text. */
-const MAX_TOLD = 16;
-
 const CONNECTED_CLIENT =
   'Restart the process: the call cannot be ended. A client that is connected to the listen address and sends nothing ' +
   'holds the library up: see who is connected there.';
@@ -80,7 +77,7 @@ export class Watchdog {
     };
     return this.#watch(operation, allowedMs, restMs, work, () => {
       const elapsed = `${Math.round(this.#now() - start)} ms`;
-      const peers = shortList(clusters.map(clusterWithAddresses), MAX_TOLD).join(', ');
+      const peers = shortList(clusters.map(clusterWithAddresses)).join(', ');
       const [only] = clusters;
       return {
         what: `${operation}${peers === '' ? '' : ` of ${peers}`} had not returned after ${elapsed}`,

@@ -6,6 +6,7 @@ import { failed } from '../backend/mock/refusal';
 import type { Refusal } from '../backend/mock/refusal';
 import type { Wire } from '../backend/mock/wire';
 import { outOfRange } from '../check';
+import { Random } from '../random';
 import { shortList } from '../short-list';
 import { CallLog } from './call-log';
 import type { CallRecord } from './call-record';
@@ -21,7 +22,6 @@ import type { Surroundings } from './node-calls';
 import { clusterIdOf } from './node-ref';
 import type { NodeRef } from './node-ref';
 import { Partitions } from './partitions';
-import { Random } from '../random';
 import { breaks, MAX_ADDRESSES } from './strict';
 import { describeNode } from './topology';
 import type { Topology } from './topology';
@@ -34,9 +34,6 @@ export interface TestFabricSettings<C extends Clock> {
   readonly seed: number;
   readonly history: number;
 }
-
-/** More would be a wall of text. */
-const MAX_TOLD = 16;
 
 /**
  * A network of mock instances of its own, in this process: what is made with its {@link backend} sees nothing else, so that
@@ -291,10 +288,7 @@ function linked(peers: readonly bigint[]): string {
 }
 
 function named(nodes: Iterable<bigint>): string {
-  return shortList(
-    Array.from(nodes, (id) => `cluster ${id}`),
-    MAX_TOLD,
-  ).join(', ');
+  return shortList(Array.from(nodes, (id) => `cluster ${id}`)).join(', ');
 }
 
 /** The choice there is, for a message. */

@@ -65,10 +65,7 @@ export class HcclLinks implements LinkManager {
     if (this.#links.size > 0) {
       throw new Refusal(
         LLMStatusCode.LLM_EXIST_LINK,
-        `links to ${shortList(
-          Array.from(this.#links.keys(), (id) => `cluster ${id}`),
-          16,
-        ).join(', ')} exist`,
+        `links to ${shortList(Array.from(this.#links.keys(), (id) => `cluster ${id}`)).join(', ')} exist`,
       );
     }
     if (listen !== undefined && listen.port === this.#listenPort) return undefined;

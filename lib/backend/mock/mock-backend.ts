@@ -395,9 +395,6 @@ function checkClusters(clusters: readonly ClusterInfo[], timeoutMs: number): voi
   if (clusters.length === 0) throw invalid('no clusters given');
 }
 
-/** More would be a wall of text; the statuses of all of them are in the results. */
-const MAX_TOLD = 16;
-
 function describeOutcomes(clusters: readonly ClusterInfo[], outcomes: readonly (Refusal | undefined)[]): string {
   const told = outcomes.flatMap((outcome, i) =>
     outcome === undefined ? [] : [{ outcome, text: `cluster ${clusters[i]?.remoteClusterId}: ${outcome.detail}` }],
@@ -405,7 +402,7 @@ function describeOutcomes(clusters: readonly ClusterInfo[], outcomes: readonly (
   const [only] = told;
   if (only !== undefined && told.length === 1) return only.text;
   const texts = told.map(({ outcome, text }) => `${text} (${statusName(outcome.statusCode)})`);
-  return shortList(texts, MAX_TOLD).join('; ');
+  return shortList(texts).join('; ');
 }
 
 /** RegisterKvCache, in the library's order of checks (specification 4.7). */

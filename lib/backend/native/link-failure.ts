@@ -4,9 +4,6 @@ import { shortList } from '../../short-list';
 import { describeStatus, LLMStatusCode } from '../../status';
 import type { ClusterInfo } from '../backend';
 
-/** More would be a wall of text; the statuses of all of them are in the results. */
-const MAX_TOLD = 16;
-
 /**
  * The failure of a link or unlink call with the peers that it failed for, where they were looked for, and for how long:
  * of all that the library gives numbers only.
@@ -23,7 +20,7 @@ export function namePeers(error: unknown, clusters: readonly ClusterInfo[], elap
     only !== undefined && failed.length === 1
       ? [`${place(only.cluster)}: ${meaningOf(only.status)}`]
       : failed.map(({ cluster, status }) => `${place(cluster)}: ${meaningOf(status)} (${describeStatus(status).name})`);
-  const message = `${shortList(texts, MAX_TOLD).join('; ')}; after ${Math.round(elapsedMs)} ms`;
+  const message = `${shortList(texts).join('; ')}; after ${Math.round(elapsedMs)} ms`;
   return new LLMException(statusCode, { operation, message, detail, results, recovery, remedy, cause });
 }
 

@@ -7,9 +7,6 @@ import { clusterIdOf } from '../node-ref';
 import type { MatcherResult, MatcherState } from './matcher';
 import { result } from './matcher';
 
-/** More would be a wall of text. */
-const MAX_TOLD = 16;
-
 /** The instance behind what a matcher was given. */
 export function checkReceived(received: unknown): Instance {
   const instance = LLMDataDist.instanceOf(received);
@@ -31,10 +28,7 @@ export function toBeLinkedTo(this: MatcherState, received: unknown, peer: unknow
   const isMock = backend instanceof MockBackend;
   const clusters = isMock ? [...(backend.session?.links.all.keys() ?? [])] : links.clusters;
   const pass = clusters.includes(peerId);
-  const all = shortList(
-    clusters.map((id) => `cluster ${id}`),
-    MAX_TOLD,
-  );
+  const all = shortList(clusters.map((id) => `cluster ${id}`));
   return result(this, pass, 'llmDataDist.toBeLinkedTo(peer)', [
     `Expected: ${this.isNot === true ? 'no link' : 'a link'} of cluster ${clusterId} to cluster ${peerId}`,
     `Received: ${all.length === 0 ? 'no links' : `links to ${all.join(', ')}`}${isInitialized ? '' : '; it is not initialised'}`,
