@@ -25,14 +25,14 @@ class Call final : public Task, public Completion {
  public:
   // JavaScript thread, as all that needs `handle`.
   Call(Napi::Reference<Napi::Object>* handle, Environment* environment, std::shared_ptr<Instance> instance,
-       const CallInfo& info, Work work, Napi::Env env)
+       const CallInfo& info, Work work)
       : handle_(handle),
         environment_(environment),
         completions_(environment->completions()),
         instance_(std::move(instance)),
         info_(info),
         work_(std::move(work)),
-        deferred_(env) {
+        deferred_(handle->Env()) {
     handle_->Ref();
   }
 

@@ -54,7 +54,7 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
   // Queues `work` and returns the promise of its result.
   template <typename Result = Nothing, typename Work>
   Napi::Value Submit(LaneId lane, const CallInfo& about, Work work) {
-    auto call = std::make_unique<Call<Result, Work>>(this, environment_.get(), instance_, about, std::move(work), Env());
+    auto call = std::make_unique<Call<Result, Work>>(this, environment_.get(), instance_, about, std::move(work));
     const Napi::Promise promise = call->promise();
     if (environment_->is_closed() || lost_) {
       call->Fail(lost_ ? Outcome::Fatal("a call of this instance never came back from the library")

@@ -293,8 +293,9 @@ describe('ports', () => {
     expect(new Set(await isolatedPorts(50)).size).toBe(50);
   });
 
-  /** `hostPorts(3)` where all ports after the first two fail to be listened on. */
+  /** `hostPorts(3)` where all ports after the first two fail to be listened on; none stays open. */
   async function hostPortsFailing(error: Error): Promise<readonly number[]> {
+    const closed = jest.spyOn(Server.prototype, 'close');
     const { listen } = Server.prototype as unknown as { listen: Method };
     let left = 2;
     const spy = jest.spyOn(Server.prototype, 'listen').mockImplementation(function (this: Server, ...args: unknown[]) {
@@ -306,11 +307,13 @@ describe('ports', () => {
     try {
       return await hostPorts(3);
     } finally {
+      expect(closed).toHaveBeenCalledTimes(2);
       spy.mockRestore();
+      closed.mockRestore();
     }
   }
 
-  test('of this host that cannot be had are an error', async () => {
+  test('of this host that cannot be had are an error, and none stays open', async () => {
     await expect(hostPortsFailing(new Error('no socket is left'))).rejects.toThrow('no socket is left');
   });
 

@@ -45,16 +45,16 @@ export class Ports {
 /** Ports for instances whose network is their own: numbers are all that they need. */
 export const isolatedPorts: FreePorts = (count) => Promise.resolve(Array.from({ length: count }, (_, i) => 20_000 + i));
 
-/** Below those that systems give to outgoing connections: one of them could take a port between its being found free and its use. */
+// Below those that systems give to outgoing connections, which could take a port between its being found free and its use.
 const FIRST_PORT = 17_000;
 
-/** A share for each process or thread, as neighbours look for ports too; more than scenarios that run at the same time can have. */
+// For each process or thread, since its neighbours look for ports too: more than scenarios under way can have.
 const SHARE = 512;
 const SHARES = 17;
 
 let given = 0;
 
-/** Ports of this host, from 17,000 to 25,703. None is given again before 500 others, since scenarios use them for a while. */
+/** Ports of this host, from 17,000 to 25,703. None comes again before the 511 others of its share: scenarios use them for a while. */
 export const hostPorts: FreePorts = async (count) => {
   const first = FIRST_PORT + ((process.pid + threadId) % SHARES) * SHARE;
   const ports: number[] = [];

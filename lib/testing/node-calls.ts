@@ -1,10 +1,10 @@
 import type { CallObserver, Operation } from '../backend/mock/call-observer';
 import type { Clock } from '../backend/mock/clock';
 import { failed, Refusal } from '../backend/mock/refusal';
+import type { Random } from '../random';
 import type { CallLog } from './call-log';
 import type { FaultList } from './fault-list';
 import { NodeCall } from './node-call';
-import type { Random } from '../random';
 
 /** What the instances of a fabric share. */
 export interface Surroundings {

@@ -1,6 +1,6 @@
-import { Random } from '../../random';
 import { DEFAULT_EXT_PARAM } from '../../backend/backend';
 import type { BackendCacheDesc, KvCacheExtParam } from '../../backend/backend';
+import { Random } from '../../random';
 import { answerOf } from './answer';
 import type { Behaviour, BehaviourGroup } from './behaviour';
 import type { Contents, Piece } from './contents';
