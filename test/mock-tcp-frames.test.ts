@@ -23,8 +23,8 @@ import { seeded } from './fixtures/seeded';
 import { clusterAt, freePort, TcpNode } from './fixtures/tcp-node';
 
 /** How many hostile frames are sent: some in every run, a million where there is time for them. */
-const FRAMES = Number(process.env.LLM_DATADIST_TEST_FRAMES ?? 20_000);
-const SEED = Number(process.env.LLM_DATADIST_TEST_SEED ?? Date.now() % 1_000_000);
+const FRAMES = Number(process.env.DATADIST_TEST_FRAMES ?? 20_000);
+const SEED = Number(process.env.DATADIST_TEST_SEED ?? Date.now() % 1_000_000);
 
 jest.setTimeout(60_000 + FRAMES * 3);
 
@@ -336,7 +336,7 @@ function hostile(next: () => number): Buffer {
   return bytes;
 }
 
-test(`a node that ${FRAMES} hostile frames are sent to serves its other peers (LLM_DATADIST_TEST_SEED=${SEED})`, async () => {
+test(`a node that ${FRAMES} hostile frames are sent to serves its other peers (DATADIST_TEST_SEED=${SEED})`, async () => {
   const next = seeded(SEED);
   const peer = TcpNode.inProcess();
   const port = await freePort();
