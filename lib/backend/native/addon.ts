@@ -1,8 +1,8 @@
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { LLMException } from '../../exception';
 import type { LoadAttempt } from '../../exception';
+import { addonFiles, addonProblem, renewal } from './addon-file';
 import { closeLimitMs } from './close-limit';
 
 /** What the addon exports. Its methods take their arguments by position: reading objects in C++ costs several times as much. */
@@ -141,19 +141,13 @@ const load = createRequire(__filename);
 const PACKAGE_ROOT = join(__dirname, '..', '..', '..');
 const { version: PACKAGE_VERSION } = load(join(PACKAGE_ROOT, 'package.json')) as { version: string };
 
-/** Where builds put the addon: the CMake and node-gyp ones, and what a package brings along. */
-const ADDON_PATHS = [
-  join(PACKAGE_ROOT, 'build', 'Release', 'llm_datadist.node'),
-  join(PACKAGE_ROOT, 'prebuilds', `${process.platform}-${process.arch}`, 'llm_datadist.node'),
-];
-
 let loaded: LoadedAddon | undefined;
 
 /** The addon, with every file that was tried in vain before it. It links nothing of the vendor's. */
 export function loadAddon(): { readonly loaded?: LoadedAddon; readonly attempts: readonly LoadAttempt[] } {
   if (loaded !== undefined) return { loaded, attempts: [] };
   const attempts: LoadAttempt[] = [];
-  for (const path of addonPaths()) {
+  for (const path of addonFiles(PACKAGE_ROOT)) {
     try {
       loaded = loadFrom(path);
       return { loaded, attempts };
@@ -164,16 +158,12 @@ export function loadAddon(): { readonly loaded?: LoadedAddon; readonly attempts:
   return { attempts };
 }
 
-function addonPaths(): readonly string[] {
-  const { LLM_DATADIST_ADDON: chosen = '' } = process.env;
-  return chosen === '' ? ADDON_PATHS : [chosen];
-}
-
 function loadFrom(path: string): LoadedAddon {
-  if (!existsSync(path)) throw new Error('no such file: the addon was not built (npm run build:native)');
+  const problem = addonProblem(path, PACKAGE_ROOT);
+  if (problem !== undefined) throw new Error(problem);
   const addon = load(path) as Addon;
   if (addon.version !== PACKAGE_VERSION) {
-    throw new Error(`the addon is version ${addon.version}, the package ${PACKAGE_VERSION}: build it anew`);
+    throw new Error(`the addon is version ${addon.version}, the package ${PACKAGE_VERSION}: ${renewal(PACKAGE_ROOT)}`);
   }
   const limit = closeLimitMs();
   addon.configure(LLMException, limit);
