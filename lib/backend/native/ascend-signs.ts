@@ -13,9 +13,9 @@ export interface AscendSign {
 export interface HostView {
   readonly env: NodeJS.ProcessEnv;
   /** Names in a folder; none where it cannot be read. */
-  list(folder: string): readonly string[];
+  readonly list: (folder: string) => readonly string[];
   /** Whether something is at the path, readable or not. */
-  has(path: string): boolean;
+  readonly has: (path: string) => boolean;
 }
 
 interface SignRule {
@@ -23,7 +23,7 @@ interface SignRule {
   /** Says what the finds are. */
   readonly text: string;
   /** What there is to see; nothing where the host does not have the sign. */
-  look(host: HostView): readonly string[];
+  readonly look: (host: HostView) => readonly string[];
 }
 
 /** Of the driver: one per NPU, and those that all share. */

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { elfProblem } from './elf';
 import { absolutePath } from './places';
 
-const { O_RDONLY, O_NONBLOCK = 0, R_OK, X_OK } = constants;
+const { O_RDONLY, O_NONBLOCK, R_OK, X_OK } = constants;
 
 /** Why a file cannot be loaded. */
 export interface FileProblem {

@@ -43,8 +43,10 @@ export function elfProblem(file: number, size: number): FileProblem | undefined 
   if (header.length < HEADER_BYTES) return cutOff(size, HEADER_BYTES);
   const machine = machineProblem(header);
   if (machine !== undefined) return { kind: 'passed-over', text: machine };
+  // The table of sections is the last thing in a file: the loader does not need it, but a file that lacks it is half a copy.
+  const tables = Math.max(endOfTable(header, 0x20, 0x36, 0x38), endOfTable(header, 0x28, 0x3a, 0x3c));
+  if (tables > size) return cutOff(size, tables);
   const segments = segmentsOf(file, header);
-  if (segments === undefined) return cutOff(size, endOfProgramHeaders(header));
   const end = Math.max(0, ...segments.map(({ offset, byteLength }) => offset + byteLength));
   if (end > size) return cutOff(size, end);
   const dynamic = segments.find(({ type }) => type === DYNAMIC);
@@ -60,13 +62,12 @@ function machineProblem(header: Buffer): string | undefined {
   return header[4] === CLASS_64 ? undefined : 'the file is a 32-bit binary, this process is a 64-bit one';
 }
 
-/** Those that the loader maps or reads; none where the headers are not of the usual size, which the loader refuses itself. */
-function segmentsOf(file: number, header: Buffer): Segment[] | undefined {
+/** Those that the loader maps or reads; none where their headers are not of the usual size, which it refuses itself. */
+function segmentsOf(file: number, header: Buffer): Segment[] {
   if (header.readUInt16LE(0x36) !== PROGRAM_HEADER_BYTES) return [];
-  const count = header.readUInt16LE(0x38);
-  const table = readAt(file, Number(header.readBigUInt64LE(0x20)), count * PROGRAM_HEADER_BYTES);
-  if (table.length < count * PROGRAM_HEADER_BYTES) return undefined;
-  return Array.from({ length: count }, (_, index) => {
+  const byteLength = header.readUInt16LE(0x38) * PROGRAM_HEADER_BYTES;
+  const table = readAt(file, Number(header.readBigUInt64LE(0x20)), byteLength);
+  return Array.from({ length: table.length / PROGRAM_HEADER_BYTES }, (_, index) => {
     const at = index * PROGRAM_HEADER_BYTES;
     return {
       type: table.readUInt32LE(at),
@@ -76,8 +77,9 @@ function segmentsOf(file: number, header: Buffer): Segment[] | undefined {
   }).filter(({ type, byteLength }) => byteLength > 0 && [LOAD, DYNAMIC, NOTE].includes(type));
 }
 
-function endOfProgramHeaders(header: Buffer): number {
-  return Number(header.readBigUInt64LE(0x20)) + header.readUInt16LE(0x38) * PROGRAM_HEADER_BYTES;
+/** Where a table ends, by where the header has its offset, the size of an entry and their number. */
+function endOfTable(header: Buffer, offset: number, entryBytes: number, count: number): number {
+  return Number(header.readBigUInt64LE(offset)) + header.readUInt16LE(entryBytes) * header.readUInt16LE(count);
 }
 
 function cutOff(size: number, needed: number): FileProblem {

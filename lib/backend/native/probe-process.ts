@@ -29,14 +29,14 @@ interface NodeOfToday {
 
 /** Why this process cannot start another one that runs Node; `undefined` where it may try. */
 export function otherProcessProblem(): string | undefined {
-  const { permission, getBuiltinModule } = process as NodeOfToday;
+  const node = process as NodeOfToday;
   if (process.env[MARK] !== undefined) {
     return 'this process was started by probeNative() itself, so its program is not Node, and starts no other one';
   }
-  if (permission?.has('child') === false) {
+  if (node.permission?.has('child') === false) {
     return 'a library is opened in another process, and the permission model of Node allows this one to start none (--allow-child-process)';
   }
-  if (getBuiltinModule?.('node:sea')?.isSea?.() === true) {
+  if (node.getBuiltinModule?.('node:sea')?.isSea?.() === true) {
     return 'a library is opened in another process, and a single-executable application would start itself again in place of Node';
   }
   return undefined;
