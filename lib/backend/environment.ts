@@ -71,9 +71,11 @@ function nearestName(name: string): Variable {
 }
 
 function oneOf(...choices: readonly string[]) {
+  const quoted = choices.map((choice) => `'${choice}'`);
+  const expected = `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1)}`;
   return (name: string, text: string): string => {
     if (choices.includes(text)) return text;
-    throw invalidArgType(name, choices.map((choice) => `'${choice}'`).join(' or '), text);
+    throw invalidArgType(name, expected, text);
   };
 }
 

@@ -1,37 +1,10 @@
 import { chmodSync, chownSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { LoadAttempt, NativeProbe } from '../../lib';
 import { badFilesIn } from './fixtures/bad-files';
 import { built } from './fixtures/built';
-import { runChild } from './fixtures/child';
 import { compileLibrary, temporaryFolder } from './fixtures/compiler';
-
-/** What came of an environment in children/load-each.js. */
-interface Found {
-  readonly native: Asked;
-  readonly auto: Asked;
-  readonly probe: NativeProbe;
-}
-
-interface Asked {
-  readonly backend?: string;
-  readonly error?: {
-    readonly name: string;
-    readonly message: string;
-    readonly attempts: readonly LoadAttempt[];
-  };
-}
-
-type Env = Readonly<Record<string, string>>;
-
-const NOTHING = { LLM_DATADIST_LIBRARY: '', ASCEND_HOME_PATH: '', LLM_DATADIST_BACKEND: '', LD_LIBRARY_PATH: '' };
-
-async function loadEach(environments: readonly Env[], user: 'same' | 'another' = 'same'): Promise<Found[]> {
-  const list = environments.map((env) => ({ env: { ...NOTHING, ...env } }));
-  const child = await runChild('load-each.js', [JSON.stringify(list), user], { journal: false });
-  expect(child).toMatchObject({ code: 0, signal: null });
-  return JSON.parse(child.stdout) as Found[];
-}
+import { loadEach } from './fixtures/load-each';
+import type { Found } from './fixtures/load-each';
 
 /** That the native backend is refused with this reason for the file, and the probe reports the same. */
 function expectReason({ native, probe }: Found, path: string, words: RegExp): void {
@@ -57,7 +30,7 @@ function readableAddon(): string {
 describe('in the place of a file there is something that is none', () => {
   test('the library that is named: auto does not take the mock instead', async () => {
     const files = badFilesIn(temporaryFolder(), 'libllm_datadist.so', built().library);
-    const found = await loadEach(files.map(({ path }) => ({ LLM_DATADIST_LIBRARY: path })));
+    const found = await loadEach(files.map(({ path }) => ({ env: { LLM_DATADIST_LIBRARY: path } })));
     files.forEach(({ path, words }, i) => {
       expectReason(found[i]!, path, words);
       expect(found[i]!.auto.error?.message).toContain(`LLM_DATADIST_LIBRARY=${path} is set`);
@@ -66,7 +39,7 @@ describe('in the place of a file there is something that is none', () => {
 
   test('a library that the loader would find: auto takes the mock', async () => {
     const files = badFilesIn(temporaryFolder(), 'libllm_datadist.so', built().library);
-    const found = await loadEach(files.map(({ path }) => ({ LD_LIBRARY_PATH: dirname(path) })));
+    const found = await loadEach(files.map(({ path }) => ({ env: { LD_LIBRARY_PATH: dirname(path) } })));
     files.forEach(({ kind, path, words }, i) => {
       if (kind !== 'nothing') expectReason(found[i]!, path, words);
       expect(found[i]!.auto).toEqual({ backend: 'mock' });
@@ -75,7 +48,7 @@ describe('in the place of a file there is something that is none', () => {
 
   test('the library of the toolkit', async () => {
     const files = badFilesIn(temporaryFolder(), 'lib64', built().library);
-    const found = await loadEach(files.map(({ path }) => ({ ASCEND_HOME_PATH: dirname(path) })));
+    const found = await loadEach(files.map(({ path }) => ({ env: { ASCEND_HOME_PATH: dirname(path) } })));
     files.forEach(({ path }, i) => {
       const { attempts } = found[i]!.native.error!;
       expect(attempts.map((attempt) => attempt.path)).toContain(join(path, 'libllm_datadist.so'));
@@ -89,7 +62,7 @@ describe('in the place of a file there is something that is none', () => {
     const environments = files.map(({ path }) => ({
       LLM_DATADIST_LIBRARY: join(dirname(path), 'libllm_datadist.so'),
     }));
-    const found = await loadEach(environments);
+    const found = await loadEach(environments.map((env) => ({ env })));
     files.forEach(({ kind, path, words }, i) => {
       // Runtimes that are not there are no finding: the loader has other places for them.
       if (kind !== 'nothing') expectReason(found[i]!, path, words);
@@ -99,7 +72,7 @@ describe('in the place of a file there is something that is none', () => {
 
   test('the addon: auto does not take the mock instead', async () => {
     const files = badFilesIn(temporaryFolder(), 'llm_datadist.node', built().addon);
-    const found = await loadEach(files.map(({ path }) => ({ LLM_DATADIST_ADDON: path })));
+    const found = await loadEach(files.map(({ path }) => ({ env: { LLM_DATADIST_ADDON: path } })));
     files.forEach(({ path, words }, i) => {
       expectReason(found[i]!, path, words);
       expect(found[i]!.auto.error?.message).toContain(`LLM_DATADIST_ADDON=${path} is set`);
@@ -113,7 +86,7 @@ describe('in the place of a file there is something that is none', () => {
       const addon = join(dirname(path), 'llm_datadist.node');
       copyFileSync(built().addon, addon);
       const env = { LLM_DATADIST_ADDON: addon, LLM_DATADIST_LIBRARY: built().library };
-      const [found] = await loadEach([env]);
+      const [found] = await loadEach([{ env }]);
       expectReason(found!, path, words);
     }
   });
@@ -143,7 +116,10 @@ describe('a file that this user may not read', () => {
   test('is named, with who may', async () => {
     const path = join(openFolder(), 'libllm_datadist.so');
     copyFileSync(built().library, path);
-    const [found] = await loadEach([{ LLM_DATADIST_ADDON: addon, LLM_DATADIST_LIBRARY: closed(path) }], 'another');
+    const [found] = await loadEach(
+      [{ env: { LLM_DATADIST_ADDON: addon, LLM_DATADIST_LIBRARY: closed(path) } }],
+      'another',
+    );
     expectReason(
       found!,
       path,
@@ -158,7 +134,7 @@ describe('a file that this user may not read', () => {
     const path = join(home, 'lib64', 'libllm_datadist.so');
     copyFileSync(built().library, path);
     closed(home);
-    const [found] = await loadEach([{ LLM_DATADIST_ADDON: addon, ASCEND_HOME_PATH: home }], 'another');
+    const [found] = await loadEach([{ env: { LLM_DATADIST_ADDON: addon, ASCEND_HOME_PATH: home } }], 'another');
     const words = new RegExp(`^permission denied: user \\d+ \\(groups .*\\) may not enter ${home} \\(mode ${mode}\\)$`);
     expectReason(found!, path, words);
     chmodSync(home, 0o755);
@@ -173,7 +149,10 @@ describe('a file that this user may not read', () => {
     }
     closed(join(shut, 'libllm_datadist.so'));
     writeFileSync(join(open, 'libllm_datadist.so'), 'no library');
-    const [found] = await loadEach([{ LLM_DATADIST_ADDON: addon, LD_LIBRARY_PATH: `${shut}:${open}` }], 'another');
+    const [found] = await loadEach(
+      [{ env: { LLM_DATADIST_ADDON: addon, LD_LIBRARY_PATH: `${shut}:${open}` } }],
+      'another',
+    );
     expectReason(found!, join(shut, 'libllm_datadist.so'), /^permission denied/);
     expectReason(found!, join(open, 'libllm_datadist.so'), /no ELF binary/);
     expect(found!.auto).toEqual({ backend: 'mock' });
@@ -182,7 +161,7 @@ describe('a file that this user may not read', () => {
   test('is the addon', async () => {
     const path = join(openFolder(), 'llm_datadist.node');
     copyFileSync(built().addon, path);
-    const [found] = await loadEach([{ LLM_DATADIST_ADDON: closed(path) }], 'another');
+    const [found] = await loadEach([{ env: { LLM_DATADIST_ADDON: closed(path) } }], 'another');
     expectReason(found!, path, /^permission denied/);
   });
 });
@@ -193,7 +172,7 @@ describe('a valid library that is another one', () => {
     const path = join(folder, 'libllm_datadist.so');
     compileLibrary(path, ['libraries/nothing.cc']);
     copyFileSync(built().runtime, join(folder, 'libascendcl.so'));
-    const [found] = await loadEach([{ LLM_DATADIST_LIBRARY: path }]);
+    const [found] = await loadEach([{ env: { LLM_DATADIST_LIBRARY: path } }]);
     expectReason(found!, path, /^is not LLM-DataDist: it does not export llm_datadist::LlmDataDist::Initialize$/);
   });
 
@@ -203,14 +182,14 @@ describe('a valid library that is another one', () => {
     const runtime = join(folder, 'libascendcl.so');
     compileLibrary(path, ['libraries/obliging.cc', 'standin/library/ascend_string.cc'], ['-D_GLIBCXX_USE_CXX11_ABI=0']);
     compileLibrary(runtime, ['libraries/nothing.cc']);
-    const [found] = await loadEach([{ LLM_DATADIST_LIBRARY: path }]);
+    const [found] = await loadEach([{ env: { LLM_DATADIST_LIBRARY: path } }]);
     expectReason(found!, runtime, /^is not the Ascend runtime: it does not export aclrtMemcpy$/);
   });
 
   test('in the place of the addon is named', async () => {
     const path = join(temporaryFolder(), 'llm_datadist.node');
     compileLibrary(path, ['libraries/nothing.cc']);
-    const [found] = await loadEach([{ LLM_DATADIST_ADDON: path }]);
+    const [found] = await loadEach([{ env: { LLM_DATADIST_ADDON: path } }]);
     expectReason(found!, path, /did not self-register|module/i);
   });
 });

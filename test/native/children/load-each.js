@@ -23,8 +23,9 @@ if (user === 'another' && process.getuid() === 0) {
   process.setuid(ANOTHER_USER);
 }
 const before = { ...process.env };
-const found = JSON.parse(environments).map(({ env, asks = ['native', 'auto', 'probe'] }) => {
+const found = JSON.parse(environments).map(({ env, cwd, asks = ['native', 'auto', 'probe'] }) => {
   Object.assign(process.env, before, env);
+  if (cwd !== undefined) process.chdir(cwd);
   const answers = asks.map((ask) => [ask, ask === 'probe' ? probeNative() : attempted(ask)]);
   return Object.fromEntries(answers);
 });
