@@ -113,7 +113,7 @@ describe('a file that this user may not read', () => {
   const addon = readableAddon();
   const mode = process.getuid?.() === 0 ? '750, owner 0, group 4242' : '000, owner \\d+, group \\d+';
 
-  test('is named, with who may', async () => {
+  test('is named, with its mode, owner and group', async () => {
     const path = join(openFolder(), 'libllm_datadist.so');
     copyFileSync(built().library, path);
     const [found] = await loadEach(
