@@ -45,11 +45,21 @@ test(
     expect(build(folder)).toEqual(BUILT);
     expect(build(folder)).toEqual(LEFT);
     const changes = [
-      () => fs.writeFileSync(at('lib/inner/other.ts'), 'three'),
-      () => fs.writeFileSync(at('lib/new.ts'), ''),
-      () => fs.rmSync(at('lib/new.ts')),
-      () => fs.writeFileSync(at('test/conformance/scenario.json'), '[]'),
-      () => fs.rmSync(at('dist'), { recursive: true }),
+      () => {
+        fs.writeFileSync(at('lib/inner/other.ts'), 'three');
+      },
+      () => {
+        fs.writeFileSync(at('lib/new.ts'), '');
+      },
+      () => {
+        fs.rmSync(at('lib/new.ts'));
+      },
+      () => {
+        fs.writeFileSync(at('test/conformance/scenario.json'), '[]');
+      },
+      () => {
+        fs.rmSync(at('dist'), { recursive: true });
+      },
     ];
     for (const change of changes) {
       change();
@@ -65,7 +75,7 @@ test(
   'a build that fails is reported, and tried again the next time',
   () => {
     const folder = smallPackage('node build.js && node -e "process.exit(3)"');
-    for (const _ of [1, 2]) {
+    for (let attempt = 1; attempt <= 2; attempt += 1) {
       const { status, output } = build(folder);
       expect(output).toContain(ANNOUNCED);
       expect(output).toContain('build-if-changed: the package could not be compiled\n');

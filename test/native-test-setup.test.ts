@@ -27,6 +27,7 @@ function copyWithTests(): string {
     path.join(copy, 'test', 'native', 'some.test.ts'),
     `test('something', () => { require('node:fs').writeFileSync('ran', ''); });`,
   );
+  fs.writeFileSync(path.join(copy, 'test', 'other.test.ts'), `test('what needs no addon', () => {});`);
   return copy;
 }
 
