@@ -20,7 +20,7 @@ interface Consumer {
 
 const { MANAGERS, checkManager } = jest.requireActual<{
   readonly MANAGERS: readonly Manager[];
-  checkManager(manager: Manager, project: string, consumer: Consumer): void;
+  readonly checkManager: (manager: Manager, project: string, consumer: Consumer) => void;
 }>('../scripts/check-package/package-managers');
 
 jest.setTimeout(120_000);
