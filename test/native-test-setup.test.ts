@@ -47,7 +47,7 @@ describe('npm test and the tests of test/native', () => {
   test('where there are no tools to build the addon they are left out, and the end of the run says so and why', () => {
     const { status, output, hasRun } = runJest(copyWithTests(), lacking);
     expect(output).toMatch(
-      /Ran all test suites[^]*\nNOT CHECKED on this host: the addon [^\n]* \(1 test files in test\/native\)[^\n]*\nTo check it, install a C\+\+17 compiler [^\n]*\n$/,
+      /Ran all test suites[^]*\nNOT CHECKED on this host: the addon [^\n]* \(1 test files in test\/native\),\n[^]*\nTo check it, install a C\+\+17 compiler [^\n]*\n$/,
     );
     expect({ status, hasRun }).toEqual({ status: 0, hasRun: false });
   });

@@ -11,7 +11,9 @@ class NotCheckedReporter {
   onRunComplete() {
     const { what, where, files, missing } = this.#options;
     const text =
-      `\nNOT CHECKED on this host: ${what} (${files} test files in ${where}), and the coverage of lib/backend/native.\n` +
+      `\nNOT CHECKED on this host: ${what} (${files} test files in ${where}),\n` +
+      'the coverage of lib/backend/native, and the tests that compile in test/native-addon, test/bench-native and\n' +
+      'test/native-test-setup.\n' +
       `To check it, install ${missing.join(', and ')}.\n`;
     process.once('exit', () => process.stderr.write(text));
   }
