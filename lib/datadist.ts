@@ -1,3 +1,4 @@
+import './disposable';
 import type { Backend, BackendFactory } from './backend/backend';
 import { DEFAULT_THREADS } from './backend/native';
 import { createBackend } from './backend/select';

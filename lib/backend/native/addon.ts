@@ -50,8 +50,8 @@ export interface NativeDataDist {
   initialize(keys: readonly string[], values: readonly string[], device: number): Promise<void>;
   finalize(): Promise<void>;
   setRole(role: number, keys: readonly string[], values: readonly string[]): Promise<void>;
-  linkLlmClusters(...args: [...ClusterLists, timeoutMs: number]): Promise<number[]>;
-  unlinkLlmClusters(...args: [...ClusterLists, timeoutMs: number, force: boolean]): Promise<number[]>;
+  linkLlmClusters(...args: [...clusters: ClusterLists, timeoutMs: number]): Promise<number[]>;
+  unlinkLlmClusters(...args: [...clusters: ClusterLists, timeoutMs: number, force: boolean]): Promise<number[]>;
 
   allocateCache(...desc: DescFields): Promise<{ readonly cacheId: bigint; readonly tensorAddrs: BigUint64Array }>;
   deallocateCache(cacheId: bigint): Promise<void>;
@@ -73,17 +73,21 @@ export interface NativeDataDist {
       dstBlocksList: readonly BigUint64Array[],
     ]
   ): Promise<void>;
-  registerKvCache(...args: [...DescFields, addrs: BigUint64Array]): Promise<bigint>;
+  registerKvCache(...args: [...desc: DescFields, addrs: BigUint64Array]): Promise<bigint>;
   unregisterKvCache(cacheId: bigint): Promise<void>;
 
   pullKvCache(
     ...args: [...src: IndexFields, dstCacheId: bigint, batchIndex: number, size: bigint, ...ext: ExtFields]
   ): Promise<void>;
-  pullKvBlocks(...args: [...src: IndexFields, dstCacheId: bigint, ...ext: ExtFields, ...BlockFields]): Promise<void>;
+  pullKvBlocks(
+    ...args: [...src: IndexFields, dstCacheId: bigint, ...ext: ExtFields, ...blocks: BlockFields]
+  ): Promise<void>;
   pushKvCache(
     ...args: [...src: CacheFields, ...dst: IndexFields, srcBatchIndex: number, size: bigint, ...ext: ExtFields]
   ): Promise<void>;
-  pushKvBlocks(...args: [...src: CacheFields, ...dst: IndexFields, ...ExtFields, ...BlockFields]): Promise<void>;
+  pushKvBlocks(
+    ...args: [...src: CacheFields, ...dst: IndexFields, ...ext: ExtFields, ...blocks: BlockFields]
+  ): Promise<void>;
 
   malloc(byteLength: bigint, onHost: boolean): Promise<bigint>;
   free(address: bigint): Promise<void>;
@@ -108,7 +112,7 @@ export type ClusterLists = [
   ports: Uint32Array,
 ];
 export type DescFields = [placement: number, numTensors: number, dataType: number, shape: BigInt64Array];
-export type CacheFields = [cacheId: bigint, tensorAddrs: BigUint64Array, ...DescFields];
+export type CacheFields = [cacheId: bigint, tensorAddrs: BigUint64Array, ...desc: DescFields];
 export type IndexFields = [clusterId: bigint, cacheId: bigint, batchIndex: number];
 export type ExtFields = [
   srcFirst: number,
