@@ -125,7 +125,17 @@ function pushLayers(
   const from = (layer: number): void | Promise<void> => {
     for (let current = layer; current <= last; current++) {
       const dstLayer = dstFirst + (current - first);
-      const pending = pushLayer(session, src.cacheId, dst, ext.tensorNumPerLayer, current, dstLayer, payload, ends, call);
+      const pending = pushLayer(
+        session,
+        src.cacheId,
+        dst,
+        ext.tensorNumPerLayer,
+        current,
+        dstLayer,
+        payload,
+        ends,
+        call,
+      );
       if (pending !== undefined) return pending.then(() => from(current + 1));
     }
     return undefined;

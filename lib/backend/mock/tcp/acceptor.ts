@@ -113,8 +113,7 @@ export class Acceptor implements Service {
 
   /** Goes on when no link of another instance is in the way; at once where there is none to `displaced`. */
   #admitted(id: number, session: Session, displaced: Identity | undefined, next: () => void): void {
-    const checking =
-      displaced && refuseDisplacing(session, displaced, this.#channel, () => this.#admission.newLimit());
+    const checking = displaced && refuseDisplacing(session, displaced, this.#channel, () => this.#admission.newLimit());
     if (checking === undefined) {
       next();
       return;

@@ -333,4 +333,3 @@ export class Channel implements FrameTarget, OpenConnection {
     if (this.#released && this.#peerReleased) this.#socket.end();
   }
 }
-

@@ -9,7 +9,7 @@ export interface Request<T> {
   /** Makes the result of the answer, which is there during the call only. */
   read(answer: Buffer): T;
   /** Bytes that come before the answer. @returns how many were taken */
-  pulled?(bytes: Buffer): number;
+  readonly pulled?: (bytes: Buffer) => number;
 }
 
 /** A request that was made and is not answered. */
@@ -70,13 +70,14 @@ export class Exchanges {
     return id;
   }
 
-  begin<T>(id: number, { read, pulled }: Request<T>, frames?: OutgoingFrames): Asked<T> {
+  begin<T>(id: number, request: Request<T>, frames?: OutgoingFrames): Asked<T> {
+    const { pulled } = request;
     const answer = new Promise<T>((resolve, reject) => {
       this.#open.set(id, {
         pulled,
         frames,
         answer: (payload) => {
-          resolve(read(payload));
+          resolve(request.read(payload));
         },
         refuse: reject,
       });

@@ -178,7 +178,10 @@ export const MAX_EXTENTS = 65_536;
 export function writeTransfer(request: TransferRequest): Buffer {
   const { cacheId, firstTensor, tensors, extents, deadline, after = 0, waitMs } = request;
   const fields = new FieldWriter().uint64(cacheId).uint32(firstTensor).uint32(tensors);
-  fields.uint48(waitMs ?? deadline).uint32(after).flag(waitMs !== undefined);
+  fields
+    .uint48(waitMs ?? deadline)
+    .uint32(after)
+    .flag(waitMs !== undefined);
   fields.uint32(extents.length);
   for (const { offset, length } of extents) fields.uint48(offset).uint48(length);
   return fields.end();

@@ -115,7 +115,7 @@ export class RemoteEnd implements LinkEnd {
           readNothing(answer);
           if (destination.left > 0) throw new FrameError(`${destination.left} bytes are missing`);
         },
-        pulled(bytes) {
+        pulled: (bytes) => {
           if (bytes.length > destination.left) throw new FrameError('more bytes than were asked for');
           return destination.fill(bytes);
         },

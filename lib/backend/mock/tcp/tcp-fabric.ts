@@ -14,6 +14,7 @@ import type { Session } from '../session';
 import { Acceptor } from './acceptor';
 import type { ChannelLimits } from './channel';
 import { Channel } from './channel';
+import { descriptorLimit } from './descriptor-limit';
 import { isLoopback } from './loopback';
 import { RemotePeer } from './remote-peer';
 import { TimeLimit } from './time-limit';
@@ -49,8 +50,9 @@ export interface TcpFabricOptions {
    */
   maxConnections?: number;
   /**
-   * Connections without a link that a listener has at a time from one address, 1 to 65,535; default 512. From all addresses
-   * together there are twice as many. Of more the oldest one is closed, of those that have said nothing first.
+   * Connections without a link that a listener has at a time from one address, 1 to 65,535; default 512, or a quarter of the
+   * files that this process may open where that is less. From all addresses together there are twice as many. Of more the
+   * oldest one is closed, of those that have said nothing first.
    */
   maxUnlinked?: number;
 }
@@ -59,6 +61,12 @@ const MAX_TIMEOUT = 2 ** 31 - 1;
 
 /** What one read takes at most. */
 const READ_BYTES = 256 * 1024;
+
+const MAX_UNLINKED = 512;
+const SHARE_OF_DESCRIPTORS = 4;
+
+const defaultMaxUnlinked = (): number =>
+  Math.max(1, Math.min(MAX_UNLINKED, Math.floor(descriptorLimit() / SHARE_OF_DESCRIPTORS)));
 
 /** How many connections without a link end when there are no more file descriptors. */
 const DROPPED_WHEN_SHORT = 64;
@@ -91,7 +99,7 @@ export class TcpFabric implements Network {
       unreadTimeout = 30_000,
       patience = 1,
       maxConnections = 4096,
-      maxUnlinked = 512,
+      maxUnlinked = defaultMaxUnlinked(),
     } = given;
     this.#allowRemote = checkBoolean(allowRemote, 'options.allowRemote');
     this.#unlinked = {

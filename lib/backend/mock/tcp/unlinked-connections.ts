@@ -32,10 +32,6 @@ export class UnlinkedConnections {
     this.#limits = limits;
   }
 
-  get size(): number {
-    return this.#size;
-  }
-
   add(channel: Channel, address: string, silent: boolean): void {
     const watchdog = new Watchdog(
       this.#limits.milliseconds,
@@ -69,9 +65,9 @@ export class UnlinkedConnections {
     this.#size -= 1;
   }
 
-  /** Ends the oldest ones, of the address that has most of them. @returns whether there was one */
-  dropOldest(but?: Channel): boolean {
-    return dropOldest(this.#largest(), but);
+  /** Ends the oldest one, of the address that has most of them. @returns whether there was one */
+  dropOldest(): boolean {
+    return dropOldest(this.#largest());
   }
 
   clear(): void {
