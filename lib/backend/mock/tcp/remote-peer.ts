@@ -36,15 +36,12 @@ export class RemotePeer implements Peer {
   }
 
   async prepare(_from: Identity, forced: boolean): Promise<Refusal | undefined> {
-    try {
-      await this.#ask(FrameKind.PREPARE, writeFlag(forced));
-      // Without force a link that there is refuses the new one.
-      return forced ? await this.#refuseDisplacing() : undefined;
-    } catch (error) {
-      if (error instanceof Refusal && this.#channel.alive && error.statusCode !== LLMStatusCode.LLM_TIMEOUT)
-        return error;
-      throw error;
-    }
+    const theirs = await this.#askToPrepare(forced);
+    // Without force a link that there is refuses the new one.
+    const displacing = theirs === undefined && forced ? await this.#refuseDisplacing() : undefined;
+    // Thrown, for this side must not prepare by dropping that link.
+    if (displacing !== undefined) throw displacing;
+    return theirs;
   }
 
   async commit(from: Session): Promise<LinkEnd> {
@@ -64,6 +61,17 @@ export class RemotePeer implements Peer {
 
   close(): void {
     this.#channel.destroy();
+  }
+
+  async #askToPrepare(forced: boolean): Promise<Refusal | undefined> {
+    try {
+      await this.#ask(FrameKind.PREPARE, writeFlag(forced));
+      return undefined;
+    } catch (error) {
+      if (error instanceof Refusal && this.#channel.alive && error.statusCode !== LLMStatusCode.LLM_TIMEOUT)
+        return error;
+      throw error;
+    }
   }
 
   #ask(kind: FrameKind, payload?: Buffer): Promise<void> {
