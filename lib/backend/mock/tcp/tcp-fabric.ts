@@ -216,6 +216,10 @@ export class TcpFabric implements Network {
 
 /**
  * A network over which mock instances of several processes and worker threads find each other.
+ *
+ * A peer that does not read, says nothing or lies loses its own connection. A link whose connection is open is replaced or
+ * ended only by the instance that made it: a second one with its cluster id is refused with `LLM_FAILED`. All processes are to
+ * use one version of this package.
  * @throws TypeError, RangeError for options that are none
  */
 export function createTcpFabric(options?: TcpFabricOptions): TcpFabric {
