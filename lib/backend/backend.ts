@@ -26,6 +26,11 @@ export interface Backend {
    * Without it, the clock on the wall's.
    */
   readonly clock?: DeadlineClock | undefined;
+  /**
+   * For a backend that works on the thread of JavaScript: its calls settle in later turns of the event loop. What the package
+   * answers without it then takes a turn too, so that no loop of calls, whatever comes of them, keeps timers and I/O from running.
+   */
+  readonly turns?: Turns;
 
   /** C++ `Initialize`. Keys and values are what the C++ library reads; unknown keys are ignored. */
   initialize(options: BackendOptions): Promise<void>;
@@ -115,6 +120,14 @@ export interface Backend {
    * instance of the process. Without it the time since the call was made counts against its deadline.
    */
   controlElapsedMs?(): number;
+}
+
+/** Turns of the event loop that a backend waits for before its calls settle. */
+export interface Turns {
+  /** How many such turns there were. */
+  readonly count: number;
+  /** Resolves in the next turn, in the order of the calls. */
+  next(): Promise<void>;
 }
 
 /** The clock of a backend that has a time of its own. */

@@ -170,7 +170,7 @@ export class FabricNode extends MockBackend {
 
   override free(address: bigint): Promise<void> {
     // Its memory went with the process.
-    if (this.calls.isBuried) return Promise.resolve();
+    if (this.calls.isBuried) return this.turns.next();
     this.#note({ address });
     return super.free(address);
   }

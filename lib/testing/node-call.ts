@@ -93,7 +93,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
   }
 
   holds(lane: Lane): boolean {
-    return this.#held.includes(lane);
+    return this.#held !== NO_LANES && this.#held.includes(lane);
   }
 
   admit(tensors: number): number {
@@ -156,7 +156,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
     this.#cut = undefined;
     this.#pieces = undefined;
     this.#held = NO_LANES;
-    this.#waits.clear();
+    if (this.#waits.size > 0) this.#waits.clear();
     this.#calls.giveBack(this);
   }
 
