@@ -22,6 +22,8 @@ const isNativeChecked = (process.env.LLM_DATADIST_ADDON ?? '') !== '' || missing
 
 /** @type {import('jest').Config} */
 module.exports = {
+  // Tests wait for events; a machine that has much else to do may take long to bring them.
+  testTimeout: 60_000,
   projects: [
     {
       ...common,
