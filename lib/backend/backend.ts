@@ -106,6 +106,18 @@ export interface Backend {
   read(address: bigint, byteLength: number): Promise<Uint8Array>;
   /** `aclrtMemcpy` within the backend's memory. Without it the package copies through `read` and `write`. */
   copy?(dst: bigint, src: bigint, byteLength: number): Promise<void>;
+  /**
+   * As {@link copy} for many places in one call: `byteLengths[i]` bytes from `src[i]` to `dst[i]`, one after the other. No copy
+   * overlaps itself; a later one may read what an earlier one has written. Those before one that fails stay made.
+   */
+  copyRanges?(dst: BigUint64Array, src: BigUint64Array, byteLengths: BigUint64Array): Promise<void>;
+  /** As {@link read} for many places in one call. @returns `byteLength` bytes of each, one behind the other */
+  readRanges?(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array>;
+  /**
+   * As {@link write} for many places in one call: `byteLength` bytes to each, one after the other, which lie one behind the
+   * other in `data`. The caller does not change `data` before the promise settles.
+   */
+  writeRanges?(addresses: BigUint64Array, byteLength: number, data: Uint8Array): Promise<void>;
 
   /**
    * The instance is lost: a call has not come back in time. Called once, and no other call follows. What has not come back

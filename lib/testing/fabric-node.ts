@@ -190,6 +190,22 @@ export class FabricNode extends MockBackend {
     return super.copy(dst, src, byteLength);
   }
 
+  override copyRanges(dst: BigUint64Array, src: BigUint64Array, byteLengths: BigUint64Array): Promise<void> {
+    const byteLength = Number(byteLengths.reduce((sum, each) => sum + each, 0n));
+    this.#note({ dst: [...dst], src: [...src], byteLengths: [...byteLengths], byteLength });
+    return super.copyRanges(dst, src, byteLengths);
+  }
+
+  override readRanges(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array> {
+    this.#note({ addresses: [...addresses], byteLength: addresses.length * byteLength });
+    return super.readRanges(addresses, byteLength);
+  }
+
+  override writeRanges(addresses: BigUint64Array, byteLength: number, data: Uint8Array): Promise<void> {
+    this.#note({ addresses: [...addresses], byteLength: data.length });
+    return super.writeRanges(addresses, byteLength, data);
+  }
+
   #note(details: Readonly<Record<string, unknown>>): NodeCall {
     const { next } = this.calls;
     next.details = details;

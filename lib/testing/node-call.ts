@@ -248,8 +248,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
     const result = await work();
     const pieces = [...this.#pieces];
     if (result instanceof Uint8Array) pieces.push(result);
-    const written = this.#calls.written(this.operation, this.details);
-    if (written !== undefined) pieces.push(written);
+    pieces.push(...this.#calls.written(this.operation, this.details));
     corrupt(pieces, count, this.#calls.random);
     return result;
   }

@@ -253,6 +253,30 @@ export class MockBackend implements Backend {
     });
   }
 
+  copyRanges(dst: BigUint64Array, src: BigUint64Array, byteLengths: BigUint64Array): Promise<void> {
+    return this.#answer('copyCache', () => {
+      for (const [i, byteLength] of byteLengths.entries()) {
+        this.#space.copy(dst[i] ?? 0n, src[i] ?? 0n, Number(byteLength));
+      }
+    });
+  }
+
+  readRanges(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array> {
+    return this.#answer('read', () => {
+      const bytes = new Uint8Array(addresses.length * byteLength);
+      for (const [i, address] of addresses.entries()) bytes.set(this.#space.view(address, byteLength), i * byteLength);
+      return bytes;
+    });
+  }
+
+  writeRanges(addresses: BigUint64Array, byteLength: number, data: Uint8Array): Promise<void> {
+    return this.#answer('write', () => {
+      for (const [i, address] of addresses.entries()) {
+        this.#space.write(address, data.subarray(i * byteLength, (i + 1) * byteLength));
+      }
+    });
+  }
+
   #initialised(): Session {
     if (this.#session === undefined)
       throw failed('the instance is not initialised', { remedy: 'Initialise it first.', recovery: 'fix-input' });
