@@ -47,6 +47,8 @@ const native = {
 /** @type {import('jest').Config} */
 module.exports = {
   reporters: ['default', ...(isNativeChecked ? [] : [['<rootDir>/test/not-checked-reporter.js', notChecked]])],
+  // Tests wait for events; a machine that has much else to do may take long to bring them.
+  testTimeout: 60_000,
   projects: [
     {
       ...common,

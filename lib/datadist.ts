@@ -19,6 +19,7 @@ import type { MemoryRegion } from './memory';
 import type { Placement } from './placement';
 import type { LLMRole } from './role';
 import { LLMStatusCode, statusName } from './status';
+import { takeTurns } from './turns';
 
 export interface LLMDataDistOptions {
   /**
@@ -122,6 +123,14 @@ export class LLMDataDist implements AsyncDisposable {
       hangTimeoutMs,
     });
     this.#kvCacheManager = new KvCacheManager(this.#instance);
+  }
+
+  static {
+    takeTurns(
+      LLMDataDist.prototype,
+      ['init', 'finalize', 'switchRole', 'linkClusters', 'unlinkClusters', 'allocateMemory', Symbol.asyncDispose],
+      (dist) => LLMDataDist.instanceOf(dist)?.backend.turns,
+    );
   }
 
   /** @internal What is behind an instance; told by what cannot be imitated. */

@@ -95,6 +95,11 @@ export interface NativeDataDist {
   write(address: bigint, data: Uint8Array): Promise<void>;
   read(address: bigint, byteLength: number): Promise<Uint8Array>;
   copy(dst: bigint, src: bigint, byteLength: bigint): Promise<void>;
+  /** Lists of one length, which are copied before the call returns. */
+  copyRanges(dst: BigUint64Array, src: BigUint64Array, byteLengths: BigUint64Array): Promise<void>;
+  readRanges(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array>;
+  /** As many bytes for each address; they are copied before the call returns. */
+  writeRanges(addresses: BigUint64Array, data: Uint8Array): Promise<void>;
 
   /** Gives up the control call that does not come back: nothing waits for it, and no later call gets to the library. */
   abandon(): void;
