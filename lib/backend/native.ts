@@ -1,4 +1,4 @@
-import { LLMBackendError } from '../exception';
+import { LLMBackendError, LLMException } from '../exception';
 import type { LoadAttempt } from '../exception';
 import type { Backend } from './backend';
 import type { LoadedAddon } from './native/addon';
@@ -39,5 +39,5 @@ export function openNative(): { create: typeof createNativeBackend } | { attempt
 
 function create({ addon }: LoadedAddon, clusterId: bigint, role: number, options: NativeOptions): Backend {
   const { allowMultipleInstances, guards = true, threads = DEFAULT_THREADS } = options;
-  return new NativeBackend(new addon.DataDist(clusterId, role, allowMultipleInstances, !guards, threads));
+  return new NativeBackend(new addon.DataDist(clusterId, role, allowMultipleInstances, !guards, threads, LLMException));
 }

@@ -10,8 +10,9 @@ export type BackendChoice = 'auto' | 'native' | 'mock';
 
 const CHOICES: readonly unknown[] = ['auto', 'native', 'mock'] satisfies BackendChoice[];
 
-/** One warning per process: an orchestrator makes many instances. */
-let warned = false;
+/** One warning per process, whatever copies of the package it has: an orchestrator makes many instances. */
+const WARNED = Symbol.for('llm-datadist.mockWarning');
+const shared = globalThis as { [WARNED]?: boolean };
 
 /**
  * The backend of one instance.
@@ -48,8 +49,8 @@ function automatic(clusterId: bigint, role: number, options: NativeOptions): Bac
   const native = openNative();
   if ('create' in native) return native.create(clusterId, role, options);
   const { fabric, reach } = mockFabric();
-  if (!warned) {
-    warned = true;
+  if (shared[WARNED] !== true) {
+    shared[WARNED] = true;
     const reason = new LLMBackendError(native.attempts).message;
     process.emitWarning(
       `LLM-DataDist is not available, the mock backend is used instead: no NPU is involved, and ${reach}. ` +

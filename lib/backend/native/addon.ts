@@ -1,16 +1,18 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { LLMException } from '../../exception';
-import type { LoadAttempt } from '../../exception';
+import type { LLMException, LoadAttempt } from '../../exception';
+import { BUNDLED, modulesFolder } from '../../package-files';
+import { VERSION } from '../../version';
+import { closeAtExit } from './close-at-exit';
 import { closeLimitMs } from './close-limit';
 
 /** What the addon exports. Its methods take their arguments by position: reading objects in C++ costs several times as much. */
 export interface Addon {
   readonly version: string;
   readonly napiVersion: number;
-  /** Once per environment: the class of what calls reject with, and how long the end of the environment may take. */
-  configure(exceptionClass: typeof LLMException, closeLimitMs: number): void;
+  /** How long the end of the environment may take. */
+  configure(closeLimitMs: number): void;
   /**
    * Opens the vendor's library for the whole process; once opened it stays.
    * @param runtimes of each library, where the Ascend runtime may be
@@ -25,6 +27,8 @@ export interface Addon {
     /** Initialize an object again whose Initialize failed, as a C++ program would; the library may crash in it. */
     reuseFailed: boolean,
     threads: number,
+    /** What calls reject with: the class of the module that makes the instance, since several may use one addon. */
+    exceptionClass: typeof LLMException,
   ) => NativeDataDist;
 }
 
@@ -135,17 +139,7 @@ export interface LoadedAddon {
   readonly bridge: string;
 }
 
-/** An addon can be loaded in no other way, whatever this file is compiled to. */
-const load = createRequire(__filename);
-
-const PACKAGE_ROOT = join(__dirname, '..', '..', '..');
-const { version: PACKAGE_VERSION } = load(join(PACKAGE_ROOT, 'package.json')) as { version: string };
-
-/** Where builds put the addon: the CMake and node-gyp ones, and what a package brings along. */
-const ADDON_PATHS = [
-  join(PACKAGE_ROOT, 'build', 'Release', 'llm_datadist.node'),
-  join(PACKAGE_ROOT, 'prebuilds', `${process.platform}-${process.arch}`, 'llm_datadist.node'),
-];
+const FILE_NAME = 'llm_datadist.node';
 
 let loaded: LoadedAddon | undefined;
 
@@ -153,7 +147,9 @@ let loaded: LoadedAddon | undefined;
 export function loadAddon(): { readonly loaded?: LoadedAddon; readonly attempts: readonly LoadAttempt[] } {
   if (loaded !== undefined) return { loaded, attempts: [] };
   const attempts: LoadAttempt[] = [];
-  for (const path of addonPaths()) {
+  const paths = addonPaths();
+  if (paths.length === 0) return { attempts: [{ path: FILE_NAME, error: BUNDLED }] };
+  for (const path of paths) {
     try {
       loaded = loadFrom(path);
       return { loaded, attempts };
@@ -164,22 +160,28 @@ export function loadAddon(): { readonly loaded?: LoadedAddon; readonly attempts:
   return { attempts };
 }
 
+/** Where builds put the addon: the CMake and node-gyp ones, and what a package brings along. None in a bundle. */
 function addonPaths(): readonly string[] {
   const { LLM_DATADIST_ADDON: chosen = '' } = process.env;
-  return chosen === '' ? ADDON_PATHS : [chosen];
+  if (chosen !== '') return [chosen];
+  const modules = modulesFolder();
+  if (modules === undefined) return [];
+  const root = dirname(modules);
+  return [
+    join(root, 'build', 'Release', FILE_NAME),
+    join(root, 'prebuilds', `${process.platform}-${process.arch}`, FILE_NAME),
+  ];
 }
 
 function loadFrom(path: string): LoadedAddon {
   if (!existsSync(path)) throw new Error('no such file: the addon was not built (npm run build:native)');
-  const addon = load(path) as Addon;
-  if (addon.version !== PACKAGE_VERSION) {
-    throw new Error(`the addon is version ${addon.version}, the package ${PACKAGE_VERSION}: build it anew`);
+  // An addon can be loaded in no other way, and a bundle has no require() of its own.
+  const addon = createRequire(path)(path) as Addon;
+  if (addon.version !== VERSION) {
+    throw new Error(`the addon is version ${addon.version}, the package ${VERSION}: build it anew`);
   }
   const limit = closeLimitMs();
-  addon.configure(LLMException, limit);
-  // Where the process exits of its own accord no clean-up hook of the main thread runs.
-  process.once('exit', () => {
-    addon.close(limit);
-  });
+  addon.configure(limit);
+  closeAtExit(addon, limit);
   return { addon, path, bridge: join(dirname(path), 'llm_datadist_bridge.so') };
 }
