@@ -42,7 +42,7 @@ function whyApart(version: string): string {
 /** One for all copies of a version, whose objects know how to deal with each other. */
 const KEY = Symbol.for(`llm-datadist.mockFabric/${VERSION}`);
 
-const shared: Partial<Record<typeof KEY, Fabric>> = globalThis as never;
+const shared = globalThis as unknown as Record<symbol, Fabric | undefined>;
 
 /** The network that all mock instances of this realm share, also those of other copies of the package. */
 export function processFabric(): Fabric {
