@@ -1,4 +1,5 @@
 import { LLMBackendError, LLMDataDist, LLMRole, probeNative } from 'llm-datadist';
+import { setImmediate } from 'node:timers';
 
 // Asks for the native backend in every way. What it prints depends on whether the addon's files are there.
 async function main() {
