@@ -78,11 +78,14 @@ describe('no value makes instanceof throw', () => {
     return proxy;
   };
   const hostile = (trap: 'getPrototypeOf' | 'has') =>
-    new Proxy({} as object, {
-      [trap]: () => {
-        throw new Error('no');
+    new Proxy(
+      {},
+      {
+        [trap]: () => {
+          throw new Error('no');
+        },
       },
-    });
+    );
 
   test.each<[string, unknown]>([
     ['undefined', undefined],
@@ -119,9 +122,15 @@ describe('no value makes instanceof throw', () => {
 });
 
 test('brands keep classes apart that have other names', () => {
-  class A {}
-  class B {}
-  class C {}
+  class A {
+    readonly a = 1;
+  }
+  class B {
+    readonly a = 1;
+  }
+  class C {
+    readonly a = 1;
+  }
   recognizeCopies(A, 'TestA');
   recognizeCopies(B, 'TestA');
   recognizeCopies(C, 'TestC');
