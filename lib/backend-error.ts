@@ -1,3 +1,4 @@
+import { recognizeCopies } from './brand';
 import { checkArray, checkObject, checkOptionalObject, checkString } from './check';
 
 /** One attempt to load the native backend. */
@@ -49,6 +50,7 @@ export class LLMBackendError extends Error {
   static {
     // On the prototype, as with the errors of the language: the stack is headed by it and fields do not repeat it.
     Object.defineProperty(this.prototype, 'name', { value: 'LLMBackendError', configurable: true, writable: true });
+    recognizeCopies(this, 'LLMBackendError');
   }
 
   declare readonly name: 'LLMBackendError';

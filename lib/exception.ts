@@ -1,5 +1,6 @@
 import { inspect, type InspectOptionsStylized } from 'node:util';
 import { checkArray, checkInt64, checkObject, checkString, checkUint32, checkUint64, invalidArgType } from './check';
+import { recognizeCopies } from './brand';
 import { shortList } from './short-list';
 import type { ClusterResult } from './cluster';
 import { describeStatus, LLMStatusCode, recoveries, recoveryOf, remedyOf, statusHex, statusName } from './status';
@@ -81,6 +82,7 @@ export class LLMException extends ErrorByPrototype {
   static {
     // Without this tag an exception that ends a worker reaches the worker's `error` event as a plain object.
     Object.defineProperty(this.prototype, Symbol.toStringTag, { value: 'Error', configurable: true });
+    recognizeCopies(this, 'LLMException');
   }
 
   override readonly name = 'LLMException';

@@ -4,7 +4,10 @@
 #include <link.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
+
+#include "process.h"
 
 namespace llm_datadist_node {
 namespace {
@@ -96,6 +99,23 @@ Vendor* OpenFrom(const Place& place, const std::string& bridge_path, std::vector
   return nullptr;
 }
 
+// While it lives no other copy of the addon opens a library.
+class Opening {
+ public:
+  explicit Opening(const LlmProcess& process) : process_(process), opened_(process.begin_opening()) {}
+  ~Opening() { process_.end_opening(opened_); }
+
+  // What the process has already, or null.
+  const LlmOpened* opened() const { return opened_; }
+  void Succeed(const Vendor& vendor) {
+    opened_ = new LlmOpened{strdup(vendor.library_path.c_str()), strdup(vendor.runtime_path.c_str())};
+  }
+
+ private:
+  const LlmProcess& process_;
+  const LlmOpened* opened_;
+};
+
 }  // namespace
 
 const Vendor* OpenVendor(const std::vector<Place>& places, const std::string& bridge_path,
@@ -105,11 +125,24 @@ const Vendor* OpenVendor(const std::vector<Place>& places, const std::string& br
   static Vendor* opened = nullptr;
   const std::lock_guard<std::mutex> lock(mutex);
   if (opened != nullptr) return opened;
+  const SharedProcess& process = FindProcess();
+  if (!process.refusal.empty()) {
+    attempts->push_back({process.path, process.refusal});
+    return nullptr;
+  }
+  Opening opening(*process.table);
+  if (const LlmOpened* other = opening.opened()) {
+    // Another copy has opened it: a second library that exports the same class must never be tried.
+    return opened = OpenFrom({other->library_path, {other->runtime_path}}, bridge_path, attempts);
+  }
   // As the vendor's Python package does before it loads the library.
   setenv("AUTO_USE_UC_MEMORY", "0", /*overwrite=*/0);
   for (const Place& place : places) {
     opened = OpenFrom(place, bridge_path, attempts);
-    if (opened != nullptr) return opened;
+    if (opened != nullptr) {
+      opening.Succeed(*opened);
+      return opened;
+    }
     // Libraries that export one class must never be in a process together.
     if (!IsLoaded(place.library)) continue;
     attempts->push_back({place.library, "cannot be unloaded, so that no other place is tried"});

@@ -310,10 +310,10 @@ describe('the addon', () => {
         const options = { backend: 'native', allowMultipleInstances: true, guards: false, threads: 3 } as const;
         expect(new lib.LLMDataDist(LLMRole.PROMPT, 1n, options).backendName).toBe('native');
         expect(new lib.LLMDataDist(LLMRole.PROMPT, 2n).backendName).toBe('native');
-        // Cluster, role, several instances, failed objects again, threads.
+        // Cluster, role, several instances, failed objects again, threads, class of exceptions.
         expect(DataDist.mock.calls).toEqual([
-          [1n, LLMRole.PROMPT, true, true, 3],
-          [2n, LLMRole.PROMPT, false, false, 64],
+          [1n, LLMRole.PROMPT, true, true, 3, lib.LLMException],
+          [2n, LLMRole.PROMPT, false, false, 64, lib.LLMException],
         ]);
       },
     );

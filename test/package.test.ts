@@ -142,6 +142,19 @@ describe('write-esm-doors', () => {
     expect(fs.existsSync(path.join(folder, 'dist/conformance/index.d.mts'))).toBe(true);
   });
 
+  test('lets modules find what Node has built in without require(), and changes nothing the second time', () => {
+    const files = smallPackage();
+    files['dist/deep/module.js'] = `const util = require("node:util");\nexports.text = util.inspect(require('./x'));\n`;
+    write(files);
+    for (let time = 0; time < 2; time += 1) {
+      expect(run(writeEsmDoors)).toMatchObject({ status: 0, stderr: '' });
+      expect(fs.readFileSync(path.join(folder, 'dist/deep/module.js'), 'utf8')).toBe(
+        `const util = (process.getBuiltinModule?.("node:util") ?? require("node:util"));\n` +
+          `exports.text = util.inspect(require('./x'));\n`,
+      );
+    }
+  });
+
   test('fails, naming the module, when an entry point was not built', () => {
     const files = smallPackage();
     delete files['dist/testing/index.js'];

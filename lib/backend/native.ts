@@ -1,3 +1,4 @@
+import { LLMException } from '../exception';
 import type { Backend } from './backend';
 import { checkEnvironment } from './environment';
 import type { LoadedAddon } from './native/addon';
@@ -45,5 +46,5 @@ export function openNative(): { create: typeof createNativeBackend } | { failure
 
 function create({ addon }: LoadedAddon, clusterId: bigint, role: number, options: NativeOptions): Backend {
   const { allowMultipleInstances, guards = true, threads = DEFAULT_THREADS } = options;
-  return new NativeBackend(new addon.DataDist(clusterId, role, allowMultipleInstances, !guards, threads));
+  return new NativeBackend(new addon.DataDist(clusterId, role, allowMultipleInstances, !guards, threads, LLMException));
 }

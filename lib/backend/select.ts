@@ -15,8 +15,9 @@ export type BackendChoice = 'auto' | 'native' | 'mock';
 
 const CHOICES: readonly unknown[] = ['auto', 'native', 'mock'] satisfies BackendChoice[];
 
-/** One warning per process: an orchestrator makes many instances. */
-let warned = false;
+/** One warning per process, whatever copies of the package it has: an orchestrator makes many instances. */
+const WARNED = Symbol.for('llm-datadist.mockWarning');
+const shared = globalThis as { [WARNED]?: boolean };
 
 /**
  * The backend of one instance.
@@ -66,8 +67,8 @@ function fallBack(failure: LoadFailure, signs: readonly AscendSign[], clusterId:
   const refusal = noFallBack(failure, signs);
   if (refusal !== undefined) throw refusal;
   const { fabric, reach } = mockFabric();
-  if (!warned) {
-    warned = true;
+  if (shared[WARNED] !== true) {
+    shared[WARNED] = true;
     process.emitWarning(
       `LLM-DataDist is not available, the mock backend is used instead: no NPU is involved, and ${reach}. ` +
         `Pass backend: 'mock' to silence this warning. ${backendError(failure).message}`,

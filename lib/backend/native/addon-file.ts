@@ -4,7 +4,7 @@ import { variable } from '../environment';
 import { fileProblem } from './binary-file';
 import { absolutePath } from './places';
 
-const NAME = 'llm_datadist.node';
+export const ADDON_NAME = 'llm_datadist.node';
 
 /** What `LLM_DATADIST_ADDON` names: a path, relative ones to the working directory. */
 export function chosenAddon(env: NodeJS.ProcessEnv = process.env): string | undefined {
@@ -15,18 +15,20 @@ export function chosenAddon(env: NodeJS.ProcessEnv = process.env): string | unde
 /**
  * The files to try, in this order: what `LLM_DATADIST_ADDON` names, and no other then; what a build has made; what the
  * package brings along.
+ * @param packageRoot `undefined` in a bundle, which has no other file than the chosen one
  */
-export function addonFiles(packageRoot: string, env: NodeJS.ProcessEnv = process.env): readonly string[] {
+export function addonFiles(packageRoot: string | undefined, env: NodeJS.ProcessEnv = process.env): readonly string[] {
   const chosen = chosenAddon(env);
   if (chosen !== undefined) return [chosen];
-  const built = join(packageRoot, 'build', 'Release', NAME);
-  const brought = join(packageRoot, 'prebuilds', `${process.platform}-${process.arch}`, NAME);
+  if (packageRoot === undefined) return [];
+  const built = join(packageRoot, 'build', 'Release', ADDON_NAME);
+  const brought = join(packageRoot, 'prebuilds', `${process.platform}-${process.arch}`, ADDON_NAME);
   const mayBeBuilt = isRepository(packageRoot) || fileProblem(built)?.kind !== 'missing';
   return mayBeBuilt ? [built, brought] : [brought];
 }
 
 /** Why the file cannot be the addon, before it is loaded. */
-export function addonProblem(path: string, packageRoot: string): string | undefined {
+export function addonProblem(path: string, packageRoot: string | undefined): string | undefined {
   const problem = fileProblem(path);
   if (problem?.kind !== 'missing' || chosenAddon() !== undefined) return problem?.text;
   return isRepository(packageRoot)
@@ -35,11 +37,11 @@ export function addonProblem(path: string, packageRoot: string): string | undefi
 }
 
 /** What to do with an addon of another version than the package. */
-export function renewal(packageRoot: string): string {
+export function renewal(packageRoot: string | undefined): string {
   return chosenAddon() === undefined && !isRepository(packageRoot) ? 'install the package again' : 'build it anew';
 }
 
 /** Whether this is a clone of the repository, where the addon can be built: an installed package lacks the script. */
-function isRepository(packageRoot: string): boolean {
-  return existsSync(join(packageRoot, 'scripts', 'build-native.js'));
+function isRepository(packageRoot: string | undefined): boolean {
+  return packageRoot !== undefined && existsSync(join(packageRoot, 'scripts', 'build-native.js'));
 }

@@ -1,16 +1,18 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { LLMException } from '../../exception';
-import type { LoadAttempt } from '../../exception';
-import { addonFiles, addonProblem, renewal } from './addon-file';
+import type { LLMException, LoadAttempt } from '../../exception';
+import { BUNDLED, modulesFolder } from '../../package-files';
+import { VERSION } from '../../version';
+import { ADDON_NAME, addonFiles, addonProblem, renewal } from './addon-file';
+import { closeAtExit } from './close-at-exit';
 import { closeLimitMs } from './close-limit';
 
 /** What the addon exports. Its methods take their arguments by position: reading objects in C++ costs several times as much. */
 export interface Addon {
   readonly version: string;
   readonly napiVersion: number;
-  /** Once per environment: the class of what calls reject with, and how long the end of the environment may take. */
-  configure(exceptionClass: typeof LLMException, closeLimitMs: number): void;
+  /** How long the end of the environment may take. */
+  configure(closeLimitMs: number): void;
   /**
    * Opens the vendor's library for the whole process; once opened it stays.
    * @param runtimes of each library, where the Ascend runtime may be
@@ -25,6 +27,8 @@ export interface Addon {
     /** Initialize an object again whose Initialize failed, as a C++ program would; the library may crash in it. */
     reuseFailed: boolean,
     threads: number,
+    /** What calls reject with: the class of the module that makes the instance, since several may use one addon. */
+    exceptionClass: typeof LLMException,
   ) => NativeDataDist;
 }
 
@@ -144,11 +148,6 @@ export interface LoadedAddon {
   readonly bridge: string;
 }
 
-/** An addon can be loaded in no other way, whatever this file is compiled to. */
-const load = createRequire(__filename);
-
-const PACKAGE_ROOT = join(__dirname, '..', '..', '..');
-const { version: PACKAGE_VERSION } = load(join(PACKAGE_ROOT, 'package.json')) as { version: string };
 
 let loaded: LoadedAddon | undefined;
 
@@ -156,9 +155,13 @@ let loaded: LoadedAddon | undefined;
 export function loadAddon(): { readonly loaded?: LoadedAddon; readonly attempts: readonly LoadAttempt[] } {
   if (loaded !== undefined) return { loaded, attempts: [] };
   const attempts: LoadAttempt[] = [];
-  for (const path of addonFiles(PACKAGE_ROOT)) {
+  const modules = modulesFolder();
+  const packageRoot = modules === undefined ? undefined : dirname(modules);
+  const paths = addonFiles(packageRoot);
+  if (paths.length === 0) return { attempts: [{ path: ADDON_NAME, error: BUNDLED }] };
+  for (const path of paths) {
     try {
-      loaded = loadFrom(path);
+      loaded = loadFrom(path, packageRoot);
       return { loaded, attempts };
     } catch (error) {
       attempts.push({ path, error: error instanceof Error ? error.message : String(error) });
@@ -167,18 +170,16 @@ export function loadAddon(): { readonly loaded?: LoadedAddon; readonly attempts:
   return { attempts };
 }
 
-function loadFrom(path: string): LoadedAddon {
-  const problem = addonProblem(path, PACKAGE_ROOT);
+function loadFrom(path: string, packageRoot: string | undefined): LoadedAddon {
+  const problem = addonProblem(path, packageRoot);
   if (problem !== undefined) throw new Error(problem);
-  const addon = load(path) as Addon;
-  if (addon.version !== PACKAGE_VERSION) {
-    throw new Error(`the addon is version ${addon.version}, the package ${PACKAGE_VERSION}: ${renewal(PACKAGE_ROOT)}`);
+  // An addon can be loaded in no other way, and a bundle has no require() of its own.
+  const addon = createRequire(path)(path) as Addon;
+  if (addon.version !== VERSION) {
+    throw new Error(`the addon is version ${addon.version}, the package ${VERSION}: ${renewal(packageRoot)}`);
   }
   const limit = closeLimitMs();
-  addon.configure(LLMException, limit);
-  // Where the process exits of its own accord no clean-up hook of the main thread runs.
-  process.once('exit', () => {
-    addon.close(limit);
-  });
+  addon.configure(limit);
+  closeAtExit(addon, limit);
   return { addon, path, bridge: join(dirname(path), 'llm_datadist_bridge.so') };
 }
