@@ -1,6 +1,6 @@
 import type { Backend, BackendFactory } from './backend/backend';
 import { DEFAULT_THREADS } from './backend/native';
-import { createBackend } from './backend/select';
+import { createBackend, isOfThisPackage } from './backend/select';
 import type { BackendChoice } from './backend/select';
 import { checkBoolean, checkInt32, checkInteger, checkObject, checkOptionalObject, checkUint64 } from './check';
 import { checkClusters } from './cluster';
@@ -107,13 +107,15 @@ export class LLMDataDist implements AsyncDisposable {
     const layouts = flag(requireLayout, 'requireLayout', false);
     const several = flag(allowMultipleInstances, 'allowMultipleInstances', false);
     const hangTimeoutMs = checkInteger(hangTimeout, 'options.hangTimeout', 1, MAX_HANG_TIMEOUT_MS);
+    const made = createBackend(backend, id, this.#role, {
+      allowMultipleInstances: several,
+      guards: guarded,
+      threads: checkInteger(threads ?? DEFAULT_THREADS, 'options.threads', 1, MAX_THREADS),
+    });
     this.#instance = new Instance({
       clusterId: id,
-      backend: createBackend(backend, id, this.#role, {
-        allowMultipleInstances: several,
-        guards: guarded,
-        threads: checkInteger(threads ?? DEFAULT_THREADS, 'options.threads', 1, MAX_THREADS),
-      }),
+      backend: made,
+      isForeign: !isOfThisPackage(made),
       guards: guarded,
       requireLayout: layouts,
       hangTimeoutMs,

@@ -1,6 +1,7 @@
 import { inspect, type InspectOptionsStylized } from 'node:util';
 import { checkArray, checkInt64, checkObject, checkString, checkUint32, checkUint64, invalidArgType } from './check';
 import { shortList } from './short-list';
+import { captureStack } from './stack';
 import type { ClusterResult } from './cluster';
 import { describeStatus, LLMStatusCode, recoveries, recoveryOf, remedyOf, statusHex, statusName } from './status';
 import type { Recovery, StatusDescription } from './status';
@@ -138,7 +139,7 @@ export class LLMException extends ErrorByPrototype {
     if (cause !== undefined) {
       Object.defineProperty(this, 'cause', { value: cause, configurable: true, writable: true });
     }
-    Error.captureStackTrace(this, new.target);
+    captureStack(this, new.target);
   }
 
   /**

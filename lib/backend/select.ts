@@ -5,6 +5,7 @@ import { MockBackend } from './mock/mock-backend';
 import { mockFabric } from './mock-fabric';
 import { createNativeBackend, openNative } from './native';
 import type { NativeOptions } from './native';
+import { NativeBackend } from './native/native-backend';
 
 export type BackendChoice = 'auto' | 'native' | 'mock';
 
@@ -58,6 +59,11 @@ function automatic(clusterId: bigint, role: number, options: NativeOptions): Bac
     );
   }
   return new MockBackend(clusterId, role, { fabric });
+}
+
+/** Whether a backend is the mock, that of a test fabric too, or the native one. */
+export function isOfThisPackage(backend: Backend): boolean {
+  return backend instanceof MockBackend || backend instanceof NativeBackend;
 }
 
 const METHODS = [

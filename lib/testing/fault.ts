@@ -9,6 +9,7 @@ import {
   invalidArgType,
   outOfRange,
 } from '../check';
+import { keepStackOf } from '../rejection';
 import { LLMStatusCode, operations, statusName, statusOfName } from '../status';
 import { clusterIdOf } from './node-ref';
 import type { NodeRef } from './node-ref';
@@ -165,9 +166,12 @@ function checkStatus(value: unknown): number {
 }
 
 function checkError(value: unknown): Error | undefined {
-  if (value === undefined || value instanceof Error) return value;
+  if (value === undefined) return undefined;
   // An error of another realm, such as the one that a test runs in, has another class.
-  if (Object.prototype.toString.call(value) === '[object Error]') return value as Error;
+  if (value instanceof Error || Object.prototype.toString.call(value) === '[object Error]') {
+    keepStackOf(value as Error);
+    return value as Error;
+  }
   throw invalidArgType('fault.throwError', 'an Error', value);
 }
 

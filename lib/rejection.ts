@@ -1,0 +1,30 @@
+import { LLMException } from './exception';
+import { captureStack } from './stack';
+
+/** Exceptions that a test has made, to be rejected with as they are. */
+const kept = new WeakSet<object>();
+
+/** The stack of an error stays as it is, whatever it is rejected with. */
+export function keepStackOf(error: object): void {
+  kept.add(error);
+}
+
+/**
+ * The exception that a call is rejected with, with a stack that begins at the call.
+ *
+ * What is made in a callback of the addon, in a timer or for a call that has waited for others has a stack without the
+ * caller. In an async function that the caller awaits V8 knows it: called there, after the failure, this costs nothing
+ * where a call succeeds.
+ */
+export function atCaller(error: unknown): unknown {
+  if (error instanceof LLMException && !kept.has(error) && Object.isExtensible(error)) captureStack(error, atCaller);
+  return error;
+}
+
+/** As {@link atCaller}, for an exception that another call is rejected with: each has a stack of its own. */
+export function alsoAtCaller(error: unknown): unknown {
+  if (!(error instanceof LLMException) || kept.has(error)) return error;
+  const copy = LLMException.from({ ...error });
+  if (error.cause !== undefined) Object.defineProperty(copy, 'cause', { value: error.cause, configurable: true });
+  return atCaller(copy);
+}
