@@ -24,7 +24,7 @@ export function atCaller(error: unknown): unknown {
 /** As {@link atCaller}, for an exception that another call is rejected with: each has a stack of its own. */
 export function alsoAtCaller(error: unknown): unknown {
   if (!(error instanceof LLMException) || kept.has(error)) return error;
-  const copy = LLMException.from({ ...error });
+  const copy = LLMException.from(error.toJSON());
   if (error.cause !== undefined) Object.defineProperty(copy, 'cause', { value: error.cause, configurable: true });
   return atCaller(copy);
 }
