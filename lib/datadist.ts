@@ -1,3 +1,5 @@
+import { inspect } from 'node:util';
+import type { InspectOptionsStylized } from 'node:util';
 import type { Backend, BackendFactory } from './backend/backend';
 import { DEFAULT_THREADS } from './backend/native';
 import { createBackend, isOfThisPackage } from './backend/select';
@@ -10,13 +12,14 @@ import { toOptions, toUntranslatedOptions } from './init-options';
 import type { LLMInitOptions } from './init-options';
 import { isOptionProperty } from './option-keys';
 import { guardOptions } from './guard/options';
+import { inspected } from './inspection';
 import { Instance } from './instance';
 import { KvCacheManager } from './kv-cache-manager';
 import { linkClusters, switchRole, unlinkClusters } from './linking';
 import { checkAllocation } from './memory';
 import type { MemoryRegion } from './memory';
 import type { Placement } from './placement';
-import type { LLMRole } from './role';
+import { LLMRole } from './role';
 import { LLMStatusCode, statusName } from './status';
 
 export interface LLMDataDistOptions {
@@ -272,6 +275,21 @@ export class LLMDataDist implements AsyncDisposable {
   /** {@link finalize}; nothing where the instance {@link isLost} already. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#instance.dispose();
+  }
+
+  /** The instance for logs. */
+  toJSON(): Record<string, unknown> {
+    return { ...this.#summary(), clusterId: String(this.clusterId) };
+  }
+
+  /** @internal */
+  [inspect.custom](depth: number | null, options: InspectOptionsStylized): string {
+    return inspected('LLMDataDist', this.#summary(), depth, options);
+  }
+
+  #summary() {
+    const { clusterId, role, backendName } = this;
+    return { clusterId, role: (LLMRole[role] as string | undefined) ?? role, backend: backendName, state: this.#instance.state };
   }
 
   /**

@@ -116,7 +116,7 @@ export class LLMException extends ErrorByPrototype {
    */
   constructor(statusCode: number, info: LLMExceptionInfo) {
     super();
-    const status = describeStatus(statusCode);
+    const status = describeStatus(checkUint32(statusCode, 'statusCode'));
     const checked = checkInfo(info);
     const { operation, detail, clusterId, cacheId, results, cause } = checked;
     this.recovery = checked.recovery ?? recoveryOf(status.code, operation);

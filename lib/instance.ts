@@ -84,6 +84,13 @@ export class Instance {
     return this.#watchdog.isLost;
   }
 
+  /** In a word, for logs. */
+  get state(): 'lost' | 'finalizing' | 'initialised' | 'not initialised' {
+    if (this.isLost) return 'lost';
+    if (this.isFinalizing) return 'finalizing';
+    return this.#initialized ? 'initialised' : 'not initialised';
+  }
+
   /** @param check called when its turn has come, unless the instance is initialised then and the library does nothing */
   async init(options: BackendOptions, check: () => void): Promise<void> {
     this.#lastFinalize = undefined;

@@ -1,3 +1,5 @@
+import { inspect } from 'node:util';
+import type { InspectOptionsStylized } from 'node:util';
 import type { Backend, BackendCacheDesc, Cache, KvCacheExtParam, LayerRange } from './backend/backend';
 import { DEFAULT_CACHE_DESC, DEFAULT_EXT_PARAM } from './backend/backend';
 import { BlockLists } from './block-lists';
@@ -13,6 +15,7 @@ import type { BlockList, PullCacheOptions, PullOptions, PushOptions } from './tr
 import { refusal } from './guard/rule';
 import type { Transfer } from './guard/transfer';
 import { guardLayers, guardRowAgainstLayout } from './guard/transfer';
+import { inspected } from './inspection';
 import type { Instance } from './instance';
 import type { Registration } from './registrations';
 
@@ -257,6 +260,21 @@ export class KvCacheManager {
     const from = this.#own(src, 'src', 'swapBlocks');
     const to = this.#own(dst, 'dst', 'swapBlocks');
     return swapBlocks(this.#instance, from, to, srcToDst);
+  }
+
+  /** The manager for logs. */
+  toJSON(): Record<string, unknown> {
+    return { ...this.#summary(), clusterId: String(this.#instance.clusterId) };
+  }
+
+  /** @internal */
+  [inspect.custom](depth: number | null, options: InspectOptionsStylized): string {
+    return inspected('KvCacheManager', this.#summary(), depth, options);
+  }
+
+  #summary() {
+    const { clusterId, registrations } = this.#instance;
+    return { clusterId, caches: registrations.count };
   }
 
   get #backend(): Backend {

@@ -1,7 +1,10 @@
+import { inspect } from 'node:util';
+import type { InspectOptionsStylized } from 'node:util';
 import { hexAddress } from './address';
 import { checkBytes, checkInteger, checkUint64, outOfRange } from './check';
 import { LLMException } from './exception';
 import { refusal } from './guard/rule';
+import { inspected } from './inspection';
 import type { Instance } from './instance';
 import { Placement } from './placement';
 import { LLMStatusCode } from './status';
@@ -115,6 +118,20 @@ export class AllocatedRegion implements MemoryRegion {
     // A finalize that is under way frees it, and says so; what a lost instance has stays with the process.
     const { isFinalizing, isLost } = this.#instance;
     if (this.#state === 'live' && !isFinalizing && !isLost) await this.free();
+  }
+
+  /** The region for logs, without its bytes. */
+  toJSON(): Record<string, unknown> {
+    const { address, byteLength, placement } = this;
+    return { address: String(address), byteLength: String(byteLength), placement };
+  }
+
+  /** @internal */
+  [inspect.custom](depth: number | null, options: InspectOptionsStylized): string {
+    const { address, byteLength, placement } = this;
+    const state = this.#state === 'live' ? 'allocated' : 'freed';
+    const fields = { address: hexAddress(address), byteLength, placement: Placement[placement], state };
+    return inspected('MemoryRegion', fields, depth, options);
   }
 
   #checkRange(offset: unknown, length: number): bigint {

@@ -12,7 +12,12 @@ export interface Surroundings {
   readonly faults: FaultList;
   readonly log: CallLog;
   readonly random: Random;
+  /** Whether reads and writes of memory are logged. */
+  readonly recordMemory: boolean;
 }
+
+/** The place of a call that is not logged. */
+const NOT_LOGGED = -1;
 
 /** The calls of one instance. */
 export class NodeCalls implements CallObserver {
@@ -21,6 +26,7 @@ export class NodeCalls implements CallObserver {
   readonly faults: FaultList;
   readonly random: Random;
   readonly #log: CallLog;
+  readonly #recordMemory: boolean;
   /** The bytes at an address of the instance. */
   readonly #bytesAt: (address: bigint, byteLength: number) => Uint8Array | undefined;
   readonly #all = new Set<NodeCall>();
@@ -31,7 +37,7 @@ export class NodeCalls implements CallObserver {
 
   constructor(
     node: bigint,
-    { clock, faults, log, random }: Surroundings,
+    { clock, faults, log, random, recordMemory }: Surroundings,
     bytesAt: (address: bigint, byteLength: number) => Uint8Array | undefined,
   ) {
     this.node = node;
@@ -39,6 +45,7 @@ export class NodeCalls implements CallObserver {
     this.faults = faults;
     this.random = random;
     this.#log = log;
+    this.#recordMemory = recordMemory;
     this.#bytesAt = bytesAt;
     this.#next = this.#make();
   }
@@ -65,15 +72,20 @@ export class NodeCalls implements CallObserver {
   begin(operation: Operation): NodeCall {
     const call = this.#next;
     this.#next = this.#free.pop() ?? this.#make();
-    call.index = this.#log.take();
+    call.index = !this.#recordMemory && (operation === 'read' || operation === 'write') ? NOT_LOGGED : this.#log.take();
     call.operation = operation;
     call.startMs = this.clock.now();
     call.isBusy = true;
     return call;
   }
 
+  /** Logs a call that would not be, before another one begins: a fault hits it. */
+  record(call: NodeCall): void {
+    if (call.index === NOT_LOGGED) call.index = this.#log.take();
+  }
+
   ended(call: NodeCall, error: unknown): void {
-    this.#log.add(call, this.clock.now(), error);
+    if (call.index !== NOT_LOGGED) this.#log.add(call, this.clock.now(), error);
   }
 
   giveBack(call: NodeCall): void {
