@@ -269,7 +269,7 @@ export class LLMDataDist implements AsyncDisposable {
   ): Promise<MemoryRegion> {
     const operation = 'allocateMemory';
     const wanted = checkAllocation(byteLength, checkOptionalObject(options, 'options'));
-    return this.#instance.run(operation, () => this.#instance.allocate(wanted.byteLength, wanted.placement));
+    return await this.#instance.run(operation, () => this.#instance.allocate(wanted.byteLength, wanted.placement));
   }
 
   /** {@link finalize}; nothing where the instance {@link isLost} already. */

@@ -203,7 +203,7 @@ export class Instance {
   inTurn<T>(operation: string, work: () => Promise<T>): Promise<T> {
     return this.#control.run(async () => {
       this.#watchdog.check(operation);
-      return work();
+      return await work();
     });
   }
 

@@ -50,7 +50,7 @@ export class KvCacheManager {
   async registerCache(desc: CacheDesc, addrs: readonly (bigint | number)[] | BigUint64Array): Promise<KvCache> {
     const description = checkDesc(desc, 'desc');
     const addresses = checkUint64List(addrs, 'addrs');
-    return registerCache(this.#instance, description, addresses);
+    return await registerCache(this.#instance, description, addresses);
   }
 
   /**
@@ -83,7 +83,7 @@ export class KvCacheManager {
    * `allocate_cache` / `allocate_blocks_cache`.
    */
   async allocateCache(desc: CacheDesc): Promise<KvCache> {
-    return allocateCache(this.#instance, checkDesc(desc, 'desc'));
+    return await allocateCache(this.#instance, checkDesc(desc, 'desc'));
   }
 
   /**
@@ -233,7 +233,7 @@ export class KvCacheManager {
   async copyCache(dst: KvCache, src: KvCache, options?: CopyCacheOptions): Promise<void> {
     const to = this.#own(dst, 'dst', 'copyCache');
     const from = this.#own(src, 'src', 'copyCache');
-    return copyCache(this.#instance, to, from, checkOptionalObject(options, 'options'));
+    await copyCache(this.#instance, to, from, checkOptionalObject(options, 'options'));
   }
 
   /**
@@ -245,7 +245,7 @@ export class KvCacheManager {
    * C++ `CopyKvBlocks`, Python `copy_blocks`.
    */
   async copyBlocks(cache: KvCache, srcToDst: ReadonlyMap<number, readonly number[]>): Promise<void> {
-    return copyBlocks(this.#instance, this.#own(cache, 'cache', 'copyBlocks'), srcToDst);
+    await copyBlocks(this.#instance, this.#own(cache, 'cache', 'copyBlocks'), srcToDst);
   }
 
   /**
@@ -259,7 +259,7 @@ export class KvCacheManager {
   async swapBlocks(src: KvCache, dst: KvCache, srcToDst: ReadonlyMap<number, number>): Promise<void> {
     const from = this.#own(src, 'src', 'swapBlocks');
     const to = this.#own(dst, 'dst', 'swapBlocks');
-    return swapBlocks(this.#instance, from, to, srcToDst);
+    await swapBlocks(this.#instance, from, to, srcToDst);
   }
 
   /** The manager for logs. */

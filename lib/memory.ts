@@ -73,7 +73,7 @@ export class AllocatedRegion implements MemoryRegion {
   async write(data: ArrayBufferView, offset = 0): Promise<void> {
     const bytes = checkBytes(data, 'data');
     const start = this.#checkRange(offset, bytes.length);
-    return this.#copy('write', () => this.#instance.backend.write(this.address + start, bytes));
+    await this.#copy('write', () => this.#instance.backend.write(this.address + start, bytes));
   }
 
   async read(offset = 0, length?: number): Promise<Uint8Array> {
@@ -82,12 +82,12 @@ export class AllocatedRegion implements MemoryRegion {
     const count = length === undefined ? rest : BigInt(checkInteger(length, 'length', 0, MAX_OFFSET));
     if (count > rest) throw outOfRange('length', `<= ${rest}, the bytes that follow byte ${start}`, length);
     if (count > MAX_COPY) throw outOfRange('length', `<= ${MAX_COPY} bytes in one call`, count);
-    return this.#copy('read', () => this.#instance.backend.read(this.address + start, Number(count)));
+    return await this.#copy('read', () => this.#instance.backend.read(this.address + start, Number(count)));
   }
 
   async free(): Promise<void> {
     this.#checkLive('free');
-    return this.#instance.run('free', () => {
+    await this.#instance.run('free', () => {
       this.#guardFree();
       return this.release();
     });
@@ -148,7 +148,7 @@ export class AllocatedRegion implements MemoryRegion {
 
   async #copy<T>(operation: 'read' | 'write', work: () => Promise<T>): Promise<T> {
     this.#checkLive(operation);
-    return this.#instance.run(operation, async () => {
+    return await this.#instance.run(operation, async () => {
       this.#copies.enter();
       try {
         return await work();

@@ -14,11 +14,20 @@ export function keepStackOf(error: object): void {
  *
  * What is made in a callback of the addon, in a timer or for a call that has waited for others has a stack without the
  * caller. In an async function that the caller awaits V8 knows it: called there, after the failure, this costs nothing
- * where a call succeeds.
+ * where a call succeeds. To take the stack at each call would take as long as a pull.
  */
 export function atCaller(error: unknown): unknown {
-  if (error instanceof LLMException && !kept.has(error) && Object.isExtensible(error)) captureStack(error, atCaller);
+  if (!(error instanceof LLMException) || kept.has(error) || !Object.isExtensible(error)) return error;
+  // Where nobody awaits the call yet, the stack that the exception was made with is the better one.
+  if (isAwaited()) captureStack(error, atCaller);
   return error;
+}
+
+/** Whether V8 knows who awaits the promise of the call that is at its end here. */
+function isAwaited(): boolean {
+  const probe: { stack?: unknown } = {};
+  captureStack(probe, atCaller);
+  return typeof probe.stack === 'string' && probe.stack.includes('\n    at async ');
 }
 
 /** As {@link atCaller}, for an exception that another call is rejected with: each has a stack of its own. */

@@ -49,9 +49,9 @@ export function guardRegistration(instance: Instance, desc: BackendCacheDesc, ad
   throw refusal(
     'memory-overlap',
     operation,
-    `tensor ${tensor}, ${rangeOf(address, size.byteLength)}, ` +
+    `${rangeOf(address, size.byteLength)}, tensor ${tensor} of the call, ` +
       (owner === undefined
-        ? `overlaps ${tensorAt(addrs, size.byteLength, address, tensor)} of the same call`
+        ? `overlap ${tensorAt(addrs, size.byteLength, address, tensor)} of it`
         : describeOwner(instance.links, owner, address, size.byteLength)),
     owner?.registration === undefined ? {} : { cacheId: owner.registration.cacheId },
   );
@@ -83,15 +83,15 @@ function describeOwner(links: Links, owner: Reservation, address: bigint, byteLe
   const cache = registration === undefined ? '' : `${tensor} of cache ${registration.cacheId}`;
   if (owner.waitsForLinks) {
     return (
-      `overlaps ${cache}, whose unregistration waits until no link that was made with it can be left: ` +
+      `belong to ${cache}, whose unregistration waits until no link that was made with it can be left: ` +
       links.remedy(owner.linksBefore)
     );
   }
   if (owner.state === 'stuck') {
     const failure = cache === '' ? 'a registration that failed' : `${cache}, whose unregistration failed`;
-    return `overlaps ${failure}: the library may hold them until finalize()`;
+    return `belong to ${failure} in the library: it may hold them until finalize()`;
   }
-  return `overlaps ${cache === '' ? 'a tensor of a cache that is being registered' : cache}`;
+  return `overlap ${cache === '' ? 'a tensor of a cache that is being registered' : cache}`;
 }
 
 /** Only memory of this package can be measured; foreign addresses are the caller's own risk. */
