@@ -23,11 +23,26 @@ export function atCaller(error: unknown): unknown {
   return error;
 }
 
-/** Whether V8 knows who awaits the promise of the call that is at its end here. */
+/** The part of a frame that is asked here. */
+interface Frame {
+  isAsync?(): boolean;
+}
+
+/**
+ * Whether V8 knows who awaits the promise of the call that is at its end here. Asked of the frames themselves: in text,
+ * source maps may leave out what tells.
+ */
 function isAwaited(): boolean {
+  const before: unknown = Reflect.get(Error, 'prepareStackTrace');
   const probe: { stack?: unknown } = {};
-  captureStack(probe, atCaller);
-  return typeof probe.stack === 'string' && probe.stack.includes('\n    at async ');
+  const hasAsync = (_error: unknown, frames: readonly Frame[]) => frames.some((frame) => frame.isAsync?.() === true);
+  if (!Reflect.set(Error, 'prepareStackTrace', hasAsync)) return true;
+  try {
+    captureStack(probe, atCaller);
+    return probe.stack === true;
+  } finally {
+    Reflect.set(Error, 'prepareStackTrace', before);
+  }
 }
 
 /** As {@link atCaller}, for an exception that another call is rejected with: each has a stack of its own. */
