@@ -35,7 +35,7 @@ describe('inspection', () => {
     expect(inspect(decoderCache)).toMatch(/^KvCache \{\s*cacheId: 1n,\s*clusterId: 2n,\s*numTensors: 4/);
     expect(inspect(decoderCache.regions?.[0])).toMatch(/^MemoryRegion \{\s*address: '0x/);
     expect(inspect(decoder.kvCacheManager)).toBe('KvCacheManager { clusterId: 2n, caches: 1 }');
-    expect(inspect(fabric)).toMatch(/^TestFabric \{ nodes: \[/);
+    expect(inspect(fabric)).toMatch(/^TestFabric \{\s*nodes: \[/);
     expect(inspect({ a: { decoder } }, { depth: 0 })).toContain('[Object]');
     expect(inspect({ decoder }, { depth: 0 })).toContain('[LLMDataDist]');
   });
