@@ -90,7 +90,7 @@ describe('the history', () => {
 
   test('has calls in flight, in their place', async () => {
     const all = await linked();
-    all.fabric.inject({ op: 'pullBlocks', hang: true, times: 1 });
+    all.fabric.inject({ op: 'pullBlocks', hang: true, hold: 'call', times: 1 });
     void pull(all).catch(() => undefined);
     await pull(all);
     expect(all.fabric.history.slice(-2)).toMatchObject([

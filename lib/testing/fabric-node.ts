@@ -35,9 +35,18 @@ export class FabricNode extends MockBackend {
   readonly #rules: NodeRules;
 
   constructor(clusterId: bigint, role: number, fabric: Fabric, surroundings: Surroundings, rules: NodeRules) {
-    const calls = new NodeCalls(clusterId, surroundings, (address, byteLength) => {
-      const place = this.space.find(address, byteLength);
-      return place?.region.bytes.subarray(place.offset, place.offset + byteLength);
+    const calls = new NodeCalls(clusterId, surroundings, {
+      bytesAt: (address, byteLength) => {
+        const place = this.space.find(address, byteLength);
+        return place?.region.bytes.subarray(place.offset, place.offset + byteLength);
+      },
+      lanesOf: (operation, peer) => {
+        const { session } = this;
+        if (session === undefined) return [];
+        const pushes = operation === 'pushCache' || operation === 'pushBlocks' ? [session.pushLane] : [];
+        const link = session.links.find(peer);
+        return link === undefined ? pushes : [...pushes, link];
+      },
     });
     super(clusterId, role, { fabric, clock: surroundings.clock, observer: calls });
     this.node = clusterId;

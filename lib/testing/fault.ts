@@ -51,6 +51,13 @@ export interface Fault {
    */
   readonly hang?: boolean;
   /**
+   * What a transfer keeps others from while `delayMs` passes or it hangs. `link` (default) is what the library's mutexes
+   * hold: a pull holds its link, a push its link and all pushes of the instance. What comes later over it waits, and so
+   * does an unlink. With `call` the call itself waits and nothing else does. Other operations hold no link: control calls
+   * of an instance take turns in any case.
+   */
+  readonly hold?: 'link' | 'call';
+  /**
    * So many layers (of `tensorNumPerLayer` tensors) of a transfer are moved for real before it fails, with `status`
    * (default `LLM_FAILED`) or `throwError`, after `delayMs`, or hangs.
    */
@@ -78,6 +85,7 @@ export interface CheckedFault {
   readonly status: number | undefined;
   readonly delayMs: number;
   readonly hang: boolean;
+  readonly hold: 'link' | 'call';
   readonly partialLayers: number | undefined;
   /** Bytes to change. */
   readonly corrupt: number;
@@ -103,6 +111,7 @@ const KEYS: readonly string[] = [
   'status',
   'delayMs',
   'hang',
+  'hold',
   'partialLayers',
   'corrupt',
   'throwError',
@@ -113,7 +122,8 @@ export function checkFault(value: unknown): CheckedFault {
   for (const key of Object.keys(fields)) {
     if (!KEYS.includes(key)) throw outOfRange('fault', `made of ${KEYS.join(', ')}`, key);
   }
-  const { op, node, peer, cacheId, skip, times, status, delayMs, hang, partialLayers, corrupt, throwError } = fields;
+  const { op, node, peer, cacheId, skip, times, status, delayMs, hang, hold, partialLayers, corrupt, throwError } =
+    fields;
   const ops = checkOperations(op);
   const nodeId = node === undefined ? undefined : clusterIdOf(node, 'fault.node');
   const peerId = peer === undefined ? undefined : clusterIdOf(peer, 'fault.peer');
@@ -133,12 +143,16 @@ export function checkFault(value: unknown): CheckedFault {
     status: status === undefined ? undefined : checkStatus(status),
     delayMs: delayMs === undefined ? 0 : checkInteger(delayMs, 'fault.delayMs', 0, MAX_DELAY_MS),
     hang: hang === undefined ? false : checkBoolean(hang, 'fault.hang'),
+    hold: hold === undefined ? 'link' : checkHold(hold),
     partialLayers: count(partialLayers, 'fault.partialLayers', 0),
     corrupt: typeof corrupt === 'boolean' ? Number(corrupt) : (count(corrupt, 'fault.corrupt', 1) ?? 0),
     throwError: checkError(throwError),
   };
   checkReach(fault);
   checkEffects(fault, delayMs !== undefined);
+  if (hold !== undefined && !fault.hang && delayMs === undefined) {
+    throw outOfRange('fault.hold', 'given with hang or delayMs only', hold);
+  }
   return Object.freeze(fault);
 }
 
@@ -167,6 +181,14 @@ function checkStatus(value: unknown): number {
   return code;
 }
 
+function checkHold(value: unknown): 'link' | 'call' {
+  if (value === 'link' || value === 'call') return value;
+  const expected = "'link' or 'call'";
+  throw typeof value === 'string'
+    ? outOfRange('fault.hold', expected, value)
+    : invalidArgType('fault.hold', expected, value);
+}
+
 function checkError(value: unknown): Error | undefined {
   if (value === undefined) return undefined;
   // An error of another realm, such as the one that a test runs in, has another class.
@@ -182,6 +204,7 @@ function checkReach(fault: CheckedFault): void {
   const needed: [boolean, string, ReadonlySet<Operation>][] = [
     [fault.peer !== undefined, 'peer', WITH_PEER],
     [fault.cacheId !== undefined, 'cacheId', WITH_CACHE],
+    [fault.definition.hold !== undefined, 'hold', TRANSFERS],
     [fault.partialLayers !== undefined, 'partialLayers', TRANSFERS],
     [fault.corrupt > 0, 'corrupt', WITH_BYTES],
   ];
@@ -223,7 +246,8 @@ function checkEffects(fault: CheckedFault, isDelayed: boolean): void {
 
 /** A fault as reports name it. */
 export function describeFault(fault: CheckedFault): string {
-  const { ops, node, peer, cacheId, skip, times, status, delayMs, hang, partialLayers, corrupt, throwError } = fault;
+  const { ops, node, peer, cacheId, skip, times, status, delayMs, hang, hold, partialLayers, corrupt, throwError } =
+    fault;
   return [
     [...ops].join('/'),
     ...(node === undefined ? [] : [`of cluster ${node}`]),
@@ -237,6 +261,7 @@ export function describeFault(fault: CheckedFault): string {
       ...(delayMs === 0 ? [] : [`${delayMs} ms`]),
       ...(status === undefined ? [] : [nameOf(status)]),
       ...(hang ? ['hangs'] : []),
+      ...(hold === 'call' ? ['holds the call only'] : []),
       ...(corrupt === 0 ? [] : [`${corrupt} bytes corrupt`]),
       ...(throwError === undefined ? [] : [`throws ${throwError.name}`]),
     ].join(', ') || 'no delay',

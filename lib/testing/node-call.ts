@@ -1,5 +1,6 @@
 import type { ClusterInfo, KvCacheExtParam } from '../backend/backend';
 import type { ClusterWork, ObservedCall, Operation } from '../backend/mock/call-observer';
+import type { Lane } from '../backend/mock/lane';
 import { failed, Refusal } from '../backend/mock/refusal';
 import { settle } from '../backend/mock/settle';
 import type { MovedBytes } from '../backend/mock/transfer';
@@ -12,6 +13,7 @@ import type { NodeCalls } from './node-calls';
 
 const COPIES: ReadonlySet<Operation> = new Set(['read', 'write', 'copyCache']);
 const NO_FAULTS: readonly CheckedFault[] = [];
+const NO_LANES: readonly Lane[] = [];
 
 /**
  * One call of an instance. It is made once and serves one call after the other: most are over before the next one
@@ -42,9 +44,11 @@ export class NodeCall implements ObservedCall, LoggedCall {
   #cut: Refusal | undefined;
   /** What it has moved, where a fault is to change it. */
   #pieces: Uint8Array[] | undefined;
-  /** Rejects it, where it has to wait. */
-  #reject: ((error: Error) => void) | undefined;
-  #interrupted = false;
+  /** Lanes that a fault holds in its name. */
+  #held: readonly Lane[] = NO_LANES;
+  /** What ends its waits. */
+  readonly #waits = new Set<(error: Error) => void>();
+  #interrupted: Error | undefined;
 
   constructor(calls: NodeCalls) {
     this.#calls = calls;
@@ -88,7 +92,13 @@ export class NodeCall implements ObservedCall, LoggedCall {
     return clusters.map((cluster) => outcomes.get(cluster));
   }
 
+  holds(lane: Lane): boolean {
+    return this.#held.includes(lane);
+  }
+
   admit(tensors: number): number {
+    // It was ended while it waited for its turn: nothing is done in its name any more.
+    if (this.#interrupted !== undefined) return 0;
     const admitted = Math.min(tensors, this.#allowance);
     this.#allowance -= admitted;
     return admitted;
@@ -118,15 +128,15 @@ export class NodeCall implements ObservedCall, LoggedCall {
 
   /** Ends it from outside. What it still does is nobody's business any more. */
   interrupt(error: Error): void {
-    this.#interrupted = true;
-    this.#reject?.(error);
+    this.#interrupted = error;
+    for (const end of this.#waits) end(error);
   }
 
   #end(error: unknown): void {
     this.isBusy = false;
     this.#calls.ended(this, error);
     // An interrupted one may still be used by work that was left behind.
-    if (this.#interrupted) this.#calls.discard(this);
+    if (this.#interrupted !== undefined) this.#calls.discard(this);
     else this.#reset();
   }
 
@@ -145,14 +155,27 @@ export class NodeCall implements ObservedCall, LoggedCall {
     this.#allowance = Infinity;
     this.#cut = undefined;
     this.#pieces = undefined;
-    this.#reject = undefined;
+    this.#held = NO_LANES;
+    this.#waits.clear();
     this.#calls.giveBack(this);
   }
 
   #interruptible<T>(promise: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#reject = reject;
-      promise.then(resolve, reject);
+      if (this.#interrupted !== undefined) reject(this.#interrupted);
+      this.#waits.add(reject);
+      const over = <V>(settle: (value: V) => void, value: V): void => {
+        this.#waits.delete(reject);
+        settle(value);
+      };
+      promise.then(
+        (value) => {
+          over(resolve, value);
+        },
+        (error: unknown) => {
+          over(reject, error);
+        },
+      );
     });
   }
 
@@ -177,11 +200,30 @@ export class NodeCall implements ObservedCall, LoggedCall {
     return fault === undefined ? all() : this.#under(fault, all);
   }
 
-  async #under<T>(fault: CheckedFault, work: () => Promise<T>): Promise<T> {
+  #under<T>(fault: CheckedFault, work: () => Promise<T>): Promise<T> {
     this.isDelayed = fault.delayMs > 0;
+    const course = () => this.#takeCourse(fault, work);
+    const isHolding = (fault.hang || fault.delayMs > 0) && fault.hold === 'link' && TRANSFERS.has(this.operation);
+    return isHolding ? this.#holding(this.#calls.lanesOf(this.operation, this.peer), course) : course();
+  }
+
+  /** Keeps lanes, one after the other, while the work is done that would take them by itself otherwise. */
+  #holding<T>([lane, ...rest]: readonly Lane[], work: () => Promise<T>): Promise<T> {
+    if (lane === undefined) return work();
+    return new Promise((resolve, reject) => {
+      const course = async (): Promise<T> => {
+        if (this.#interrupted !== undefined) throw this.#interrupted;
+        this.#held = [...this.#held, lane];
+        return this.#holding(rest, work);
+      };
+      void lane.run(() => course().then(resolve, reject));
+    });
+  }
+
+  async #takeCourse<T>(fault: CheckedFault, work: () => Promise<T>): Promise<T> {
     if (fault.partialLayers !== undefined) await this.#moveSome(fault.partialLayers, work);
     if (fault.delayMs > 0) await this.#delay(fault.delayMs);
-    if (fault.hang) return new Promise(() => undefined);
+    if (fault.hang) return this.#interruptible(new Promise(() => undefined));
     if (fault.throwError !== undefined) throw fault.throwError;
     if (fault.status !== undefined || fault.partialLayers !== undefined) {
       throw new Refusal(fault.status ?? LLMStatusCode.LLM_FAILED, `injected fault: ${describeFault(fault)}`);
@@ -190,10 +232,8 @@ export class NodeCall implements ObservedCall, LoggedCall {
   }
 
   async #delay(ms: number): Promise<void> {
-    if (!this.#interrupted) await this.#calls.clock.sleep(ms);
+    await this.#interruptible(this.#calls.clock.sleep(ms));
     this.isDelayed = false;
-    // Nobody waits any more, and what would come now must not be done.
-    if (this.#interrupted) throw failed('the call was interrupted');
   }
 
   /** Does the work up to so many layers; what fails before that fails the call. */

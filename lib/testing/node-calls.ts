@@ -1,5 +1,6 @@
 import type { CallObserver, Operation } from '../backend/mock/call-observer';
 import type { Clock } from '../backend/mock/clock';
+import type { Lane } from '../backend/mock/lane';
 import { failed, Refusal } from '../backend/mock/refusal';
 import type { Random } from '../random';
 import type { CallLog } from './call-log';
@@ -19,6 +20,14 @@ export interface Surroundings {
 /** The place of a call that is not logged. */
 const NOT_LOGGED = -1;
 
+/** What an instance says of itself to its calls. */
+export interface Callee {
+  /** The bytes at an address of the instance. */
+  bytesAt(address: bigint, byteLength: number): Uint8Array | undefined;
+  /** What the library's mutexes guard during a transfer, in the order in which it takes them. */
+  lanesOf(operation: Operation, peer: bigint): readonly Lane[];
+}
+
 /** The calls of one instance. */
 export class NodeCalls implements CallObserver {
   readonly node: bigint;
@@ -27,26 +36,21 @@ export class NodeCalls implements CallObserver {
   readonly random: Random;
   readonly #log: CallLog;
   readonly #recordMemory: boolean;
-  /** The bytes at an address of the instance. */
-  readonly #bytesAt: (address: bigint, byteLength: number) => Uint8Array | undefined;
+  readonly #callee: Callee;
   readonly #all = new Set<NodeCall>();
   readonly #free: NodeCall[] = [];
   #next: NodeCall;
   #isDead = false;
   #isBuried = false;
 
-  constructor(
-    node: bigint,
-    { clock, faults, log, random, recordMemory }: Surroundings,
-    bytesAt: (address: bigint, byteLength: number) => Uint8Array | undefined,
-  ) {
+  constructor(node: bigint, { clock, faults, log, random, recordMemory }: Surroundings, callee: Callee) {
     this.node = node;
     this.clock = clock;
     this.faults = faults;
     this.random = random;
     this.#log = log;
     this.#recordMemory = recordMemory;
-    this.#bytesAt = bytesAt;
+    this.#callee = callee;
     this.#next = this.#make();
   }
 
@@ -126,7 +130,12 @@ export class NodeCalls implements CallObserver {
   written(operation: Operation, details: Readonly<Record<string, unknown>> | undefined): Uint8Array | undefined {
     const { address, byteLength } = details ?? {};
     if (operation !== 'write' || typeof address !== 'bigint' || typeof byteLength !== 'number') return undefined;
-    return this.#bytesAt(address, byteLength);
+    return this.#callee.bytesAt(address, byteLength);
+  }
+
+  /** What a transfer of the instance with a peer holds while it is under way. */
+  lanesOf(operation: Operation, peer: bigint | undefined): readonly Lane[] {
+    return peer === undefined ? [] : this.#callee.lanesOf(operation, peer);
   }
 
   #deathOf(): Refusal {

@@ -1,5 +1,6 @@
 import type { Operation as PublicOperation } from '../../status';
 import type { ClusterInfo } from '../backend';
+import type { Lane } from './lane';
 import type { Refusal } from './refusal';
 import type { MovedBytes } from './transfer';
 
@@ -27,6 +28,8 @@ export interface ObservedCall extends ObservedTransfer {
 
 /** The part of a call that is known where bytes are moved. */
 export interface ObservedTransfer {
+  /** Whether it has a lane already, and must not wait for it again. */
+  holds(lane: Lane): boolean;
   /** How many of the next `tensors` tensors may be copied; the transfer is refused after them when these are fewer. */
   admit(tensors: number): number;
   /** What a transfer is refused with that was admitted in part. */

@@ -32,7 +32,7 @@ export function pullCache(
   if (size > local.stride) throw invalid(`size ${size} exceeds the row of ${local.stride} bytes of cache ${local.id}`);
   checkRanges(ranges, local, ext.tensorNumPerLayer);
   const link = linkTo(session, src.clusterId);
-  return onLink(link, src.clusterId, () =>
+  return onLink(link, src.clusterId, call, () =>
     withRemote(link, src, (remote) => {
       if (remote.stride === 0) {
         throw invalid(`rows of remote cache ${remote.id} have no bytes: the library would divide by zero`);
@@ -70,7 +70,7 @@ export function pullBlocks(
   const local = checkLocal(session, src, dstId);
   checkRanges(ranges, local, ext.tensorNumPerLayer);
   const link = linkTo(session, src.clusterId);
-  return onLink(link, src.clusterId, () => {
+  return onLink(link, src.clusterId, call, () => {
     const runs = blockRuns(srcBlocks, dstBlocks);
     const tensors = ranges?.dst.count ?? local.tensors.length;
     if (tensors + 2 * runs.length > MAX_REQUEST) {

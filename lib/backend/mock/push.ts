@@ -8,7 +8,7 @@ import { checkBlockLists } from './pull';
 import { invalid } from './refusal';
 import type { Session } from './session';
 import type { Span } from './transfer';
-import { linkTo, localEntry, move, onLink, withRemote } from './transfer';
+import { linkTo, localEntry, move, onLane, onLink, withRemote } from './transfer';
 
 /** What differs between pushing a row and pushing blocks, once both caches are known. */
 interface Payload {
@@ -128,7 +128,7 @@ function pushLayers(
     }
     return undefined;
   };
-  return session.pushLane.run(() => from(first));
+  return onLane(session.pushLane, call, () => from(first));
 }
 
 function pushLayer(
@@ -143,7 +143,7 @@ function pushLayer(
 ): void | Promise<void> {
   const local = localEntry(session, srcId);
   const link = linkTo(session, dst.clusterId);
-  return onLink(link, dst.clusterId, () =>
+  return onLink(link, dst.clusterId, call, () =>
     withRemote(link, dst, (remote) => {
       const remoteLayers = Math.floor(remote.tensorCount / tensorNumPerLayer);
       if (dstLayer < 0 || dstLayer >= remoteLayers) {

@@ -3,6 +3,7 @@ import type { CacheIndex } from '../backend';
 import { CacheEntry } from './cache-table';
 import type { CacheLayout } from './cache-table';
 import type { ObservedTransfer } from './call-observer';
+import type { Lane } from './lane';
 import type { Link } from './link';
 import { checkInside, LocalEnd } from './local-end';
 import { failed, invalid, Refusal } from './refusal';
@@ -52,11 +53,25 @@ export function linkTo(session: Session, clusterId: bigint): Link {
 }
 
 /** Runs `work` on the link's lane; a link that went away while waiting is none. */
-export function onLink(link: Link, clusterId: bigint, work: () => void | Promise<void>): void | Promise<void> {
-  return link.run(() => {
+export function onLink(
+  link: Link,
+  clusterId: bigint,
+  call: ObservedTransfer | undefined,
+  work: () => void | Promise<void>,
+): void | Promise<void> {
+  return onLane(link, call, () => {
     if (link.closed) throw notLinked(clusterId);
     return work();
   });
+}
+
+/** Runs `work` on a lane, at once where the call holds it already. */
+export function onLane(
+  lane: Lane,
+  call: ObservedTransfer | undefined,
+  work: () => void | Promise<void>,
+): void | Promise<void> {
+  return call?.holds(lane) === true ? work() : lane.run(work);
 }
 
 /** Looks the remote cache up, then goes on with it; looking up may need the peer, and the peer may not answer. */
