@@ -289,7 +289,12 @@ export class LLMDataDist implements AsyncDisposable {
 
   #summary() {
     const { clusterId, role, backendName } = this;
-    return { clusterId, role: (LLMRole[role] as string | undefined) ?? role, backend: backendName, state: this.#instance.state };
+    return {
+      clusterId,
+      role: (LLMRole[role] as string | undefined) ?? role,
+      backend: backendName,
+      state: this.#instance.state,
+    };
   }
 
   /**

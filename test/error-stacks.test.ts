@@ -80,7 +80,7 @@ const FAILURES: readonly Failure[] = [
     'LLM_PARAM_INVALID',
     async ({ dist, other }) => {
       await dist.kvCacheManager.deallocateCache(other);
-      return await dist.kvCacheManager.deallocateCache(other);
+      await dist.kvCacheManager.deallocateCache(other);
     },
   ],
   ['pullCache', 'LLM_NOT_YET_LINK', ({ dist, cache }) => dist.kvCacheManager.pullCache(NOWHERE, cache)],
@@ -118,7 +118,7 @@ const FAILURES: readonly Failure[] = [
     'LLM_PARAM_INVALID',
     async ({ region }) => {
       await region.free();
-      return await region.free();
+      await region.free();
     },
   ],
   [
