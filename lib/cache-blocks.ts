@@ -25,10 +25,10 @@ export async function readBlocks(cache: OwnCache, blocks: unknown): Promise<Uint
   const operation = 'readBlocks';
   const list = checkUint64List(blocks, 'blocks');
   const byteLength = totalBytes(cache, list, 'blocks');
-  return onCache(cache, operation, list, async (addrs, pieceBytes, moved) => {
+  return await onCache(cache, operation, list, async (addrs, pieceBytes, moved) => {
     const { backend } = cache.instance;
     if (byteLength === 0) return new Uint8Array(0);
-    if (backend.readRanges !== undefined) return backend.readRanges(addrs, pieceBytes);
+    if (backend.readRanges !== undefined) return await backend.readRanges(addrs, pieceBytes);
     const bytes = new Uint8Array(byteLength);
     for (const [i, address] of addrs.entries()) {
       bytes.set(await backend.read(address, pieceBytes), i * pieceBytes);
@@ -116,6 +116,6 @@ function onCache<T>(
       const offset = block * size.rowBytes;
       for (const [t, address] of addrs.entries()) places[i * addrs.length + t] = address + offset;
     }
-    return work(places, Number(size.rowBytes), moved);
+    return await work(places, Number(size.rowBytes), moved);
   });
 }

@@ -42,7 +42,7 @@ export async function copyCache(
   const from = checkUint64(offset, 'options.offset');
   const wanted = checkInt64(size, 'options.size');
   const refuse = (problem: string) => invalid(operation, src, problem);
-  return onCaches(instance, operation, src, dst, async ({ source, destination, moved }) => {
+  await onCaches(instance, operation, src, dst, async ({ source, destination, moved }) => {
     const { rowBytes } = source.size;
     if (wanted !== -1n && wanted <= 0n) throw refuse(`size ${wanted} is neither -1 nor positive`);
     if (source.desc.numTensors !== destination.desc.numTensors) {
@@ -85,7 +85,7 @@ export async function copyBlocks(instance: Instance, cache: RegisteredCache, src
     src: checkUint32(src, 'srcToDst key'),
     dst: checkArray(dst, `srcToDst.get(${String(src)})`, checkUint32),
   }));
-  return onCaches(instance, operation, cache, cache, async ({ source, moved }) => {
+  await onCaches(instance, operation, cache, cache, async ({ source, moved }) => {
     const { rows, rowBytes } = source.size;
     for (const block of lists.flatMap(({ src, dst }) => [src, ...dst])) {
       if (BigInt(block) >= rows) throw invalid(operation, cache, `block ${block} of a cache with ${rows} blocks`);
@@ -119,7 +119,7 @@ export async function swapBlocks(
     dst: checkUint32(to, `srcToDst.get(${String(from)})`),
   }));
   const refuse = (problem: string) => invalid(operation, src, problem);
-  return onCaches(instance, operation, src, dst, async ({ source, destination, moved }) => {
+  await onCaches(instance, operation, src, dst, async ({ source, destination, moved }) => {
     if (isHost(source.desc.placement) === isHost(destination.desc.placement)) {
       throw refuse('one of the caches must be in host memory and the other one in device memory');
     }

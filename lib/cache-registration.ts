@@ -20,7 +20,7 @@ export async function registerCache(
   addrs: BigUint64Array,
 ): Promise<RegisteredCache> {
   const operation = 'registerCache';
-  return instance.run(operation, () => {
+  return await instance.run(operation, () => {
     // As they are at the call: when its turn comes, other memory may have got the addresses.
     const regions = instance.guards ? instance.regions.of(addrs) : [];
     return instance.inTurn(operation, async () => {
@@ -34,7 +34,7 @@ export async function registerCache(
 /** AllocateCache, which today's library does not implement: memory of the runtime, registered. */
 export async function allocateCache(instance: Instance, desc: BackendCacheDesc): Promise<RegisteredCache> {
   const operation = 'allocateCache';
-  return instance.run(operation, () =>
+  return await instance.run(operation, () =>
     instance.inTurn(operation, async () => {
       const tensorBytes = allocationSize(instance, desc);
       const regions: AllocatedRegion[] = [];

@@ -9,14 +9,14 @@ import { Uses } from './uses';
 /** UnregisterKvCache, when nothing uses the cache and no link holds its memory any more. */
 export async function unregisterCache(instance: Instance, cacheId: bigint): Promise<void> {
   const operation = 'unregisterCache';
-  return instance.run(operation, () => unregister(instance, operation, cacheId));
+  await instance.run(operation, () => unregister(instance, operation, cacheId));
 }
 
 /** DeallocateCache, which today's library does not implement: unregisters what allocateCache made and frees it. */
 export async function deallocateCache(instance: Instance, cache: RegisteredCache): Promise<void> {
   const operation = 'deallocateCache';
   const regions = RegisteredCache.regionsOf(cache);
-  return instance.run(operation, async () => {
+  await instance.run(operation, async () => {
     if (regions === undefined || instance.registrations.get(cache.cacheId) === undefined) {
       throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
         operation,

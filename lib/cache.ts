@@ -1,8 +1,11 @@
+import { inspect } from 'node:util';
+import type { InspectOptionsStylized } from 'node:util';
 import { checkArray, checkInt32, checkInt64, checkObject, checkUint32, checkUint64, invalidArgType } from './check';
 import type { BackendCacheDesc, CacheIndex } from './backend/backend';
 import { readBlocks, writeBlocks } from './cache-blocks';
 import type { OwnCache } from './cache-blocks';
-import type { DataType } from './data-type';
+import { DataType } from './data-type';
+import { inspected } from './inspection';
 import type { Instance } from './instance';
 import type { AllocatedRegion, MemoryRegion } from './memory';
 import { Placement } from './placement';
@@ -156,12 +159,21 @@ export interface CheckedKey extends CacheIndex {
   readonly layout: CacheLayout | undefined;
 }
 
+const FROM_JSON = ' (cacheKeyFromJSON() makes a key of JSON, parsed or not)';
+
+/** A 64-bit value of a key: in JSON it is a string, and the reader of a message about that knows the way. */
+function fromKey(value: unknown, name: string): unknown {
+  if (typeof value === 'string') throw invalidArgType(name, `a bigint or an integer${FROM_JSON}`, value);
+  return value;
+}
+
 export function checkKey(value: unknown, name: string): CheckedKey {
+  if (typeof value === 'string') throw invalidArgType(name, `an object${FROM_JSON}`, value);
   const key = checkObject(value, name);
   const { clusterId, cacheId, batchIndex, layout } = key;
   return {
-    clusterId: checkUint64(clusterId, `${name}.clusterId`),
-    cacheId: checkInt64(cacheId, `${name}.cacheId`),
+    clusterId: checkUint64(fromKey(clusterId, `${name}.clusterId`), `${name}.clusterId`),
+    cacheId: checkInt64(fromKey(cacheId, `${name}.cacheId`), `${name}.cacheId`),
     batchIndex: batchIndex === undefined ? 0 : checkUint32(batchIndex, `${name}.batchIndex`),
     layout: layout === undefined ? undefined : checkLayout(layout, `${name}.layout`),
   };
@@ -172,7 +184,7 @@ function checkLayout(value: unknown, name: string): CacheLayout {
   return {
     numTensors: checkUint32(numTensors, `${name}.numTensors`),
     rows: checkUint32(rows, `${name}.rows`),
-    rowBytes: checkUint64(rowBytes, `${name}.rowBytes`),
+    rowBytes: checkUint64(fromKey(rowBytes, `${name}.rowBytes`), `${name}.rowBytes`),
   };
 }
 
@@ -243,6 +255,34 @@ export class RegisteredCache implements KvCache {
     return this.#registration.addrs.slice();
   }
 
+  /** The handle for logs: what it is about. A peer needs its {@link key}. */
+  toJSON(): Record<string, unknown> {
+    const { cacheId, desc, addrs } = this.#registration;
+    return {
+      clusterId: String(this.#instance.clusterId),
+      cacheId: String(cacheId),
+      desc: { ...desc, shape: desc.shape.map(String) },
+      tensorAddrs: Array.from(addrs, String),
+    };
+  }
+
+  /** @internal */
+  [inspect.custom](depth: number | null, options: InspectOptionsStylized): string {
+    const { cacheId, desc } = this.#registration;
+    const { numTensors, dataType, shape, placement } = desc;
+    const type = DataType[dataType] ?? dataType;
+    const where = Placement[placement] ?? placement;
+    const fields = {
+      cacheId,
+      clusterId: this.#instance.clusterId,
+      numTensors,
+      dataType: type,
+      shape,
+      placement: where,
+    };
+    return inspected('KvCache', fields, depth, options);
+  }
+
   key(batchIndex = 0): CacheKeyByIdAndIndex {
     const { cacheId, desc, size } = this.#registration;
     const row = checkUint32(batchIndex, 'batchIndex');
@@ -253,11 +293,11 @@ export class RegisteredCache implements KvCache {
   }
 
   async readBlocks(blocks: BlockList): Promise<Uint8Array> {
-    return readBlocks(this.#own, blocks);
+    return await readBlocks(this.#own, blocks);
   }
 
   async writeBlocks(blocks: BlockList, data: ArrayBufferView): Promise<void> {
-    return writeBlocks(this.#own, blocks, data);
+    await writeBlocks(this.#own, blocks, data);
   }
 
   get #own(): OwnCache {

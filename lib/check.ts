@@ -37,6 +37,11 @@ export function outOfRange(name: string, range: string, actual: unknown): RangeE
   );
 }
 
+/** Of a value whose parts do not go together: there is no single one that was received. */
+export function unfit(name: string, problem: string): RangeError {
+  return Object.assign(new RangeError(`The value of "${name}" ${problem}`), { code: 'ERR_OUT_OF_RANGE' as const });
+}
+
 /** Never runs code of the value: a message about a hostile value must not execute it. */
 function describe(value: unknown): string {
   switch (typeof value) {
@@ -73,6 +78,10 @@ export function checkString(value: unknown, name: string): string {
 export function checkBoolean(value: unknown, name: string): boolean {
   if (typeof value !== 'boolean') throw invalidArgType(name, 'a boolean', value);
   return value;
+}
+
+export function checkFunction(value: unknown, name: string): void {
+  if (typeof value !== 'function') throw invalidArgType(name, 'a function', value);
 }
 
 /** A non-null object that is no array, no function and no revoked proxy. */

@@ -1,7 +1,9 @@
 import './disposable';
+import { inspect } from 'node:util';
+import type { InspectOptionsStylized } from 'node:util';
 import type { Backend, BackendFactory } from './backend/backend';
 import { DEFAULT_THREADS } from './backend/native';
-import { createBackend } from './backend/select';
+import { createBackend, isOfThisPackage } from './backend/select';
 import type { BackendChoice } from './backend/select';
 import { checkBoolean, checkInt32, checkInteger, checkObject, checkOptionalObject, checkUint64 } from './check';
 import { checkClusters } from './cluster';
@@ -11,13 +13,14 @@ import { toOptions, toUntranslatedOptions } from './init-options';
 import type { LLMInitOptions } from './init-options';
 import { isOptionProperty } from './option-keys';
 import { guardOptions } from './guard/options';
+import { inspected } from './inspection';
 import { Instance } from './instance';
 import { KvCacheManager } from './kv-cache-manager';
 import { linkClusters, switchRole, unlinkClusters } from './linking';
 import { checkAllocation } from './memory';
 import type { MemoryRegion } from './memory';
 import type { Placement } from './placement';
-import type { LLMRole } from './role';
+import { LLMRole } from './role';
 import { LLMStatusCode, statusName } from './status';
 import { takeTurns } from './turns';
 
@@ -111,13 +114,15 @@ export class LLMDataDist implements AsyncDisposable {
     const layouts = flag(requireLayout, 'requireLayout', false);
     const several = flag(allowMultipleInstances, 'allowMultipleInstances', false);
     const hangTimeoutMs = checkInteger(hangTimeout, 'options.hangTimeout', 1, MAX_HANG_TIMEOUT_MS);
+    const made = createBackend(backend, id, this.#role, {
+      allowMultipleInstances: several,
+      guards: guarded,
+      threads: checkInteger(threads ?? DEFAULT_THREADS, 'options.threads', 1, MAX_THREADS),
+    });
     this.#instance = new Instance({
       clusterId: id,
-      backend: createBackend(backend, id, this.#role, {
-        allowMultipleInstances: several,
-        guards: guarded,
-        threads: checkInteger(threads ?? DEFAULT_THREADS, 'options.threads', 1, MAX_THREADS),
-      }),
+      backend: made,
+      isForeign: !isOfThisPackage(made),
       guards: guarded,
       requireLayout: layouts,
       hangTimeoutMs,
@@ -276,12 +281,32 @@ export class LLMDataDist implements AsyncDisposable {
   ): Promise<MemoryRegion> {
     const operation = 'allocateMemory';
     const wanted = checkAllocation(byteLength, checkOptionalObject(options, 'options'));
-    return this.#instance.run(operation, () => this.#instance.allocate(wanted.byteLength, wanted.placement));
+    return await this.#instance.run(operation, () => this.#instance.allocate(wanted.byteLength, wanted.placement));
   }
 
   /** {@link finalize}; nothing where the instance {@link isLost} already. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#instance.dispose();
+  }
+
+  /** The instance for logs. */
+  toJSON(): Record<string, unknown> {
+    return { ...this.#summary(), clusterId: String(this.clusterId) };
+  }
+
+  /** @internal */
+  [inspect.custom](depth: number | null, options: InspectOptionsStylized): string {
+    return inspected('LLMDataDist', this.#summary(), depth, options);
+  }
+
+  #summary() {
+    const { clusterId, role, backendName } = this;
+    return {
+      clusterId,
+      role: (LLMRole[role] as string | undefined) ?? role,
+      backend: backendName,
+      state: this.#instance.state,
+    };
   }
 
   /**

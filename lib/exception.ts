@@ -2,6 +2,7 @@ import { inspect, type InspectOptionsStylized } from 'node:util';
 import { checkArray, checkInt64, checkObject, checkString, checkUint32, checkUint64, invalidArgType } from './check';
 import { recognizeCopies } from './brand';
 import { shortList } from './short-list';
+import { captureStack } from './stack';
 import type { ClusterResult } from './cluster';
 import { describeStatus, LLMStatusCode, recoveries, recoveryOf, remedyOf, statusHex, statusName } from './status';
 import type { Recovery, StatusDescription } from './status';
@@ -120,7 +121,7 @@ export class LLMException extends ErrorByPrototype {
    */
   constructor(statusCode: number, info: LLMExceptionInfo) {
     super();
-    const status = describeStatus(statusCode);
+    const status = describeStatus(checkUint32(statusCode, 'statusCode'));
     const checked = checkInfo(info);
     const { operation, detail, clusterId, cacheId, results, cause } = checked;
     this.recovery = checked.recovery ?? recoveryOf(status.code, operation);
@@ -143,7 +144,7 @@ export class LLMException extends ErrorByPrototype {
     if (cause !== undefined) {
       Object.defineProperty(this, 'cause', { value: cause, configurable: true, writable: true });
     }
-    Error.captureStackTrace(this, new.target);
+    captureStack(this, new.target);
   }
 
   /**

@@ -3,6 +3,8 @@
  *
  * @packageDocumentation
  */
+import { writeBigintsInJSON } from './bigint-json';
+
 export { LLMDataDist } from './datadist';
 export type { LLMDataDistOptions } from './datadist';
 export { KvCacheManager } from './kv-cache-manager';
@@ -48,3 +50,5 @@ export type {
   LayerRange,
 } from './backend/backend';
 export type { BackendChoice } from './backend/select';
+
+writeBigintsInJSON();

@@ -9,6 +9,7 @@ import { parseDigitsAsInt32 } from './option-text/number-text';
 import { Peers } from './peers';
 import { isHost, Placement } from './placement';
 import { Regions } from './regions';
+import { alsoAtCaller, atCaller } from './rejection';
 import type { Registration } from './registrations';
 import { Registrations } from './registrations';
 import { shortList } from './short-list';
@@ -24,6 +25,8 @@ export interface InstanceOptions {
   readonly guards: boolean;
   readonly requireLayout: boolean;
   readonly hangTimeoutMs: number;
+  /** Whether the backend is the user's: what it rejects with reaches the caller as it is. */
+  readonly isForeign: boolean;
 }
 
 /**
@@ -43,6 +46,7 @@ export class Instance {
   readonly regions = new Regions();
   readonly links = new Links();
   readonly peers = new Peers();
+  readonly #isForeign: boolean;
   readonly #hangTimeoutMs: number;
   readonly #watchdog: Watchdog;
   readonly #control = new ControlQueue();
@@ -55,12 +59,13 @@ export class Instance {
   /** The library's time limit of a transfer. */
   #transferTimeoutMs = 0;
 
-  constructor({ clusterId, backend, guards, requireLayout, hangTimeoutMs }: InstanceOptions) {
+  constructor({ clusterId, backend, guards, requireLayout, hangTimeoutMs, isForeign }: InstanceOptions) {
     this.clusterId = clusterId;
     this.backend = backend;
     this.guards = guards;
     this.requireLayout = requireLayout;
     this.#hangTimeoutMs = hangTimeoutMs;
+    this.#isForeign = isForeign;
     this.#watchdog = new Watchdog(backend, clusterId, hangTimeoutMs, () => {
       abandoned.unregister(this);
     });
@@ -79,33 +84,33 @@ export class Instance {
     return this.#watchdog.isLost;
   }
 
+  /** In a word, for logs. */
+  get state(): 'lost' | 'finalizing' | 'initialised' | 'not initialised' {
+    if (this.isLost) return 'lost';
+    if (this.isFinalizing) return 'finalizing';
+    return this.#initialized ? 'initialised' : 'not initialised';
+  }
+
   /** @param check called when its turn has come, unless the instance is initialised then and the library does nothing */
   async init(options: BackendOptions, check: () => void): Promise<void> {
     this.#lastFinalize = undefined;
-    // After a finalize that is under way: the library's object can be initialised again.
-    await this.inTurn('init', async () => {
-      if (!this.#initialized) check();
-      await this.watched({ operation: 'init' }, () => this.backend.initialize(options));
-      if (this.#initialized) return;
-      const { backend, clusterId, regions } = this;
-      const hangTimeoutMs = this.#hangTimeoutMs;
-      abandoned.register(this, { backend, clusterId, hangTimeoutMs, addresses: regions.addresses }, this);
-      this.links.start(options);
-      this.#transferTimeoutMs = Math.max(0, parseDigitsAsInt32(options['llm.SyncKvCacheWaitTime'] ?? '') ?? 0);
-      this.#initialized = true;
-    });
+    try {
+      // After a finalize that is under way: the library's object can be initialised again.
+      await this.inTurn('init', () => this.#start(options, check));
+    } catch (error) {
+      throw this.#located(error);
+    }
   }
 
   async finalize(): Promise<void> {
     this.#watchdog.check('finalize');
-    if (this.#lastFinalize !== undefined) return this.#lastFinalize;
-    if (!this.#initialized && this.#control.isEmpty) return;
-    this.#finalizing += 1;
-    this.#lastFinalize = this.inTurn('finalize', () => this.#end()).finally(() => {
-      this.#finalizing -= 1;
-      if (this.#finalizing === 0) this.#lastFinalize = undefined;
-    });
-    await this.#lastFinalize;
+    const last = this.#lastFinalize;
+    if (last === undefined && !this.#initialized && this.#control.isEmpty) return;
+    try {
+      await (last ?? this.#beginFinalize());
+    } catch (error) {
+      throw last === undefined ? this.#located(error) : this.#alsoLocated(error);
+    }
   }
 
   /** Finalizes, and leaves it at that where the instance is lost and whoever lost it has been told. */
@@ -123,6 +128,8 @@ export class Instance {
     this.#calls.enter();
     try {
       return await work();
+    } catch (error) {
+      throw this.#located(error);
     } finally {
       this.#calls.leave();
     }
@@ -158,7 +165,7 @@ export class Instance {
       }
       await work(local);
     } catch (error) {
-      throw lists === undefined ? error : lists.explain(error);
+      throw this.#located(lists === undefined ? error : lists.explain(error));
     } finally {
       cache?.leave();
       peer.leave();
@@ -171,7 +178,7 @@ export class Instance {
    * @param work is given what it calls after each step, so that who waits for it knows that it goes on
    */
   async copy<T>(operation: string, cacheIds: readonly bigint[], work: (moved: () => void) => Promise<T>): Promise<T> {
-    return this.run(operation, async () => {
+    return await this.run(operation, async () => {
       const uses = cacheIds.map((cacheId) => {
         const registration = this.registrations.get(cacheId);
         if (registration === undefined) throw unregistered(operation, cacheId);
@@ -192,7 +199,7 @@ export class Instance {
   inTurn<T>(operation: string, work: () => Promise<T>): Promise<T> {
     return this.#control.run(async () => {
       this.#watchdog.check(operation);
-      return work();
+      return await work();
     });
   }
 
@@ -212,6 +219,33 @@ export class Instance {
     const region = new AllocatedRegion(this, address, byteLength, where);
     this.regions.add(region);
     return region;
+  }
+
+  async #start(options: BackendOptions, check: () => void): Promise<void> {
+    if (!this.#initialized) check();
+    await this.watched({ operation: 'init' }, () => this.backend.initialize(options));
+    if (this.#initialized) return;
+    const { backend, clusterId, regions } = this;
+    const hangTimeoutMs = this.#hangTimeoutMs;
+    abandoned.register(this, { backend, clusterId, hangTimeoutMs, addresses: regions.addresses }, this);
+    this.links.start(options);
+    this.#transferTimeoutMs = Math.max(0, parseDigitsAsInt32(options['llm.SyncKvCacheWaitTime'] ?? '') ?? 0);
+    this.#initialized = true;
+  }
+
+  #beginFinalize(): Promise<void> {
+    this.#finalizing += 1;
+    const finalize = async () => {
+      try {
+        await this.inTurn('finalize', () => this.#end());
+      } finally {
+        this.#finalizing -= 1;
+        if (this.#finalizing === 0) this.#lastFinalize = undefined;
+      }
+    };
+    const running = finalize();
+    this.#lastFinalize = running;
+    return running;
   }
 
   async #end(): Promise<void> {
@@ -246,6 +280,16 @@ export class Instance {
         `allocated: ${shortList(places, 8).join(', ')}. Call deallocateCache() or free() first, or use "await using".`,
       'LLMDataDistMemoryWarning',
     );
+  }
+
+  /** What a call is rejected with: of an exception of this package's backends with the stack of the call. */
+  #located(error: unknown): unknown {
+    return this.#isForeign ? error : atCaller(error);
+  }
+
+  /** The same for one more call that has waited for the same. */
+  #alsoLocated(error: unknown): unknown {
+    return this.#isForeign ? error : alsoAtCaller(error);
   }
 
   #checkAlive(operation: string): void {

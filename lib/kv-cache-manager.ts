@@ -1,3 +1,5 @@
+import { inspect } from 'node:util';
+import type { InspectOptionsStylized } from 'node:util';
 import type { Backend, BackendCacheDesc, Cache, KvCacheExtParam, LayerRange } from './backend/backend';
 import { DEFAULT_CACHE_DESC, DEFAULT_EXT_PARAM } from './backend/backend';
 import { BlockLists } from './block-lists';
@@ -13,6 +15,7 @@ import type { BlockList, PullCacheOptions, PullOptions, PushOptions } from './tr
 import { refusal } from './guard/rule';
 import type { Transfer } from './guard/transfer';
 import { guardLayers, guardRowAgainstLayout } from './guard/transfer';
+import { inspected } from './inspection';
 import type { Instance } from './instance';
 import type { Registration } from './registrations';
 import { takeTurns } from './turns';
@@ -69,7 +72,7 @@ export class KvCacheManager {
   async registerCache(desc: CacheDesc, addrs: readonly (bigint | number)[] | BigUint64Array): Promise<KvCache> {
     const description = checkDesc(desc, 'desc');
     const addresses = checkUint64List(addrs, 'addrs');
-    return registerCache(this.#instance, description, addresses);
+    return await registerCache(this.#instance, description, addresses);
   }
 
   /**
@@ -102,7 +105,7 @@ export class KvCacheManager {
    * `allocate_cache` / `allocate_blocks_cache`.
    */
   async allocateCache(desc: CacheDesc): Promise<KvCache> {
-    return allocateCache(this.#instance, checkDesc(desc, 'desc'));
+    return await allocateCache(this.#instance, checkDesc(desc, 'desc'));
   }
 
   /**
@@ -252,7 +255,7 @@ export class KvCacheManager {
   async copyCache(dst: KvCache, src: KvCache, options?: CopyCacheOptions): Promise<void> {
     const to = this.#own(dst, 'dst', 'copyCache');
     const from = this.#own(src, 'src', 'copyCache');
-    return copyCache(this.#instance, to, from, checkOptionalObject(options, 'options'));
+    await copyCache(this.#instance, to, from, checkOptionalObject(options, 'options'));
   }
 
   /**
@@ -264,7 +267,7 @@ export class KvCacheManager {
    * C++ `CopyKvBlocks`, Python `copy_blocks`.
    */
   async copyBlocks(cache: KvCache, srcToDst: ReadonlyMap<number, readonly number[]>): Promise<void> {
-    return copyBlocks(this.#instance, this.#own(cache, 'cache', 'copyBlocks'), srcToDst);
+    await copyBlocks(this.#instance, this.#own(cache, 'cache', 'copyBlocks'), srcToDst);
   }
 
   /**
@@ -278,7 +281,22 @@ export class KvCacheManager {
   async swapBlocks(src: KvCache, dst: KvCache, srcToDst: ReadonlyMap<number, number>): Promise<void> {
     const from = this.#own(src, 'src', 'swapBlocks');
     const to = this.#own(dst, 'dst', 'swapBlocks');
-    return swapBlocks(this.#instance, from, to, srcToDst);
+    await swapBlocks(this.#instance, from, to, srcToDst);
+  }
+
+  /** The manager for logs. */
+  toJSON(): Record<string, unknown> {
+    return { ...this.#summary(), clusterId: String(this.#instance.clusterId) };
+  }
+
+  /** @internal */
+  [inspect.custom](depth: number | null, options: InspectOptionsStylized): string {
+    return inspected('KvCacheManager', this.#summary(), depth, options);
+  }
+
+  #summary() {
+    const { clusterId, registrations } = this.#instance;
+    return { clusterId, caches: registrations.count };
   }
 
   get #backend(): Backend {

@@ -21,7 +21,7 @@ export async function linkClusters(
 ): Promise<readonly number[]> {
   const operation = 'linkClusters';
   const { backend, links } = instance;
-  return instance.run(operation, () =>
+  return await instance.run(operation, () =>
     instance.inTurn(operation, async () => {
       if (instance.guards) guardLink(clusters);
       try {
@@ -47,7 +47,7 @@ export async function unlinkClusters(
 ): Promise<readonly number[]> {
   const operation = 'unlinkClusters';
   const { backend, links } = instance;
-  return instance.run(operation, async () => {
+  return await instance.run(operation, async () => {
     const turnstile = instance.peers.close(clusters.map(({ remoteClusterId }) => remoteClusterId));
     const unlink = () => backend.unlinkLlmClusters(clusters, timeoutMs, force);
     try {
@@ -87,7 +87,7 @@ export async function switchRole(
 ): Promise<void> {
   const operation = 'switchRole';
   const { backend, links } = instance;
-  return instance.run(operation, () =>
+  await instance.run(operation, () =>
     instance.inTurn(operation, async () => {
       check();
       try {

@@ -1,8 +1,11 @@
 import './disposable';
+import { inspect } from 'node:util';
+import type { InspectOptionsStylized } from 'node:util';
 import { hexAddress } from './address';
 import { checkBytes, checkInteger, checkUint64, outOfRange } from './check';
 import { LLMException } from './exception';
 import { refusal } from './guard/rule';
+import { inspected } from './inspection';
 import type { Instance } from './instance';
 import { Placement } from './placement';
 import { LLMStatusCode } from './status';
@@ -78,7 +81,7 @@ export class AllocatedRegion implements MemoryRegion {
   async write(data: ArrayBufferView, offset = 0): Promise<void> {
     const bytes = checkBytes(data, 'data');
     const start = this.#checkRange(offset, bytes.length);
-    return this.#copy('write', () => this.#instance.backend.write(this.address + start, bytes));
+    await this.#copy('write', () => this.#instance.backend.write(this.address + start, bytes));
   }
 
   async read(offset = 0, length?: number): Promise<Uint8Array> {
@@ -87,12 +90,12 @@ export class AllocatedRegion implements MemoryRegion {
     const count = length === undefined ? rest : BigInt(checkInteger(length, 'length', 0, MAX_OFFSET));
     if (count > rest) throw outOfRange('length', `<= ${rest}, the bytes that follow byte ${start}`, length);
     if (count > MAX_COPY) throw outOfRange('length', `<= ${MAX_COPY} bytes in one call`, count);
-    return this.#copy('read', () => this.#instance.backend.read(this.address + start, Number(count)));
+    return await this.#copy('read', () => this.#instance.backend.read(this.address + start, Number(count)));
   }
 
   async free(): Promise<void> {
     this.#checkLive('free');
-    return this.#instance.run('free', () => {
+    await this.#instance.run('free', () => {
       this.#guardFree();
       return this.release();
     });
@@ -125,6 +128,20 @@ export class AllocatedRegion implements MemoryRegion {
     if (this.#state === 'live' && !isFinalizing && !isLost) await this.free();
   }
 
+  /** The region for logs, without its bytes. */
+  toJSON(): Record<string, unknown> {
+    const { address, byteLength, placement } = this;
+    return { address: String(address), byteLength: String(byteLength), placement };
+  }
+
+  /** @internal */
+  [inspect.custom](depth: number | null, options: InspectOptionsStylized): string {
+    const { address, byteLength, placement } = this;
+    const state = this.#state === 'live' ? 'allocated' : 'freed';
+    const fields = { address: hexAddress(address), byteLength, placement: Placement[placement], state };
+    return inspected('MemoryRegion', fields, depth, options);
+  }
+
   #checkRange(offset: unknown, length: number): bigint {
     const start = BigInt(checkInteger(offset, 'offset', 0, MAX_OFFSET));
     if (start + BigInt(length) > this.byteLength) {
@@ -139,7 +156,7 @@ export class AllocatedRegion implements MemoryRegion {
 
   async #copy<T>(operation: 'read' | 'write', work: () => Promise<T>): Promise<T> {
     this.#checkLive(operation);
-    return this.#instance.run(operation, async () => {
+    return await this.#instance.run(operation, async () => {
       this.#copies.enter();
       try {
         return await work();

@@ -63,6 +63,11 @@ export class Registrations {
   #generation = 0;
 
   /** Counts finalizations: ids start at 1 again after one, so a handle of an earlier life may name another cache. */
+  /** Caches that are registered for the caller. */
+  get count(): number {
+    return this.#byId.size;
+  }
+
   get generation(): number {
     return this.#generation;
   }

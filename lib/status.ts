@@ -1,4 +1,5 @@
-import { checkString, checkUint32, invalidArgType } from './check';
+import { checkString, checkUint32, invalidArgType, outOfRange } from './check';
+import { editDistance } from './edit-distance';
 import { STATUS_TEXT, UNKNOWN_STATUS_TEXT, type Bilingual, type StatusText } from './status-text';
 
 /**
@@ -315,16 +316,38 @@ export function statusOfName(name: string): number | undefined {
   return /^0x[0-9a-f]{1,8}$/i.test(name) ? Number(name) : CODE_OF_NAME.get(name);
 }
 
+/** The number of a status by its name, in C++ or in Python; the error for another one names the nearest. */
+export function checkStatusName(text: string, name: string): number {
+  const code = CODE_OF_NAME.get(text);
+  if (!/^[a-z]\w*$/i.test(text)) throw invalidArgType(name, 'the number of a status or its name', text);
+  if (code === undefined) throw outOfRange(name, `the name of a status, the nearest is ${nearestName(text)}`, text);
+  return code;
+}
+
+/** Longer than every name. */
+const MAX_TYPED = 64;
+
+function nearestName(text: string): string {
+  const typed = text.slice(0, MAX_TYPED).toUpperCase();
+  let [nearest, least] = ['', Infinity];
+  for (const name of CODE_OF_NAME.keys()) {
+    // Without the prefix that nearly all have: who leaves it out means one of these.
+    const distance = Math.min(editDistance(typed, name), editDistance(typed, name.replace(/^LLM_/, '')));
+    if (distance < least) [nearest, least] = [name, distance];
+  }
+  return nearest;
+}
+
 /**
  * What is known about a status.
  *
- * @param code any unsigned 32-bit number
+ * @param code any unsigned 32-bit number, or the C++ or the Python spelling of its name
  * @param locale language of `meaning` and `remedy`
- * @throws TypeError (`ERR_INVALID_ARG_TYPE`) when `code` is not an integer or `locale` is unknown
- * @throws RangeError (`ERR_OUT_OF_RANGE`) when `code` does not fit 32 bits
+ * @throws TypeError (`ERR_INVALID_ARG_TYPE`) when `code` is neither an integer nor a string, or `locale` is unknown
+ * @throws RangeError (`ERR_OUT_OF_RANGE`) when `code` does not fit 32 bits, or is a name that no status has
  */
-export function describeStatus(code: number, locale: Locale = 'en'): StatusDescription {
-  const status = checkUint32(code, 'code');
+export function describeStatus(code: number | string, locale: Locale = 'en'): StatusDescription {
+  const status = typeof code === 'string' ? checkStatusName(code, 'code') : checkUint32(code, 'code');
   const { name, rule, text } = ENTRY_OF_CODE.get(status) ?? UNKNOWN;
   return {
     name,

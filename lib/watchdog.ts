@@ -2,6 +2,7 @@ import type { Backend, ClusterInfo } from './backend/backend';
 import { Deadline } from './deadline';
 import { LLMException } from './exception';
 import { peerAddresses } from './peer-addresses';
+import { atCaller } from './rejection';
 import { shortList } from './short-list';
 import { LLMStatusCode } from './status';
 import type { Uses } from './uses';
@@ -152,7 +153,7 @@ export class Watchdog {
       return await Promise.race([work(), givenUp]);
     } catch (error) {
       // A backend rejects what it abandons, and knows less of it.
-      if (told !== undefined) throw told;
+      if (told !== undefined) throw atCaller(told);
       throw error;
     } finally {
       end();

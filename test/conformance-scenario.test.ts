@@ -78,6 +78,17 @@ describe('a scenario', () => {
   });
 
   test.each([
+    [
+      'no id of a cluster, and an address without a port',
+      { ...LINK, clusters: [{ remote: [['127.0.0.1']] }] },
+      { clusters: [{ remoteClusterId: 0n, remote: [['127.0.0.1', 0]], local: [] }] },
+    ],
+    [
+      'no cluster of a remote cache',
+      { ...PULL, src: { cacheId: '7' }, dst: { cacheId: '1' }, crc: {} },
+      { src: { clusterId: 0n, batchIndex: 0 } },
+    ],
+    ['nothing of a local cache', { ...PULL, dst: {}, crc: {} }, { dst: { cacheId: -1n } }],
     ['a role by number', { ...INIT, op: 'setRole', role: 7 }, { role: 7 }],
     ['a type by number', { ...REGISTER, desc: { ...DESC, dataType: 99 } }, { desc: { dataType: 99 } }],
     ['a status without a name', { ...INIT, status: '0x8BadBeef' }, { status: 0x8bad_beef }],

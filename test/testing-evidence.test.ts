@@ -41,7 +41,7 @@ describe('the history', () => {
   });
 
   test('has the other transfers and control calls in plain form', async () => {
-    const { fabric, decoder, promptCache, decoderCache } = await linked();
+    const { fabric, decoder, promptCache, decoderCache } = await linked({ recordMemory: true });
     const range = { srcLayerRange: [0, 1], dstLayerRange: [0, 1] } as const;
     await decoder.kvCacheManager.pullCache(promptCache.key(1), decoderCache, 2, { ...range, size: 16 });
     await decoder.kvCacheManager.pushBlocks(
@@ -103,7 +103,7 @@ describe('the history', () => {
     const all = await linked({ history });
     for (let i = 0; i < 2500; i++) await pull(all, [i % 4], [0]);
     const records = all.fabric.history;
-    const made = 2500 + 21;
+    const made = 2500 + 13;
     expect(records).toHaveLength(Math.min(history, made));
     if (history > 0) expect(records.at(-1)).toMatchObject({ number: made, args: { srcBlocks: [2499 % 4] } });
   });
@@ -170,7 +170,7 @@ describe('assertIdle', () => {
       [
         'the fabric is not idle:',
         '  cluster 2 (initialised, 10.0.0.2:27000)',
-        '    in flight: call 22 pullBlocks with cluster 1 on cache 1 since 0 ms (hit by a fault)',
+        '    in flight: call 14 pullBlocks with cluster 1 on cache 1 since 0 ms (hit by a fault)',
         '    linked: to cluster 1 (which is gone or out of reach)',
         '    registered: cache 1 (4 tensors)',
         '    allocated (1024 bytes): ADDRESS (256 bytes), ADDRESS (256 bytes), ADDRESS (256 bytes), ADDRESS (256 bytes)',

@@ -10,6 +10,7 @@ import { ascendSigns } from './native/ascend-signs';
 import type { AscendSign } from './native/ascend-signs';
 import { backendError } from './native/load-failure';
 import type { LoadFailure } from './native/load-failure';
+import { NativeBackend } from './native/native-backend';
 
 export type BackendChoice = 'auto' | 'native' | 'mock';
 
@@ -88,6 +89,11 @@ function noFallBack(failure: LoadFailure, signs: readonly AscendSign[]): LLMBack
       `'auto' does not fall back to the mock backend ${why}; if the mock is meant, pass backend: 'mock' or set ` +
       `LLM_DATADIST_BACKEND=mock. If not: ${advice}`,
   });
+}
+
+/** Whether a backend is the mock, that of a test fabric too, or the native one. */
+export function isOfThisPackage(backend: Backend): boolean {
+  return backend instanceof MockBackend || backend instanceof NativeBackend;
 }
 
 const METHODS = [

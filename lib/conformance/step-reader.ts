@@ -29,6 +29,9 @@ import { RAW_CALLS } from './step';
 /** Of the C++ interface; this package has a longer one. */
 const DEFAULT_TIMEOUT_MS = 1000;
 
+/** The id of a default-constructed C++ `Cache`. */
+const NO_CACHE = -1n;
+
 export const readRole = named(LLMRole, int32);
 const readDataType = named(DataType, int32);
 const readPlacement = named(Placement, uint32);
@@ -58,12 +61,13 @@ const readPort: Reader<number | string> = (value, place) => {
 };
 
 const readAddress: Reader<Address> = (value, place) => {
-  const [ip, port] = pair((element: unknown) => element)(value, place);
+  const [ip, port = 0, ...more] = list((element: unknown) => element)(value, place);
+  if (ip === undefined || more.length > 0) throw new ScenarioError(place, 'expected a list of an address and a port');
   return [text(ip, `${place}[0]`), readPort(port, `${place}[1]`)];
 };
 
 const readCluster = object<ClusterFields>((fields) => ({
-  remoteClusterId: fields.get('remoteClusterId', uint64),
+  remoteClusterId: fields.optional('remoteClusterId', uint64, 0n),
   remote: fields.optional('remote', list(readAddress), []),
   local: fields.optional('local', list(readAddress), []),
   ...given(fields, 'remoteRoleType', readRole),
@@ -85,16 +89,21 @@ const readDescChanges = object<Partial<DescFields>>((fields) => ({
 
 /** A name, or an object with an id. */
 const readLocalCache: Reader<CacheReference> = (value, place) =>
-  typeof value === 'string' ? { cache: value } : object(readReference)(value, place);
+  typeof value === 'string' ? { cache: value } : object((fields) => readReference(fields, NO_CACHE))(value, place);
 
 const readRemoteCache = object<RemoteCache>((fields) => ({
-  clusterId: fields.get('clusterId', uint64),
+  clusterId: fields.optional('clusterId', uint64, 0n),
   target: readReference(fields),
   batchIndex: fields.optional('batchIndex', uint32, 0),
 }));
 
-function readReference(fields: Fields): CacheReference {
-  if (!fields.has('cache')) return { cacheId: fields.get('cacheId', int64) };
+/** @param preset the id where neither is given; without it one has to be */
+function readReference(fields: Fields, preset?: bigint): CacheReference {
+  if (!fields.has('cache')) {
+    return {
+      cacheId: preset === undefined ? fields.get('cacheId', int64) : fields.optional('cacheId', int64, preset),
+    };
+  }
   if (fields.has('cacheId')) throw new ScenarioError(fields.place, 'both "cache" and "cacheId" are given');
   return { cache: fields.get('cache', text) };
 }
@@ -127,7 +136,11 @@ function transfer(fields: Fields) {
 }
 
 function pull(fields: Fields) {
-  return { src: fields.get('src', readRemoteCache), dst: fields.get('dst', readLocalCache), ...transfer(fields) };
+  return {
+    src: fields.get('src', readRemoteCache),
+    dst: fields.get('dst', readLocalCache),
+    ...transfer(fields),
+  };
 }
 
 function push(fields: Fields) {
@@ -141,7 +154,10 @@ function push(fields: Fields) {
 }
 
 function blockLists(fields: Fields) {
-  return { srcBlocks: fields.get('srcBlocks', readBlocks), dstBlocks: fields.get('dstBlocks', readBlocks) };
+  return {
+    srcBlocks: fields.get('srcBlocks', readBlocks),
+    dstBlocks: fields.get('dstBlocks', readBlocks),
+  };
 }
 
 const readRawCall: Reader<RawCall> = (value, place) => {

@@ -45,26 +45,53 @@ export function guardRegistration(instance: Instance, desc: BackendCacheDesc, ad
   const overlap = instance.registrations.findOverlap(addrs, size.byteLength);
   if (overlap === undefined) return;
   const { address, owner } = overlap;
+  const tensor = addrs.indexOf(address);
   throw refusal(
     'memory-overlap',
     operation,
-    `${size.byteLength} bytes at ${hexAddress(address)} ${describeOwner(instance.links, owner)}`,
+    `${rangeOf(address, size.byteLength)}, tensor ${tensor} of the call, ` +
+      (owner === undefined
+        ? `overlap ${tensorAt(addrs, size.byteLength, address, tensor)} of it`
+        : describeOwner(instance.links, owner, address, size.byteLength)),
+    owner?.registration === undefined ? {} : { cacheId: owner.registration.cacheId },
   );
 }
 
-function describeOwner(links: Links, owner: Reservation | undefined): string {
-  const cache = owner?.registration === undefined ? '' : `cache ${owner.registration.cacheId}`;
-  if (owner?.waitsForLinks === true) {
+/** The tensor of a list that some bytes overlap, and where it is. */
+function tensorAt(
+  addrs: BigUint64Array,
+  byteLength: bigint,
+  address: bigint,
+  not?: number,
+  length = byteLength,
+): string {
+  const index = addrs.findIndex((start, i) => i !== not && start < address + length && address < start + byteLength);
+  const start = addrs[index];
+  return start === undefined ? 'a tensor' : `tensor ${index} (${rangeOf(start, byteLength)})`;
+}
+
+function rangeOf(start: bigint, byteLength: bigint): string {
+  return `${byteLength} bytes from ${hexAddress(start)} to ${hexAddress(start + byteLength)}`;
+}
+
+function describeOwner(links: Links, owner: Reservation, address: bigint, byteLength: bigint): string {
+  const { registration } = owner;
+  const tensor =
+    registration === undefined
+      ? 'a tensor'
+      : tensorAt(owner.addrs, registration.size.tensorBytes, address, undefined, byteLength);
+  const cache = registration === undefined ? '' : `${tensor} of cache ${registration.cacheId}`;
+  if (owner.waitsForLinks) {
     return (
       `belong to ${cache}, whose unregistration waits until no link that was made with it can be left: ` +
       links.remedy(owner.linksBefore)
     );
   }
-  if (owner?.state === 'stuck') {
+  if (owner.state === 'stuck') {
     const failure = cache === '' ? 'a registration that failed' : `${cache}, whose unregistration failed`;
     return `belong to ${failure} in the library: it may hold them until finalize()`;
   }
-  return `overlap a tensor that is registered, or another one of this call`;
+  return `overlap ${cache === '' ? 'a tensor of a cache that is being registered' : cache}`;
 }
 
 /** Only memory of this package can be measured; foreign addresses are the caller's own risk. */

@@ -1,4 +1,4 @@
-import { ManualClock, RealClock, VirtualClock } from '../backend/mock/clock';
+import { checkClock, ManualClock, RealClock, VirtualClock } from '../backend/mock/clock';
 import type { Clock } from '../backend/mock/clock';
 import { checkBoolean, checkInteger, checkOptionalObject, checkUint32, invalidArgType, outOfRange } from '../check';
 import { TestFabric } from './test-fabric';
@@ -29,6 +29,11 @@ export interface FabricOptions {
   readonly seed?: number;
   /** How many calls the history keeps at least; of very long lists of blocks it keeps fewer. Default 100000. */
   readonly history?: number;
+  /**
+   * Whether the history has each `read` and `write` of memory regions: a test that fills its caches and looks at them would
+   * see little else. Default false: only those that a fault hits.
+   */
+  readonly recordMemory?: boolean;
 }
 
 const DEFAULT_HISTORY = 100_000;
@@ -45,7 +50,7 @@ export function createFabric(options: FabricOptions & { readonly clock: 'instant
 export function createFabric<C extends Clock>(options: FabricOptions & { readonly clock: C }): TestFabric<C>;
 export function createFabric(options?: FabricOptions): TestFabric;
 export function createFabric(options?: FabricOptions): TestFabric {
-  const { clock, strict, wire, seed = 1, history } = checkOptionalObject(options, 'options');
+  const { clock, strict, wire, seed = 1, history, recordMemory } = checkOptionalObject(options, 'options');
   const time = clockOf(clock);
   const number = checkUint32(seed, 'options.seed');
   return new TestFabric({
@@ -56,6 +61,7 @@ export function createFabric(options?: FabricOptions): TestFabric {
         ? undefined
         : new WireModel(wire as WireOptions, { clock: time, seed: number }, 'options.wire'),
     seed: number,
+    recordMemory: recordMemory === undefined ? false : checkBoolean(recordMemory, 'options.recordMemory'),
     history: history === undefined ? DEFAULT_HISTORY : checkInteger(history, 'options.history', 0, MAX_HISTORY),
   });
 }
@@ -71,15 +77,8 @@ function clockOf(value: unknown): Clock {
     case 'instant':
       return new VirtualClock();
     default:
-      if (isClock(value)) return value;
-      throw typeof value === 'string'
-        ? outOfRange('options.clock', expected, value)
-        : invalidArgType('options.clock', expected, value);
+      if (typeof value === 'string') throw outOfRange('options.clock', expected, value);
+      if (typeof value !== 'object' || value === null) throw invalidArgType('options.clock', expected, value);
+      return checkClock(value, 'options.clock');
   }
-}
-
-function isClock(value: unknown): value is Clock {
-  if (typeof value !== 'object' || value === null) return false;
-  const { now, sleep } = value as Partial<Record<keyof Clock, unknown>>;
-  return typeof now === 'function' && typeof sleep === 'function';
 }

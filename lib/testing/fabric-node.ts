@@ -22,6 +22,9 @@ export interface NodeRules {
   join(node: FabricNode): void;
   checkRegistration(node: FabricNode, addresses: number): Refusal | undefined;
   checkFinalize(node: FabricNode): Refusal | undefined;
+  checkLink(node: FabricNode, clusters: readonly ClusterInfo[]): Refusal | undefined;
+  /** Called for a transfer whose key carries no layout. */
+  checkBareKey(key: CacheIndex): Refusal | undefined;
   checkRoleSwitch(node: FabricNode): Refusal | undefined;
 }
 
@@ -91,7 +94,9 @@ export class FabricNode extends MockBackend {
   }
 
   override linkLlmClusters(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<readonly number[]> {
-    this.#note({ clusters, timeoutMs }).peer = onlyOne(clusters);
+    const call = this.#note({ clusters, timeoutMs });
+    call.peer = onlyOne(clusters);
+    call.check = () => this.#rules.checkLink(this, clusters);
     return super.linkLlmClusters(clusters, timeoutMs);
   }
 
@@ -218,8 +223,14 @@ export class FabricNode extends MockBackend {
     next.cacheId = remote.cacheId;
     next.localCacheId = local.cacheId;
     next.ext = ext;
+    if (!hasLayout(remote)) next.check = () => this.#rules.checkBareKey(remote);
     return next;
   }
+}
+
+/** What the package hands over is the key as it was checked, with the layout that it carries; C++ has no place for it. */
+function hasLayout(key: CacheIndex & { readonly layout?: unknown }): boolean {
+  return key.layout !== undefined;
 }
 
 function onlyOne(clusters: readonly ClusterInfo[]): bigint | undefined {

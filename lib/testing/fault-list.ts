@@ -80,6 +80,10 @@ export class FaultList {
     return this.#active.length === 0;
   }
 
+  get count(): number {
+    return this.#active.length;
+  }
+
   inject(fault: unknown): InjectedFault {
     const active = new ActiveFault(this, checkFault(fault));
     this.#active.push(active);

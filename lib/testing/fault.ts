@@ -8,8 +8,10 @@ import {
   checkUint32,
   invalidArgType,
   outOfRange,
+  unfit,
 } from '../check';
-import { LLMStatusCode, operations, statusName, statusOfName } from '../status';
+import { keepStackOf } from '../rejection';
+import { checkStatusName, LLMStatusCode, operations, statusName, statusOfName } from '../status';
 import { clusterIdOf } from './node-ref';
 import type { NodeRef } from './node-ref';
 
@@ -177,8 +179,9 @@ function count(value: unknown, name: string, min: number): number | undefined {
 }
 
 function checkStatus(value: unknown): number {
-  const code = typeof value === 'string' ? statusOfName(value) : checkUint32(value, 'fault.status');
-  if (code === undefined) throw outOfRange('fault.status', 'the name of a status or its number', value);
+  const name = 'fault.status';
+  const code =
+    typeof value === 'string' ? (statusOfName(value) ?? checkStatusName(value, name)) : checkUint32(value, name);
   if (code === LLMStatusCode.LLM_SUCCESS) throw outOfRange('fault.status', 'the status of a failure', value);
   return code;
 }
@@ -192,9 +195,12 @@ function checkHold(value: unknown): 'link' | 'call' {
 }
 
 function checkError(value: unknown): Error | undefined {
-  if (value === undefined || value instanceof Error) return value;
+  if (value === undefined) return undefined;
   // An error of another realm, such as the one that a test runs in, has another class.
-  if (Object.prototype.toString.call(value) === '[object Error]') return value as Error;
+  if (value instanceof Error || Object.prototype.toString.call(value) === '[object Error]') {
+    keepStackOf(value as Error);
+    return value as Error;
+  }
   throw invalidArgType('fault.throwError', 'an Error', value);
 }
 
@@ -217,25 +223,29 @@ function checkReach(fault: CheckedFault): void {
 
 function checkEffects(fault: CheckedFault, isDelayed: boolean): void {
   const ends = [
-    ...(fault.status === undefined ? [] : ['status']),
-    ...(fault.throwError === undefined ? [] : ['throwError']),
-    ...(fault.hang ? ['hang'] : []),
-    ...(fault.corrupt > 0 ? ['corrupt'] : []),
+    ...(fault.status === undefined ? [] : [`status: ${nameOf(fault.status)}`]),
+    ...(fault.throwError === undefined ? [] : [`throwError: ${fault.throwError.name}`]),
+    ...(fault.hang ? ['hang: true'] : []),
+    ...(fault.corrupt > 0 ? [`corrupt: ${fault.corrupt}`] : []),
   ];
-  const partial = fault.partialLayers === undefined ? [] : ['partialLayers'];
+  const partial = fault.partialLayers === undefined ? [] : [`partialLayers: ${fault.partialLayers}`];
   const contradiction =
     ends.length > 1
       ? ends
       : fault.corrupt > 0 && partial.length > 0
         ? [...ends, ...partial]
         : fault.hang && isDelayed
-          ? [...ends, 'delayMs']
+          ? [...ends, `delayMs: ${fault.delayMs}`]
           : undefined;
   if (contradiction !== undefined) {
-    throw outOfRange('fault', `of one effect: ${contradiction.join(' and ')} exclude each other`, undefined);
+    throw unfit('fault', `has effects that exclude each other: ${contradiction.join(' and ')}`);
   }
   if (ends.length === 0 && partial.length === 0 && !isDelayed) {
-    throw outOfRange('fault', 'of an effect: status, throwError, hang, delayMs, partialLayers or corrupt', undefined);
+    const named = [...fault.ops].join(', ');
+    throw unfit(
+      'fault',
+      `of ${named} has no effect: give one of status, throwError, hang, delayMs, partialLayers and corrupt`,
+    );
   }
 }
 

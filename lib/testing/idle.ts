@@ -39,7 +39,8 @@ function told<T>(title: string, things: readonly T[], describe: (thing: T) => st
 
 function describeCall({ number, op, peer, cacheId, startMs, faults }: CallRecord): string {
   return [
-    `call ${number} ${op}`,
+    // A read or a write of memory that is not recorded has no number.
+    number === 0 ? op : `call ${number} ${op}`,
     ...(peer === undefined ? [] : [`with cluster ${peer}`]),
     ...(cacheId === undefined ? [] : [`on cache ${cacheId}`]),
     `since ${startMs} ms`,

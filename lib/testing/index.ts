@@ -3,6 +3,8 @@
  *
  * @packageDocumentation
  */
+import { writeBigintsInJSON } from '../bigint-json';
+
 export { Fabric } from '../backend/mock/fabric';
 export type { MemoryNetworkOptions } from '../backend/mock/fabric';
 export type { Disturbance, Network } from '../backend/mock/network';
@@ -27,3 +29,5 @@ export type { InjectedFault } from './fault-list';
 export type { NodeRef } from './node-ref';
 export type { CallRecord } from './call-record';
 export type { Topology, TopologyCache, TopologyLink, TopologyMemory, TopologyNode } from './topology';
+
+writeBigintsInJSON();

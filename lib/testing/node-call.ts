@@ -185,7 +185,10 @@ export class NodeCall implements ObservedCall, LoggedCall {
     if (this.#calls.isDead) return work(this);
     const isOnClusters = this.operation === 'linkClusters' || this.operation === 'unlinkClusters';
     const fault = isOnClusters ? undefined : this.#calls.faults.hit(this.#target());
-    if (fault !== undefined) this.faults = [fault];
+    if (fault !== undefined) {
+      this.faults = [fault];
+      this.#calls.record(this);
+    }
     const all = async (): Promise<T> => {
       const broken = this.check?.();
       // A process that ends is not held up by a rule.

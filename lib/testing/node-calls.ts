@@ -13,7 +13,12 @@ export interface Surroundings {
   readonly faults: FaultList;
   readonly log: CallLog;
   readonly random: Random;
+  /** Whether reads and writes of memory are logged. */
+  readonly recordMemory: boolean;
 }
+
+/** The place of a call that is not logged. */
+const NOT_LOGGED = -1;
 
 /** What an instance says of itself to its calls. */
 export interface Callee {
@@ -30,6 +35,7 @@ export class NodeCalls implements CallObserver {
   readonly faults: FaultList;
   readonly random: Random;
   readonly #log: CallLog;
+  readonly #recordMemory: boolean;
   readonly #callee: Callee;
   readonly #all = new Set<NodeCall>();
   readonly #free: NodeCall[] = [];
@@ -37,12 +43,13 @@ export class NodeCalls implements CallObserver {
   #isDead = false;
   #isBuried = false;
 
-  constructor(node: bigint, { clock, faults, log, random }: Surroundings, callee: Callee) {
+  constructor(node: bigint, { clock, faults, log, random, recordMemory }: Surroundings, callee: Callee) {
     this.node = node;
     this.clock = clock;
     this.faults = faults;
     this.random = random;
     this.#log = log;
+    this.#recordMemory = recordMemory;
     this.#callee = callee;
     this.#next = this.#make();
   }
@@ -69,15 +76,20 @@ export class NodeCalls implements CallObserver {
   begin(operation: Operation): NodeCall {
     const call = this.#next;
     this.#next = this.#free.pop() ?? this.#make();
-    call.index = this.#log.take();
+    call.index = !this.#recordMemory && (operation === 'read' || operation === 'write') ? NOT_LOGGED : this.#log.take();
     call.operation = operation;
     call.startMs = this.clock.now();
     call.isBusy = true;
     return call;
   }
 
+  /** Logs a call that would not be, before another one begins: a fault hits it. */
+  record(call: NodeCall): void {
+    if (call.index === NOT_LOGGED) call.index = this.#log.take();
+  }
+
   ended(call: NodeCall, error: unknown): void {
-    this.#log.add(call, this.clock.now(), error);
+    if (call.index !== NOT_LOGGED) this.#log.add(call, this.clock.now(), error);
   }
 
   giveBack(call: NodeCall): void {

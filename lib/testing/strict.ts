@@ -11,6 +11,12 @@ export const STRICT_RULES = {
     'and peers copy the table of caches once per link',
   'address-count': 'the caches of an instance have at most 240 addresses in total',
   'finalize-alone': 'an instance is not finalized while a peer transfers from it or to it',
+  'unique-cluster-id':
+    'nodes that link to one peer have different cluster ids, because the peer keeps its link, and sends what it pushes, ' +
+    'by the id alone',
+  'key-with-layout':
+    'keys carry the layout of the cache that they name (KvCache.key()), because the library reads or writes past the ' +
+    'memory of the peer where a row or a block is out of range',
   'switch-unlinked': 'the role is switched when all links are gone, on both sides',
 } as const;
 

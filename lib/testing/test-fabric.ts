@@ -1,15 +1,20 @@
 import '../disposable';
-import type { BackendFactory } from '../backend/backend';
+import { inspect } from 'node:util';
+import type { InspectOptionsStylized } from 'node:util';
+import type { BackendFactory, ClusterInfo } from '../backend/backend';
 import type { Clock } from '../backend/mock/clock';
 import { Fabric } from '../backend/mock/fabric';
 import { LocalEnd } from '../backend/mock/local-end';
 import { failed } from '../backend/mock/refusal';
 import type { Refusal } from '../backend/mock/refusal';
+import type { Session } from '../backend/mock/session';
 import type { Wire } from '../backend/mock/wire';
 import { outOfRange } from '../check';
+import { inspected } from '../inspection';
 import { Random } from '../random';
 import { shortList } from '../short-list';
 import { CallLog } from './call-log';
+import { recordInFlight } from './call-page';
 import type { CallRecord } from './call-record';
 import { TRANSFERS } from './fault';
 import type { Fault } from './fault';
@@ -34,6 +39,7 @@ export interface TestFabricSettings<C extends Clock> {
   readonly wire: Wire | undefined;
   readonly seed: number;
   readonly history: number;
+  readonly recordMemory: boolean;
 }
 
 /**
@@ -63,12 +69,13 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
   readonly #down = new Set<bigint>();
 
   /** @internal */
-  constructor({ clock, strict, wire, seed, history }: TestFabricSettings<C>) {
+  constructor({ clock, strict, wire, seed, history, recordMemory }: TestFabricSettings<C>) {
     this.clock = clock;
     this.#log = new CallLog(history);
     this.#fabric = new Fabric(wire === undefined ? {} : { wire });
     this.#fabric.obstacles = this.#partitions;
-    const surroundings: Surroundings = { clock, faults: this.#faults, log: this.#log, random: new Random(seed) };
+    const random = new Random(seed);
+    const surroundings: Surroundings = { clock, faults: this.#faults, log: this.#log, random, recordMemory };
     const rules = this.#rules(strict);
     this.backend = (clusterId, role) => {
       const node = new FabricNode(clusterId, role, this.#fabric, surroundings, rules);
@@ -151,7 +158,10 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
     else this.#partitions.healPair(...checkPair(a, b));
   }
 
-  /** The calls that reached a backend of this fabric, in the order in which they began: the last ones of them. */
+  /**
+   * The calls that reached a backend of this fabric, in the order in which they began: the last ones of them, without reads
+   * and writes of memory regions that no fault hits, unless the fabric was made with `recordMemory`.
+   */
   get history(): readonly CallRecord[] {
     return this.#log.records(this.#inFlight());
   }
@@ -176,9 +186,7 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
    * @throws Error that names what there is, node by node
    */
   assertIdle(): void {
-    const inFlight = new Set(this.#inFlight().map(({ index }) => index + 1));
-    const calls = this.history.filter(({ number }) => inFlight.has(number));
-    report('the fabric is not idle', whatIsLeft(this.topology(), calls));
+    report('the fabric is not idle', whatIsLeft(this.topology(), this.#inFlight().map(recordInFlight)));
   }
 
   /**
@@ -192,6 +200,12 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
   /** {@link close} */
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** @internal */
+  [inspect.custom](depth: number | null, options: InspectOptionsStylized): string {
+    const nodes = this.topology().nodes.map(({ node, state }) => `cluster ${node} (${state})`);
+    return inspected('TestFabric', { nodes: shortList(nodes), faults: this.#faults.count }, depth, options);
   }
 
   #inFlight(): NodeCall[] {
@@ -222,6 +236,11 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
       },
       checkRegistration: (node, addresses) => (strict ? this.#checkRegistration(node, addresses) : undefined),
       checkFinalize: (node) => (strict ? this.#checkFinalize(node) : undefined),
+      checkLink: (node, clusters) => (strict ? this.#checkLink(node, clusters) : undefined),
+      checkBareKey: ({ clusterId, cacheId }) =>
+        strict
+          ? breaks('key-with-layout', `the key of cache ${cacheId} of cluster ${clusterId} carries no layout`)
+          : undefined,
       checkRoleSwitch: (node) => (strict ? this.#checkRoleSwitch(node) : undefined),
     };
   }
@@ -248,6 +267,20 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
     return undefined;
   }
 
+  /** Another node of the same id that is linked with a peer which is to be linked. */
+  #checkLink(node: FabricNode, clusters: readonly ClusterInfo[]): Refusal | undefined {
+    const namesakes = [...this.#nodes].filter((each) => each !== node && each.node === node.node);
+    if (namesakes.length === 0) return undefined;
+    for (const { remoteIpInfos } of clusters) {
+      const addresses = remoteIpInfos.map(({ ip, port }) => `${ip}:${port}`);
+      const peer = [...this.#nodes].find(({ session }) => addresses.includes(session?.address ?? '-'));
+      if (peer === undefined || !namesakes.some((each) => areLinked(each, peer))) continue;
+      const problem = `another node of cluster ${node.node} is linked with cluster ${peer.node} at ${addresses.join()}`;
+      return breaks('unique-cluster-id', problem);
+    }
+    return undefined;
+  }
+
   #checkRoleSwitch(node: FabricNode): Refusal | undefined {
     // Of its own links the default backend says so itself.
     if (node.session?.engine === 'hccl' && node.session.links.all.size > 0) return undefined;
@@ -259,12 +292,20 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
   #linkedWith({ session }: FabricNode): bigint[] {
     if (session === undefined) return [];
     const peers = new Set(session.links.all.keys());
-    for (const each of this.#nodes) {
-      for (const link of each.session?.links.all.values() ?? [])
-        if (link.far instanceof LocalEnd && link.far.session === session) peers.add(each.node);
-    }
+    for (const each of this.#nodes) if (hasLinkTo(each, session)) peers.add(each.node);
     return [...peers];
   }
+}
+
+function hasLinkTo(node: FabricNode, session: Session): boolean {
+  const links = [...(node.session?.links.all.values() ?? [])];
+  return links.some(({ far }) => far instanceof LocalEnd && far.session === session);
+}
+
+/** Whether either of two nodes that live holds a link to the other one. */
+function areLinked(a: FabricNode, b: FabricNode): boolean {
+  if (a.session === undefined || b.session === undefined) return false;
+  return hasLinkTo(a, b.session) || hasLinkTo(b, a.session);
 }
 
 /** Whether a transfer of an instance goes to a node or comes from it, whatever the id under which it is linked. */

@@ -1,6 +1,6 @@
 // Node's own, which are not replaced where the clock of a test is.
 import { clearImmediate, setImmediate } from 'node:timers';
-import { checkFinite, checkInteger } from '../../check';
+import { checkFinite, checkFunction, checkInteger, checkObject } from '../../check';
 import { LONGEST_DELAY } from '../../deadline';
 import { EventLoop } from './event-loop';
 import { Timetable } from './timetable';
@@ -24,6 +24,30 @@ export interface Clock {
   deadline?(ms: number, expire: () => void): () => void;
 }
 
+/** The methods that a clock has to have, and those that it may have. */
+const METHODS = ['now', 'sleep'] as const satisfies readonly (keyof Clock)[];
+const OPTIONAL_METHODS = ['after', 'deadline'] as const satisfies readonly (keyof Clock)[];
+
+/**
+ * A clock of the user's own.
+ * @param needed optional methods that have to be there too
+ * @throws TypeError that names what is no function
+ */
+export function checkClock(value: unknown, name: string, needed: readonly (keyof Clock)[] = []): Clock {
+  const clock = checkObject(value, name);
+  for (const method of [...METHODS, ...needed]) checkFunction(clock[method], `${name}.${method}`);
+  for (const method of OPTIONAL_METHODS) {
+    if (clock[method] !== undefined) checkFunction(clock[method], `${name}.${method}`);
+  }
+  return value as Clock;
+}
+
+/** What a clock of this package is asked to do, and when: refused at the call, and not when the time has come. */
+function checkWait(ms: unknown, wake: unknown, name = 'wake'): number {
+  checkFunction(wake, name);
+  return checkFinite(ms, 'ms', 0);
+}
+
 /**
  * The default: time passes only by waiting, and waiting takes no real time. A timeout of 60 s is over at once, and
  * {@link now} says that 60 s have passed. Deadlines of instances run in real time: what hangs waits for no clock.
@@ -44,7 +68,7 @@ export class VirtualClock implements Clock {
 
   /** As {@link sleep}; what it returns calls it off. */
   after(ms: number, wake: () => void): () => void {
-    const strike = this.#timetable.add(this.#now + ms, wake);
+    const strike = this.#timetable.add(this.#now + checkWait(ms, wake), wake);
     // In a task of its own, so that what others do meanwhile happens first, as it would with real time.
     const task = setImmediate(() => {
       const due = this.#timetable.next;
@@ -96,12 +120,12 @@ export class ManualClock implements Clock {
 
   /** As {@link sleep}; what it returns calls it off. */
   after(ms: number, wake: () => void): () => void {
-    return this.#timetable.add(this.#now + ms, wake);
+    return this.#timetable.add(this.#now + checkWait(ms, wake), wake);
   }
 
   /** As {@link after}, behind all that sleep until the same moment, and not counted as one of them. */
   deadline(ms: number, expire: () => void): () => void {
-    return this.#timetable.add(this.#now + ms, expire, true);
+    return this.#timetable.add(this.#now + checkWait(ms, expire, 'expire'), expire, true);
   }
 
   /**
@@ -204,6 +228,7 @@ export class RealClock implements Clock {
 
   /** As {@link sleep}; what it returns calls it off. */
   after(ms: number, wake: () => void): () => void {
+    const wait = checkWait(ms, wake);
     let timer: NodeJS.Timeout;
     const arm = (rest: number): void => {
       const delay = Math.min(Math.ceil(rest), LONGEST_DELAY);
@@ -212,7 +237,7 @@ export class RealClock implements Clock {
         else wake();
       }, delay);
     };
-    arm(ms);
+    arm(wait);
     return () => {
       clearTimeout(timer);
     };

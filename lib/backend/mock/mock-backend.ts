@@ -20,6 +20,7 @@ import type {
 import { Addresses, AddressSpace } from './address-space';
 import { CacheEntry, rowsOf } from './cache-table';
 import type { CallObserver, ClusterWork, ObservedCall, Operation } from './call-observer';
+import { checkClock } from './clock';
 import type { Clock } from './clock';
 import { HcclLinks } from './hccl-links';
 import { HixlLinks } from './hixl-links';
@@ -87,7 +88,7 @@ export class MockBackend implements Backend {
     this.#clusterId = clusterId;
     this.#role = role;
     this.#fabric = options.fabric ?? processFabric();
-    this.#clock = options.clock ?? this.#fabric.newClock();
+    this.#clock = options.clock === undefined ? this.#fabric.newClock() : checkClock(options.clock, 'options.clock');
     this.clock = measuresDeadlines(this.#clock) ? this.#clock : undefined;
     this.#deviceCount = options.deviceCount ?? DEFAULT_DEVICE_COUNT;
     this.#observer = options.observer;

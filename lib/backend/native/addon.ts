@@ -148,7 +148,6 @@ export interface LoadedAddon {
   readonly bridge: string;
 }
 
-
 let loaded: LoadedAddon | undefined;
 
 /** The addon, with every file that was tried in vain before it. It links nothing of the vendor's. */

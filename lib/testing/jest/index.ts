@@ -5,6 +5,7 @@
  *
  * @packageDocumentation
  */
+import { writeBigintsInJSON } from '../../bigint-json';
 import type { KvCache } from '../../cache';
 import type { LLMDataDist } from '../../datadist';
 import type { BlockList } from '../../transfer-options';
@@ -56,3 +57,5 @@ declare global {
 /** The global `expect` of jest; none in a program that no test runner runs. */
 const { expect } = globalThis as { expect?: { extend?: (more: typeof matchers) => void } };
 expect?.extend?.(matchers);
+
+writeBigintsInJSON();

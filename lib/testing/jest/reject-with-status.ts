@@ -1,7 +1,7 @@
-import { checkUint32, invalidArgType, outOfRange } from '../../check';
+import { checkUint32, invalidArgType } from '../../check';
 import { LLMException } from '../../exception';
 import type { LLMStatusCode } from '../../status';
-import { statusHex, statusName, statusOfName } from '../../status';
+import { checkStatusName, statusHex, statusName, statusOfName } from '../../status';
 import type { MatcherResult, MatcherState } from './matcher';
 import { result } from './matcher';
 
@@ -44,9 +44,7 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 function codeOf(status: unknown): number {
   if (typeof status === 'number') return checkUint32(status, 'status');
   if (typeof status !== 'string') throw invalidArgType('status', 'the name of a status or its number', status);
-  const code = statusOfName(status);
-  if (code === undefined) throw outOfRange('status', 'the name of a status, as LLM_TIMEOUT', status);
-  return code;
+  return statusOfName(status) ?? checkStatusName(status, 'status');
 }
 
 function named(code: number): string {

@@ -96,7 +96,7 @@ export class Traffic {
       next = Math.min(next, limitAt, rate > 0 ? now + bytesLeft / rate : startsAt);
     }
     if (next === Infinity) return;
-    this.#alarm = this.#clock.after(next - now, () => {
+    this.#alarm = this.#clock.after(Math.max(0, next - now), () => {
       this.#alarm = undefined;
       this.#plan();
     });

@@ -1,4 +1,5 @@
-import { checkObject, checkUint32, invalidArgType } from '../../check';
+import { checkObject, checkUint32 } from '../../check';
+import { checkClock } from '../../backend/mock/clock';
 import type { Clock } from '../../backend/mock/clock';
 import { failed } from '../../backend/mock/refusal';
 import type { Arrival, Load, Wire } from '../../backend/mock/wire';
@@ -42,7 +43,7 @@ export class WireModel implements Wire {
   constructor(wire: WireOptions | WirePreset, options: WireModelOptions, name = 'wire') {
     this.#figures = checkWireOptions(wire, name);
     const { clock, seed } = checkObject(options, 'options');
-    this.#traffic = new Traffic(checkClock(clock));
+    this.#traffic = new Traffic(checkClock(clock, 'options.clock', ['after']) as WireClock);
     this.#jitter = new Jitter(seed === undefined ? 1 : checkUint32(seed, 'options.seed'));
   }
 
@@ -93,13 +94,4 @@ function ceilingOf({ source, destination, direction, copies }: Load, { speeds }:
     ms += speed.msOf(length);
   }
   return bytes === 0 ? speed.peak : bytes / ms;
-}
-
-function checkClock(value: unknown): WireClock {
-  const clock = checkObject(value, 'options.clock');
-  for (const method of ['now', 'after']) {
-    if (typeof clock[method] !== 'function')
-      throw invalidArgType(`options.clock.${method}`, 'a function', clock[method]);
-  }
-  return value as WireClock;
 }

@@ -1,4 +1,4 @@
-import { checkArray, checkFinite, checkObject, outOfRange } from '../../check';
+import { checkArray, checkFinite, checkObject, outOfRange, unfit } from '../../check';
 import { pairOf } from '../node-pair';
 import type { NodeRef } from '../node-ref';
 import { clusterIdOf } from '../node-ref';
@@ -63,10 +63,13 @@ export function checkWireOptions(value: unknown, name: string): WireFigures {
     const { nodes, ...fields } = checkObject(each, here);
     const ends = checkArray(nodes, `${here}.nodes`, clusterIdOf);
     const [a, b] = ends;
-    if (a === undefined || b === undefined || ends.length !== 2 || a === b) {
-      throw outOfRange(`${here}.nodes`, 'two different nodes', nodes);
+    if (a === undefined || b === undefined || ends.length !== 2) {
+      throw unfit(`${here}.nodes`, `names ${ends.length} nodes: a way has two ends`);
     }
-    if (pairs.has(pairOf(a, b))) throw outOfRange(`${here}.nodes`, 'a pair that was not named before', nodes);
+    if (a === b) throw unfit(`${here}.nodes`, `names cluster ${a} as both ends`);
+    if (pairs.has(pairOf(a, b))) {
+      throw unfit(`${here}.nodes`, `names cluster ${a} and cluster ${b}, whose way was given before`);
+    }
     pairs.set(pairOf(a, b), checkLink(fields, here, base));
   }
   const limited = [base, ...pairs.values()].map(({ capacity }) => capacity).filter((capacity) => capacity < Infinity);

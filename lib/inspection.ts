@@ -1,0 +1,13 @@
+import { inspect } from 'node:util';
+import type { InspectOptionsStylized } from 'node:util';
+
+/** How `console.log` shows an object of this package: its name and what tells it apart, not what it is made of. */
+export function inspected(
+  name: string,
+  fields: Readonly<Record<string, unknown>>,
+  depth: number | null,
+  options: InspectOptionsStylized,
+): string {
+  if (depth !== null && depth < 0) return options.stylize(`[${name}]`, 'special');
+  return `${name} ${inspect(fields, { ...options, depth: depth === null ? null : depth - 1 })}`;
+}

@@ -1,0 +1,22 @@
+/** Frames of this package that may stand between the place of an error and the line that made the call. */
+const OWN_FRAMES = 16;
+
+/**
+ * Gives an error the stack of this moment, without the frames down to `above`. V8 counts the frames of this package as it
+ * counts the caller's, so that with its limit of ten the caller's line would be cut off: the limit is for those of the
+ * caller.
+ */
+export function captureStack(error: object, above: CallableFunction | NewableFunction): void {
+  const { stackTraceLimit } = Error;
+  // What has frozen the intrinsics, or has taken the limit away, keeps what it has.
+  const isDeeper = stackTraceLimit > 0 && setLimit(stackTraceLimit + OWN_FRAMES);
+  try {
+    Error.captureStackTrace(error, above);
+  } finally {
+    if (isDeeper) setLimit(stackTraceLimit);
+  }
+}
+
+function setLimit(limit: number): boolean {
+  return Reflect.set(Error, 'stackTraceLimit', limit);
+}
