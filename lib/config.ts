@@ -1,3 +1,4 @@
+import { recognizeCopies } from './brand';
 import { assignOption, isOptionProperty, optionEntries, unknownOption } from './option-keys';
 import type { AssignedOptions } from './option-keys';
 import { optionMap } from './option-map';
@@ -136,6 +137,10 @@ const NO_GE_OPTIONS: Readonly<Record<string, string>> = Object.freeze({});
  * Python `LLMConfig`; the C++ library has no such class, only the option map.
  */
 export class LLMConfig {
+  static {
+    recognizeCopies(this, 'LLMConfig');
+  }
+
   private readonly assigned: AssignedOptions = {};
 
   /** Takes the given properties over, one by one, as if they were assigned; a key that is no property is refused. */

@@ -1,3 +1,4 @@
+import './disposable';
 import { hexAddress } from './address';
 import { checkBytes, checkInteger, checkUint64, outOfRange } from './check';
 import { LLMException } from './exception';

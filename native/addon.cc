@@ -47,10 +47,14 @@ Addon::Addon(Napi::Env env, Napi::Object exports) : env_(env), environment_(std:
   napi_add_env_cleanup_hook(env, OnCleanUp, this);
 }
 
-Addon::~Addon() { napi_remove_env_cleanup_hook(env_, OnCleanUp, this); }
+Addon::~Addon() {
+  // A hook that runs is no hook any more: Deno and Bun end the process when it is removed after that.
+  if (is_hooked_) napi_remove_env_cleanup_hook(env_, OnCleanUp, this);
+}
 
 void Addon::OnCleanUp(void* data) {
   auto* const addon = static_cast<Addon*>(data);
+  addon->is_hooked_ = false;
   addon->environment_->Close(addon->close_limit_ms_);
 }
 
@@ -61,9 +65,7 @@ const std::shared_ptr<Environment>& Addon::EnvironmentOf(Napi::Env env) {
 const Vendor* Addon::VendorOf(Napi::Env env) { return env.GetInstanceData<Addon>()->vendor_; }
 
 void Addon::Configure(const Napi::CallbackInfo& info) {
-  if (!info[0].IsFunction()) throw Napi::TypeError::New(info.Env(), "the class of the exceptions is needed");
-  close_limit_ms_ = info[1].As<Napi::Number>().Uint32Value();
-  environment_->set_exception_class(info[0].As<Napi::Function>());
+  close_limit_ms_ = Arguments(info).Uint32();
 }
 
 Napi::Value Addon::OpenLibrary(const Napi::CallbackInfo& info) {

@@ -23,7 +23,7 @@ class Addon final : public Napi::Addon<Addon> {
   static const Vendor* VendorOf(Napi::Env env);
 
  private:
-  // (LLMException, closeLimitMs): once per environment, before any instance is made.
+  // (closeLimitMs): before any instance is made. The last one counts.
   void Configure(const Napi::CallbackInfo& info);
   // (libraries: string[], runtimes: string[][], bridge: string): what was opened, and what was tried in vain before.
   Napi::Value OpenLibrary(const Napi::CallbackInfo& info);
@@ -33,6 +33,7 @@ class Addon final : public Napi::Addon<Addon> {
   static void OnCleanUp(void* data);
 
   Napi::Env env_;
+  bool is_hooked_ = true;
   std::shared_ptr<Environment> environment_;
   const Vendor* vendor_ = nullptr;
   // How long the end of the environment may take when the library does not come back.

@@ -37,6 +37,12 @@ auto Arguments::ElementsOf(Napi::Value value, const char* what, Read read) {
   return elements;
 }
 
+Napi::Function Arguments::Function() {
+  const Napi::Value value = Next();
+  if (!value.IsFunction()) throw Napi::TypeError::New(value.Env(), "a class is needed");
+  return value.As<Napi::Function>();
+}
+
 uint64_t Arguments::Uint64() {
   bool lossless = false;
   const Napi::Value value = Next();

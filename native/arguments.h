@@ -26,6 +26,8 @@ class Arguments {
   int32_t Int32() { return Next().As<Napi::Number>().Int32Value(); }
   // The largest of some numbers, up to 2^53, where there is a limit; none where it is negative, and not even 0 may be.
   std::optional<uint64_t> Limit();
+  // A class, or whatever else can be called.
+  Napi::Function Function();
   uint64_t Uint64();
   int64_t Int64();
   std::string Text();

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "completions.h"
-#include "environment.h"
 #include "executor.h"
 #include "failure.h"
 #include "instance.h"
@@ -24,11 +23,11 @@ template <typename Result, typename Work>
 class Call final : public Task, public Completion {
  public:
   // JavaScript thread, as all that needs `handle`.
-  Call(Napi::Reference<Napi::Object>* handle, Environment* environment, std::shared_ptr<Instance> instance,
-       const CallInfo& info, Work work)
+  Call(Napi::Reference<Napi::Object>* handle, const Napi::FunctionReference* exception_class,
+       std::shared_ptr<Completions> completions, std::shared_ptr<Instance> instance, const CallInfo& info, Work work)
       : handle_(handle),
-        environment_(environment),
-        completions_(environment->completions()),
+        exception_class_(exception_class),
+        completions_(std::move(completions)),
         instance_(std::move(instance)),
         info_(info),
         work_(std::move(work)),
@@ -55,15 +54,18 @@ class Call final : public Task, public Completion {
   }
 
   void GiveUp() override {
-    handle_->Unref();
+    Release();
     // Not in outcome_, which the thread may be writing.
     Reject(deferred_.Env(), Outcome::Fatal("the instance is lost: a call of it never came back from the library"),
            nullptr);
   }
 
   void Settle(Napi::Env env) override {
+    if (outcome_.status != kSuccess) {
+      Release();
+      return Reject(env, outcome_, StatusesOf(result_));
+    }
     handle_->Unref();
-    if (outcome_.status != kSuccess) return Reject(env, outcome_, StatusesOf(result_));
     try {
       deferred_.Resolve(ToValue(env, result_));
     } catch (const Napi::Error& error) {
@@ -72,10 +74,16 @@ class Call final : public Task, public Completion {
   }
 
  private:
-  // Whatever making the exception throws is what the caller gets: his promise is settled in any case.
+  // The handle is not needed any more after the present scope: until then it keeps the class of the exceptions.
+  void Release() {
+    handle_->Value();
+    handle_->Unref();
+  }
+
+  // Whatever making the exception throws is what the caller gets: the promise is settled in any case.
   void Reject(Napi::Env env, const Outcome& outcome, const std::vector<ClusterStatus>* statuses) {
     try {
-      deferred_.Reject(ToException(env, environment_->exception_class(), info_, outcome, statuses));
+      deferred_.Reject(ToException(env, exception_class_->Value(), info_, outcome, statuses));
     } catch (const Napi::Error& error) {
       deferred_.Reject(error.Value());
     }
@@ -83,8 +91,8 @@ class Call final : public Task, public Completion {
 
   // The object that was called. Its caller may hold nothing but the promise, and its threads end with it.
   Napi::Reference<Napi::Object>* const handle_;
-  // Nothing is settled when it has ended.
-  Environment* const environment_;
+  // The handle's: it lives as long as that.
+  const Napi::FunctionReference* const exception_class_;
   // Beyond the end of the environment, where the call may come to its end.
   const std::shared_ptr<Completions> completions_;
   const std::shared_ptr<Instance> instance_;

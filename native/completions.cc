@@ -14,11 +14,22 @@ std::shared_ptr<Completions> Completions::Create(Napi::Env env) {
   completions->env_ = env;
   // Whatever the environment still calls finds the object alive.
   auto* keep_alive = new std::shared_ptr<Completions>(completions);
-  Check(env, napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "llm_datadist"),
+  Check(env, napi_create_threadsafe_function(env, nullptr, Resource(env, completions), Napi::String::New(env, "llm_datadist"),
                                              /*max_queue_size=*/0, /*initial_thread_count=*/1, keep_alive, OnFinalized,
                                              completions.get(), OnWake, &completions->wake_));
   Check(env, napi_unref_threadsafe_function(env, completions->wake_));
   return completions;
+}
+
+Napi::Object Completions::Resource(Napi::Env env, const std::shared_ptr<Completions>& completions) {
+  Napi::Object resource = Napi::Object::New(env);
+  resource["hasRef"] = Napi::Function::New(
+      env,
+      [completions](const Napi::CallbackInfo& info) {
+        return Napi::Boolean::New(info.Env(), !completions->closed_ && completions->expected_ > 0);
+      },
+      "hasRef");
+  return resource;
 }
 
 void Completions::Expect(size_t count) {

@@ -37,6 +37,8 @@ class Completions : public std::enable_shared_from_this<Completions> {
   static void OnWake(napi_env env, napi_value, void* context, void*);
   static void OnFinalized(napi_env, void* data, void*);
   void Drain(Napi::Env env);
+  // What async hooks see as the resource behind the calls: jest asks it whether it keeps the process alive.
+  static Napi::Object Resource(Napi::Env env, const std::shared_ptr<Completions>& completions);
 
   napi_env env_ = nullptr;
   napi_threadsafe_function wake_ = nullptr;

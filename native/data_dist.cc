@@ -39,6 +39,7 @@ DataDist::DataDist(const Napi::CallbackInfo& info)
   policy.allow_multiple = arguments.Boolean();
   policy.reuse_failed = arguments.Boolean();
   const uint32_t threads = arguments.Uint32();
+  exception_class_ = Napi::Persistent(arguments.Function());
   instance_ = std::make_shared<Instance>(*vendor->bridge, cluster_id, role, policy);
   executor_ = std::make_shared<Executor>(threads == 0 ? 1 : threads);
   environment_->Add(instance_, executor_);

@@ -19,7 +19,8 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
  public:
   static Napi::Function Define(Napi::Env env);
 
-  // (clusterId: bigint, role: number, allowMultipleInstances: boolean, reuseFailed: boolean, threads: number)
+  // (clusterId: bigint, role: number, allowMultipleInstances: boolean, reuseFailed: boolean, threads: number,
+  //  exceptionClass: typeof LLMException)
   explicit DataDist(const Napi::CallbackInfo& info);
   ~DataDist() override;
 
@@ -57,7 +58,8 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
   // Queues `work` and returns the promise of its result.
   template <typename Result = Nothing, typename Work>
   Napi::Value Submit(LaneId lane, const CallInfo& about, Work work) {
-    auto call = std::make_unique<Call<Result, Work>>(this, environment_.get(), instance_, about, std::move(work));
+    auto call = std::make_unique<Call<Result, Work>>(this, &exception_class_, environment_->completions(),
+                                                         instance_, about, std::move(work));
     const Napi::Promise promise = call->promise();
     if (environment_->is_closed() || lost_) {
       call->Fail(lost_ ? Outcome::Fatal("a call of this instance never came back from the library")
@@ -80,6 +82,8 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
   Napi::Value SubmitOnClusters(const char* operation, const ClustersInput& input, Work work);
 
   const std::shared_ptr<Environment> environment_;
+  // Of the module that made the instance: several copies of the package may use one addon.
+  Napi::FunctionReference exception_class_;
   std::shared_ptr<Instance> instance_;
   std::shared_ptr<Executor> executor_;
   bool lost_ = false;

@@ -21,9 +21,6 @@ class Environment {
   const std::shared_ptr<Completions>& completions() const { return completions_; }
   bool is_closed() const { return closed_; }
 
-  Napi::Function exception_class() const { return exception_class_.Value(); }
-  void set_exception_class(Napi::Function exception_class) { exception_class_ = Napi::Persistent(exception_class); }
-
   void Add(const std::shared_ptr<Instance>& instance, const std::shared_ptr<Executor>& executor) {
     members_[instance] = executor;
   }
@@ -37,7 +34,6 @@ class Environment {
 
  private:
   const std::shared_ptr<Completions> completions_;
-  Napi::FunctionReference exception_class_;
   std::map<std::shared_ptr<Instance>, std::shared_ptr<Executor>> members_;
   bool closed_ = false;
 };

@@ -41,7 +41,7 @@ Outcome Instance::Initialize(const std::vector<Option>& options, int32_t device)
   if (!turn.refusal.empty()) return Outcome::Fatal(turn.refusal);
   // The library would succeed and do nothing, but need not be trusted with a second Initialize for that.
   if (initialized_ && !policy_.reuse_failed) return {};
-  LibraryLock& library = LibraryLock::Get();
+  const LibraryLock library = LibraryLock::Get();
   if (!policy_.allow_multiple && !initialized_) {
     const std::string problem = library.RefuseSecond(this);
     if (!problem.empty()) return Outcome::Failure(kFailed, problem);
@@ -69,7 +69,7 @@ Outcome Instance::Initialize(const std::vector<Option>& options, int32_t device)
   });
   device_ = device;
   initialized_ = true;
-  library.Add(this, cluster_id_);
+  library.Add(this);
   return outcome;
 }
 

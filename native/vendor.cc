@@ -4,10 +4,18 @@
 #include <link.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
+
+#include "process.h"
 
 namespace llm_datadist_node {
 namespace {
+
+// Functions that every release has, as abi/symbols.txt and abi/acl.h list them.
+constexpr char kLibrarySymbol[] =
+    "_ZN12llm_datadist11LlmDataDist10InitializeERKSt3mapIN2ge12AscendStringES3_St4lessIS3_ESaISt4pairIKS3_S3_EEE";
+constexpr char kRuntimeSymbol[] = "aclrtMemcpy";
 
 std::string LoaderError() {
   const char* text = dlerror();
@@ -46,12 +54,19 @@ const LlmBridge* OpenBridge(const std::string& path, std::vector<Attempt>* attem
     attempts->push_back({path, LoaderError()});
   } else if (const LlmBridge* table = entry(); table->version != LLM_BRIDGE_TABLE_VERSION) {
     attempts->push_back({path, "has version " + std::to_string(table->version) + " of the table, version " +
-                                   std::to_string(LLM_BRIDGE_TABLE_VERSION) + " is needed: build it anew"});
+                                   std::to_string(LLM_BRIDGE_TABLE_VERSION) +
+                                   " is needed: it was not built together with the addon"});
   } else {
     return table;
   }
   dlclose(handle);
   return nullptr;
+}
+
+// What the bridge lacks is named by symbol; where it is what each release has, the file is another library altogether.
+void ExplainStranger(void* handle, const std::string& path, const char* symbol, const char* text,
+                     std::vector<Attempt>* attempts) {
+  if (dlsym(handle, symbol) == nullptr) attempts->push_back({path, text});
 }
 
 // Whether it is in the process, whoever has opened it. It stays for ever where a flag or a symbol of it says so.
@@ -74,11 +89,32 @@ Vendor* OpenFrom(const Place& place, const std::string& bridge_path, std::vector
     if (const LlmBridge* bridge = OpenBridge(bridge_path, attempts)) {
       return new Vendor{bridge, PathOf(library, place.library), runtime_path, bridge_path};
     }
+    ExplainStranger(library, place.library, kLibrarySymbol,
+                    "is not LLM-DataDist: it does not export llm_datadist::LlmDataDist::Initialize", attempts);
+    ExplainStranger(runtime, runtime_path, kRuntimeSymbol, "is not the Ascend runtime: it does not export aclrtMemcpy",
+                    attempts);
     dlclose(library);
   }
   dlclose(runtime);
   return nullptr;
 }
+
+// While it lives no other copy of the addon opens a library.
+class Opening {
+ public:
+  explicit Opening(const LlmProcess& process) : process_(process), opened_(process.begin_opening()) {}
+  ~Opening() { process_.end_opening(opened_); }
+
+  // What the process has already, or null.
+  const LlmOpened* opened() const { return opened_; }
+  void Succeed(const Vendor& vendor) {
+    opened_ = new LlmOpened{strdup(vendor.library_path.c_str()), strdup(vendor.runtime_path.c_str())};
+  }
+
+ private:
+  const LlmProcess& process_;
+  const LlmOpened* opened_;
+};
 
 }  // namespace
 
@@ -89,11 +125,24 @@ const Vendor* OpenVendor(const std::vector<Place>& places, const std::string& br
   static Vendor* opened = nullptr;
   const std::lock_guard<std::mutex> lock(mutex);
   if (opened != nullptr) return opened;
+  const SharedProcess& process = FindProcess();
+  if (!process.refusal.empty()) {
+    attempts->push_back({process.path, process.refusal});
+    return nullptr;
+  }
+  Opening opening(*process.table);
+  if (const LlmOpened* other = opening.opened()) {
+    // Another copy has opened it: a second library that exports the same class must never be tried.
+    return opened = OpenFrom({other->library_path, {other->runtime_path}}, bridge_path, attempts);
+  }
   // As the vendor's Python package does before it loads the library.
   setenv("AUTO_USE_UC_MEMORY", "0", /*overwrite=*/0);
   for (const Place& place : places) {
     opened = OpenFrom(place, bridge_path, attempts);
-    if (opened != nullptr) return opened;
+    if (opened != nullptr) {
+      opening.Succeed(*opened);
+      return opened;
+    }
     // Libraries that export one class must never be in a process together.
     if (!IsLoaded(place.library)) continue;
     attempts->push_back({place.library, "cannot be unloaded, so that no other place is tried"});

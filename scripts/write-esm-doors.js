@@ -2,7 +2,8 @@
 'use strict';
 
 // Writes the ES module doors of the built package: for every entry point of package.json's exports an .mjs and a .d.mts
-// that re-export the CommonJS module, so that import and require() hand out the same classes.
+// that re-export the CommonJS module, so that import and require() hand out the same classes. And makes the modules find
+// Node's built-in ones where there is no require(): in an ES module that esbuild bundles.
 //
 //   node scripts/write-esm-doors.js [folder of the package]
 
@@ -36,10 +37,32 @@ function writeDoor({ cjs, esm, types }) {
   fs.writeFileSync(path.join(root, types), declarations);
 }
 
+/**
+ * Node 20.16 and 22.3 or later hand out their built-in modules without require(). Lines stay where they are, for the
+ * source maps.
+ */
+function freeBuiltins(file) {
+  const code = fs.readFileSync(file, 'utf8');
+  const free = code.replaceAll(
+    /(?<!\?\? )\brequire\("(node:[\w/]+)"\)/g,
+    '(process.getBuiltinModule?.("$1") ?? require("$1"))',
+  );
+  if (free !== code) fs.writeFileSync(file, free);
+}
+
+/** The CommonJS modules of the package: all that is beside and below the main one. */
+function modulesOf(manifest) {
+  const folder = path.dirname(path.join(root, manifest.main));
+  return fs
+    .readdirSync(folder, { recursive: true })
+    .filter((name) => name.endsWith('.js'))
+    .map((name) => path.join(folder, name));
+}
+
 try {
-  for (const door of doorsOf(JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')))) {
-    writeDoor(door);
-  }
+  const manifest = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
+  for (const door of doorsOf(manifest)) writeDoor(door);
+  for (const module of modulesOf(manifest)) freeBuiltins(module);
 } catch (error) {
   console.error(`write-esm-doors: ${error.message}`);
   process.exitCode = 1;

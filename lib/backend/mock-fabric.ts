@@ -1,5 +1,5 @@
 import { invalidArgType } from '../check';
-import { sharedFabric } from './mock/fabric';
+import { processFabric } from './mock/process-fabric';
 import type { Network } from './mock/network';
 import { createTcpFabric } from './mock/tcp/tcp-fabric';
 
@@ -10,16 +10,8 @@ export interface MockFabric {
   readonly reach: string;
 }
 
-const MEMORY: MockFabric = {
-  name: 'memory',
-  fabric: sharedFabric,
-  reach: 'instances of this process only find each other',
-};
-const TCP: MockFabric = {
-  name: 'tcp',
-  fabric: createTcpFabric(),
-  reach: 'instances of all processes of this machine find each other (LLM_DATADIST_MOCK_FABRIC is tcp)',
-};
+/** Made when it is first asked for: nothing happens at load. */
+let tcpFabric: Network | undefined;
 
 /**
  * What `LLM_DATADIST_MOCK_FABRIC` says.
@@ -27,7 +19,15 @@ const TCP: MockFabric = {
  */
 export function mockFabric(): MockFabric {
   const choice = process.env.LLM_DATADIST_MOCK_FABRIC;
-  if (choice === undefined || choice === '' || choice === 'memory') return MEMORY;
-  if (choice === 'tcp') return TCP;
+  if (choice === undefined || choice === '' || choice === 'memory') {
+    return { name: 'memory', fabric: processFabric(), reach: 'instances of this process only find each other' };
+  }
+  if (choice === 'tcp') {
+    return {
+      name: 'tcp',
+      fabric: (tcpFabric ??= createTcpFabric()),
+      reach: 'instances of all processes of this machine find each other (LLM_DATADIST_MOCK_FABRIC is tcp)',
+    };
+  }
   throw invalidArgType('LLM_DATADIST_MOCK_FABRIC', "'memory' or 'tcp'", choice);
 }

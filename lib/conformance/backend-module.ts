@@ -7,9 +7,6 @@ export class BackendModuleError extends Error {
   override readonly name = 'BackendModuleError';
 }
 
-/** The file is not known when this one is compiled. */
-const load = createRequire(__filename);
-
 /**
  * The function that a module exports, as `module.exports` or as `default`.
  * @param path of a JavaScript file, relative to the working directory
@@ -28,7 +25,8 @@ export function loadBackendModule(path: string): BackendFactory {
 
 function loadModule(path: string): unknown {
   try {
-    return load(path);
+    // The file is not known when this one is compiled.
+    return createRequire(path)(path);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new BackendModuleError(`The module ${path} cannot be loaded: ${reason}`, { cause });

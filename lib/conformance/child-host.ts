@@ -1,11 +1,11 @@
 import { LLMBackendError } from '../exception';
+import { moduleFile } from '../package-files';
 import { shortList } from '../short-list';
 import { BackendModuleError } from './backend-module';
 import { namedBackends } from './backends';
 import { ForkedProcess } from './forked-process';
 import type { Crc, ForeignCache, Host, HostSource, NodeFailure, Outcome, Setting } from './host';
 import type { HostRequest, HostResults } from './host-message';
-import { HOST_PROGRAM } from './host-program';
 import type { Step } from './step';
 
 /** How scenarios get processes. */
@@ -28,6 +28,9 @@ export interface ChildHostOptions {
   readonly program?: string;
 }
 
+/** What a process has to run to be the process of a host. */
+const HOST_PROGRAM = 'conformance/host-program';
+
 const DEFAULT_LIMIT_MS = 60_000;
 
 /** More names would not make clearer whose process it is. */
@@ -38,9 +41,11 @@ const MAX_NODES_TOLD = 4;
  *
  * A process that ends before its time (by a signal, or by itself), that ends with an exit code other than 0, or that does not
  * end within the limit is a difference of its scenario.
+ *
+ * @throws Error in a bundle, which has no file for a process to run
  */
 export function childHosts(options: ChildHostOptions): HostSource {
-  const { backend, processes, limitMs = DEFAULT_LIMIT_MS, onLine, program = HOST_PROGRAM } = options;
+  const { backend, processes, limitMs = DEFAULT_LIMIT_MS, onLine, program = moduleFile(HOST_PROGRAM) } = options;
   return ({ name, nodes, tags }) => {
     const apart = processes === 'node' || (processes === 'tagged' && tags.includes('per-node'));
     const names = [...nodes.keys()];
@@ -88,7 +93,7 @@ class ChildHost implements Host {
       case 'result':
         return answer.result as HostResults[K];
       case 'no library':
-        throw new LLMBackendError(answer.attempts);
+        throw new LLMBackendError(answer.failure.attempts, answer.failure);
       case 'no module':
         throw new BackendModuleError(answer.message);
     }

@@ -13,7 +13,7 @@ const LAST_LINES = 10;
 export interface ForkedProcessOptions {
   /** What errors call it. */
   readonly title: string;
-  /** `HOST_PROGRAM`, compiled. */
+  /** `host-program`, compiled. */
   readonly program: string;
   /** How long it may exist, in milliseconds. */
   readonly limitMs: number;
@@ -21,7 +21,7 @@ export interface ForkedProcessOptions {
   readonly onLine: (line: string) => void;
 }
 
-/** A child process that runs `HOST_PROGRAM`. */
+/** A child process that runs `host-program`. */
 export class ForkedProcess implements HostProcess {
   readonly lost: Promise<HostLostError>;
   readonly #title: string;

@@ -6,9 +6,6 @@ import type { HostAnswer, HostRequest } from './host-message';
 import { END } from './host-message';
 import { LocalHost } from './local-host';
 
-/** What a process has to run to be the process of a host: this file, compiled. */
-export const HOST_PROGRAM = __filename;
-
 /** Does what the parent asks for, with nodes in this process. */
 function serve(answer: (message: HostAnswer) => void): void {
   let host: Host | undefined;
@@ -39,7 +36,7 @@ function serve(answer: (message: HostAnswer) => void): void {
     try {
       answer({ kind: 'result', result: await perform(request) });
     } catch (error) {
-      if (error instanceof LLMBackendError) answer({ kind: 'no library', attempts: error.attempts });
+      if (error instanceof LLMBackendError) answer({ kind: 'no library', failure: error.toJSON() });
       else if (error instanceof BackendModuleError) answer({ kind: 'no module', message: error.message });
       else throw error;
     }

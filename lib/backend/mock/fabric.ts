@@ -112,6 +112,3 @@ export class Fabric implements Network {
 function anyOf(onPort: ReadonlyMap<string, Binding>): Binding | undefined {
   return onPort.get(ANY_IPV4) ?? onPort.get('::');
 }
-
-/** Where instances meet that were not given a fabric of their own. */
-export const sharedFabric = new Fabric();

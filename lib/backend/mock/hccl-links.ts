@@ -5,7 +5,7 @@ import type { CommResource } from '../../option-text/comm-resource';
 import { checkCommResources, generateCommResource } from '../../option-text/comm-resource';
 import { Link } from './link';
 import type { ListenAddress } from '../../option-text/listen-address';
-import { failed, invalid, Refusal } from './refusal';
+import { failed, invalid, Refusal, refusedBy } from './refusal';
 import type { Identity, LinkEnd, Peer } from './peer';
 import type { LinkManager, Session } from './session';
 import { settle } from './settle';
@@ -166,7 +166,7 @@ export class HcclLinks implements LinkManager {
         if (connection.peer === undefined) throw failed(`${ip}:${port} closed the connection`);
         return connection.peer;
       case 'refused':
-        throw new Refusal(refusedStatus, `nobody listens on ${ip}:${port}`);
+        throw new Refusal(refusedStatus, refusedBy(`nobody listens on ${ip}:${port}`, connection));
       default:
         throw new Refusal(
           LLMStatusCode.LLM_TIMEOUT,
@@ -222,7 +222,7 @@ export class HcclLinks implements LinkManager {
   }
 
   async unlinkFor(peerId: bigint): Promise<void> {
-    await this.#links.get(peerId)?.run(() => undefined);
+    await this.#links.get(peerId)?.idle();
     this.#drop(peerId);
   }
 

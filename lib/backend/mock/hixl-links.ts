@@ -2,7 +2,7 @@ import { LLMStatusCode } from '../../status';
 import type { ClusterInfo } from '../backend';
 import { Link } from './link';
 import type { ListenAddress } from '../../option-text/listen-address';
-import { failed, invalid, Refusal } from './refusal';
+import { failed, invalid, Refusal, refusedBy } from './refusal';
 import type { Identity, Peer } from './peer';
 import type { LinkManager, Session } from './session';
 import { settle } from './settle';
@@ -126,14 +126,14 @@ export class HixlLinks implements LinkManager {
       throw invalid(`${ip}:${port} is held by an instance whose Initialize failed, and that has no caches to offer`);
     }
     if (connection.kind === 'accepted' || connection.kind === 'refused')
-      throw failed(`nobody answers on ${ip}:${port}`);
+      throw failed(refusedBy(`nobody answers on ${ip}:${port}`, connection));
     throw new Refusal(LLMStatusCode.LLM_TIMEOUT, `${ip}:${port} does not answer within ${timeoutMs} ms`);
   }
 
   async #unlinkOne(clusterId: bigint): Promise<void> {
     const link = this.#links.get(clusterId);
     if (link === undefined) return;
-    await link.run(() => undefined);
+    await link.idle();
     link.close();
     this.#links.delete(clusterId);
     this.#connected.delete(link.peerAddress);

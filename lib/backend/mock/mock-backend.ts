@@ -21,7 +21,6 @@ import { Addresses, AddressSpace } from './address-space';
 import { CacheEntry, rowsOf } from './cache-table';
 import type { CallObserver, ClusterWork, ObservedCall, Operation } from './call-observer';
 import type { Clock } from './clock';
-import { sharedFabric } from './fabric';
 import { HcclLinks } from './hccl-links';
 import { HixlLinks } from './hixl-links';
 import type { Binding, Network } from './network';
@@ -35,6 +34,7 @@ import {
   readBackend,
   readDevicesAndListener,
 } from '../../option-text/options';
+import { processFabric } from './process-fabric';
 import { pullBlocks, pullCache } from './pull';
 import { pushBlocks, pushCache } from './push';
 import { failed, invalid, Refusal } from './refusal';
@@ -86,7 +86,7 @@ export class MockBackend implements Backend {
   constructor(clusterId: bigint, role: number, options: MockBackendOptions = {}) {
     this.#clusterId = clusterId;
     this.#role = role;
-    this.#fabric = options.fabric ?? sharedFabric;
+    this.#fabric = options.fabric ?? processFabric();
     this.#clock = options.clock ?? this.#fabric.newClock();
     this.clock = measuresDeadlines(this.#clock) ? this.#clock : undefined;
     this.#deviceCount = options.deviceCount ?? DEFAULT_DEVICE_COUNT;

@@ -27,7 +27,8 @@ export interface Binding {
 export type Connection =
   /** Without a peer the connection was closed at once. */
   | { readonly kind: 'accepted'; readonly peer: Peer | undefined }
-  | { readonly kind: 'refused' }
+  /** `elsewhere` says of a listener that this network cannot reach why that is so. */
+  | { readonly kind: 'refused'; readonly elsewhere?: string }
   | { readonly kind: Disturbance };
 
 /** Where mock instances find each other. One within a process answers at once, one between processes with promises. */

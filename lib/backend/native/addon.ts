@@ -1,16 +1,18 @@
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { LLMException } from '../../exception';
-import type { LoadAttempt } from '../../exception';
+import type { LLMException, LoadAttempt } from '../../exception';
+import { BUNDLED, modulesFolder } from '../../package-files';
+import { VERSION } from '../../version';
+import { ADDON_NAME, addonFiles, addonProblem, renewal } from './addon-file';
+import { closeAtExit } from './close-at-exit';
 import { closeLimitMs } from './close-limit';
 
 /** What the addon exports. Its methods take their arguments by position: reading objects in C++ costs several times as much. */
 export interface Addon {
   readonly version: string;
   readonly napiVersion: number;
-  /** Once per environment: the class of what calls reject with, and how long the end of the environment may take. */
-  configure(exceptionClass: typeof LLMException, closeLimitMs: number): void;
+  /** How long the end of the environment may take. */
+  configure(closeLimitMs: number): void;
   /**
    * Opens the vendor's library for the whole process; once opened it stays.
    * @param runtimes of each library, where the Ascend runtime may be
@@ -25,6 +27,8 @@ export interface Addon {
     /** Initialize an object again whose Initialize failed, as a C++ program would; the library may crash in it. */
     reuseFailed: boolean,
     threads: number,
+    /** What calls reject with: the class of the module that makes the instance, since several may use one addon. */
+    exceptionClass: typeof LLMException,
   ) => NativeDataDist;
 }
 
@@ -50,8 +54,8 @@ export interface NativeDataDist {
   initialize(keys: readonly string[], values: readonly string[], device: number): Promise<void>;
   finalize(): Promise<void>;
   setRole(role: number, keys: readonly string[], values: readonly string[]): Promise<void>;
-  linkLlmClusters(...args: [...ClusterLists, timeoutMs: number]): Promise<number[]>;
-  unlinkLlmClusters(...args: [...ClusterLists, timeoutMs: number, force: boolean]): Promise<number[]>;
+  linkLlmClusters(...args: [...clusters: ClusterLists, timeoutMs: number]): Promise<number[]>;
+  unlinkLlmClusters(...args: [...clusters: ClusterLists, timeoutMs: number, force: boolean]): Promise<number[]>;
 
   allocateCache(...desc: DescFields): Promise<{ readonly cacheId: bigint; readonly tensorAddrs: BigUint64Array }>;
   deallocateCache(cacheId: bigint): Promise<void>;
@@ -73,17 +77,21 @@ export interface NativeDataDist {
       dstBlocksList: readonly BigUint64Array[],
     ]
   ): Promise<void>;
-  registerKvCache(...args: [...DescFields, addrs: BigUint64Array]): Promise<bigint>;
+  registerKvCache(...args: [...desc: DescFields, addrs: BigUint64Array]): Promise<bigint>;
   unregisterKvCache(cacheId: bigint): Promise<void>;
 
   pullKvCache(
     ...args: [...src: IndexFields, dstCacheId: bigint, batchIndex: number, size: bigint, ...ext: ExtFields]
   ): Promise<void>;
-  pullKvBlocks(...args: [...src: IndexFields, dstCacheId: bigint, ...ext: ExtFields, ...BlockFields]): Promise<void>;
+  pullKvBlocks(
+    ...args: [...src: IndexFields, dstCacheId: bigint, ...ext: ExtFields, ...blocks: BlockFields]
+  ): Promise<void>;
   pushKvCache(
     ...args: [...src: CacheFields, ...dst: IndexFields, srcBatchIndex: number, size: bigint, ...ext: ExtFields]
   ): Promise<void>;
-  pushKvBlocks(...args: [...src: CacheFields, ...dst: IndexFields, ...ExtFields, ...BlockFields]): Promise<void>;
+  pushKvBlocks(
+    ...args: [...src: CacheFields, ...dst: IndexFields, ...ext: ExtFields, ...blocks: BlockFields]
+  ): Promise<void>;
 
   malloc(byteLength: bigint, onHost: boolean): Promise<bigint>;
   free(address: bigint): Promise<void>;
@@ -113,7 +121,7 @@ export type ClusterLists = [
   ports: Uint32Array,
 ];
 export type DescFields = [placement: number, numTensors: number, dataType: number, shape: BigInt64Array];
-export type CacheFields = [cacheId: bigint, tensorAddrs: BigUint64Array, ...DescFields];
+export type CacheFields = [cacheId: bigint, tensorAddrs: BigUint64Array, ...desc: DescFields];
 export type IndexFields = [clusterId: bigint, cacheId: bigint, batchIndex: number];
 export type ExtFields = [
   srcFirst: number,
@@ -140,17 +148,6 @@ export interface LoadedAddon {
   readonly bridge: string;
 }
 
-/** An addon can be loaded in no other way, whatever this file is compiled to. */
-const load = createRequire(__filename);
-
-const PACKAGE_ROOT = join(__dirname, '..', '..', '..');
-const { version: PACKAGE_VERSION } = load(join(PACKAGE_ROOT, 'package.json')) as { version: string };
-
-/** Where builds put the addon: the CMake and node-gyp ones, and what a package brings along. */
-const ADDON_PATHS = [
-  join(PACKAGE_ROOT, 'build', 'Release', 'llm_datadist.node'),
-  join(PACKAGE_ROOT, 'prebuilds', `${process.platform}-${process.arch}`, 'llm_datadist.node'),
-];
 
 let loaded: LoadedAddon | undefined;
 
@@ -158,9 +155,13 @@ let loaded: LoadedAddon | undefined;
 export function loadAddon(): { readonly loaded?: LoadedAddon; readonly attempts: readonly LoadAttempt[] } {
   if (loaded !== undefined) return { loaded, attempts: [] };
   const attempts: LoadAttempt[] = [];
-  for (const path of addonPaths()) {
+  const modules = modulesFolder();
+  const packageRoot = modules === undefined ? undefined : dirname(modules);
+  const paths = addonFiles(packageRoot);
+  if (paths.length === 0) return { attempts: [{ path: ADDON_NAME, error: BUNDLED }] };
+  for (const path of paths) {
     try {
-      loaded = loadFrom(path);
+      loaded = loadFrom(path, packageRoot);
       return { loaded, attempts };
     } catch (error) {
       attempts.push({ path, error: error instanceof Error ? error.message : String(error) });
@@ -169,22 +170,16 @@ export function loadAddon(): { readonly loaded?: LoadedAddon; readonly attempts:
   return { attempts };
 }
 
-function addonPaths(): readonly string[] {
-  const { LLM_DATADIST_ADDON: chosen = '' } = process.env;
-  return chosen === '' ? ADDON_PATHS : [chosen];
-}
-
-function loadFrom(path: string): LoadedAddon {
-  if (!existsSync(path)) throw new Error('no such file: the addon was not built (npm run build:native)');
-  const addon = load(path) as Addon;
-  if (addon.version !== PACKAGE_VERSION) {
-    throw new Error(`the addon is version ${addon.version}, the package ${PACKAGE_VERSION}: build it anew`);
+function loadFrom(path: string, packageRoot: string | undefined): LoadedAddon {
+  const problem = addonProblem(path, packageRoot);
+  if (problem !== undefined) throw new Error(problem);
+  // An addon can be loaded in no other way, and a bundle has no require() of its own.
+  const addon = createRequire(path)(path) as Addon;
+  if (addon.version !== VERSION) {
+    throw new Error(`the addon is version ${addon.version}, the package ${VERSION}: ${renewal(packageRoot)}`);
   }
   const limit = closeLimitMs();
-  addon.configure(LLMException, limit);
-  // Where the process exits of its own accord no clean-up hook of the main thread runs.
-  process.once('exit', () => {
-    addon.close(limit);
-  });
+  addon.configure(limit);
+  closeAtExit(addon, limit);
   return { addon, path, bridge: join(dirname(path), 'llm_datadist_bridge.so') };
 }

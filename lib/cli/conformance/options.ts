@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { mockFabric } from '../../backend/mock-fabric';
 import type { ChildHostOptions } from '../../conformance/child-host';
-import { PACKED_SCENARIOS } from '../../conformance/shipped-scenarios';
+import { packedScenarios } from '../../conformance/shipped-scenarios';
 
 /** Where the instances of a scenario live. `none`: in this process. */
 export type Processes = ChildHostOptions['processes'] | 'none';
@@ -182,6 +182,6 @@ function checkLimit(text = '60'): number {
 
 function checkPaths(paths: readonly string[]): readonly string[] {
   if (paths.length > 0) return paths;
-  for (const path of [RECORDINGS, PACKED_SCENARIOS]) if (existsSync(path)) return [path];
+  for (const path of [RECORDINGS, packedScenarios(join(__dirname, '..', '..'))]) if (existsSync(path)) return [path];
   throw new UsageError(`there are no recordings in ${RECORDINGS}: name some with --dir or --jsonl`);
 }
