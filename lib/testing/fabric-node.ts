@@ -7,7 +7,7 @@ import type {
   KvCacheExtParam,
 } from '../backend/backend';
 import { MockBackend } from '../backend/mock/mock-backend';
-import type { Fabric } from '../backend/mock/fabric';
+import type { Network } from '../backend/mock/network';
 import { failed } from '../backend/mock/refusal';
 import type { Refusal } from '../backend/mock/refusal';
 import type { NodeCall } from './node-call';
@@ -19,7 +19,7 @@ export interface NodeRules {
   /** Whether a node was killed and not restarted. */
   isDown(node: bigint): boolean;
   /** Called before an instance is initialised. */
-  join(node: FabricNode): void;
+  join(node: FabricNode): void | Promise<void>;
   checkRegistration(node: FabricNode, addresses: number): Refusal | undefined;
   checkFinalize(node: FabricNode): Refusal | undefined;
   checkRoleSwitch(node: FabricNode): Refusal | undefined;
@@ -31,7 +31,7 @@ export class FabricNode extends MockBackend {
   readonly calls: NodeCalls;
   readonly #rules: NodeRules;
 
-  constructor(clusterId: bigint, role: number, fabric: Fabric, surroundings: Surroundings, rules: NodeRules) {
+  constructor(clusterId: bigint, role: number, fabric: Network, surroundings: Surroundings, rules: NodeRules) {
     const calls = new NodeCalls(clusterId, surroundings, {
       bytesAt: (address, byteLength) => {
         const place = this.space.find(address, byteLength);
@@ -67,14 +67,14 @@ export class FabricNode extends MockBackend {
   }
 
   override initialize(options: BackendOptions): Promise<void> {
-    this.#note({ options: { ...options } }).check = () => {
+    this.#note({ options: { ...options } }).check = async () => {
       if (this.#rules.isDown(this.node)) {
         return failed(`cluster ${this.node} was killed and is down`, {
           remedy: 'Call restart(node) of the fabric first.',
           recovery: 'fix-environment',
         });
       }
-      this.#rules.join(this);
+      await this.#rules.join(this);
       return undefined;
     };
     return super.initialize(options);

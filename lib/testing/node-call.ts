@@ -34,7 +34,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
   details: Readonly<Record<string, unknown>> | undefined;
   faults: readonly CheckedFault[] = NO_FAULTS;
   /** What strict mode says against it, asked when its turn has come. */
-  check: (() => Refusal | undefined) | undefined;
+  check: (() => Refusal | undefined | Promise<Refusal | undefined>) | undefined;
   /** Whether it has begun and not ended. */
   isBusy = false;
   /** Whether a fault delays it, so that it is under way until the delay has passed. */
@@ -65,7 +65,9 @@ export class NodeCall implements ObservedCall, LoggedCall {
   }
 
   async onClusters(clusters: readonly ClusterInfo[], work: ClusterWork): Promise<(Refusal | undefined)[]> {
-    const hits = this.#calls.faults.hitClusters(this.#target(), clusters);
+    const hitting = this.#calls.faults.hitClusters(this.#target(), clusters);
+    const hits = hitting instanceof Promise ? await hitting : hitting;
+    if (this.#interrupted !== undefined) throw this.#interrupted;
     const faults = new Set(hits.filter((hit) => hit !== undefined));
     if (faults.size === 0) return work(clusters);
     this.faults = [...faults];
@@ -184,10 +186,14 @@ export class NodeCall implements ObservedCall, LoggedCall {
     this.#calls.checkAlive(this.operation);
     if (this.#calls.isDead) return work(this);
     const isOnClusters = this.operation === 'linkClusters' || this.operation === 'unlinkClusters';
-    const fault = isOnClusters ? undefined : this.#calls.faults.hit(this.#target());
+    const hit = isOnClusters ? undefined : this.#calls.faults.hit(this.#target());
+    const fault = hit instanceof Promise ? await hit : hit;
+    // It may have been ended while another process was asked.
+    if (this.#interrupted !== undefined) throw this.#interrupted;
     if (fault !== undefined) this.faults = [fault];
     const all = async (): Promise<T> => {
-      const broken = this.check?.();
+      const checking = this.check?.();
+      const broken = checking instanceof Promise ? await checking : checking;
       // A process that ends is not held up by a rule.
       if (broken !== undefined && this.operation !== 'finalize') throw broken;
       const result = await work(this);
