@@ -49,6 +49,10 @@ export class Acceptor implements Service {
     this.#end?.cancel(id);
   }
 
+  cut(): void {
+    this.#end?.cut();
+  }
+
   closed(): void {
     this.#end?.closed();
     this.#greeted();
@@ -57,6 +61,7 @@ export class Acceptor implements Service {
   #greet(kind: FrameKind, id: number, payload: Buffer, session: Session): void {
     if (kind !== FrameKind.HELLO) throw new FrameError(`a connection that begins with a frame of kind ${kind}`);
     this.#peer = readIdentity(payload);
+    this.#channel.peer = this.#peer.clusterId;
     this.#channel.belongTo(session);
     this.#greeted();
     this.#channel.send(FrameKind.ANSWER, id, writeIdentity(session.identity));

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { Deadline } from '../../../deadline';
 import { Refusal } from '../refusal';
-import type { OpenConnection, Session } from '../session';
+import type { OpenConnection, Session, Traffic } from '../session';
 import { FrameError, FrameKind, writeHeader } from './frame';
 import type { FrameTarget } from './frame-decoder';
 import { FrameDecoder } from './frame-decoder';
@@ -15,6 +15,8 @@ export interface Service {
   request(kind: FrameKind, id: number, payload: Buffer): void;
   pushed(id: number, bytes: Buffer): void;
   cancel(id: number): void;
+  /** Nothing passes any more: what was begun is not gone on with. */
+  cut(): void;
   closed(): void;
 }
 
@@ -34,6 +36,8 @@ interface Exchange {
   readonly progress: Progress;
   answer(payload: Buffer): void;
   refuse(refusal: Refusal): void;
+  /** Ends it when its time is over on the clock of the instance. */
+  letPass(): void;
 }
 
 export interface ChannelLimits {
@@ -55,11 +59,14 @@ const MAX_WAITING = 16 * 2 ** 20;
 export class Channel implements FrameTarget, OpenConnection {
   /** Who is there; known from the first exchange on. */
   service: Service | undefined;
+  /** The cluster at the other end, once it has said which one it is. */
+  peer: bigint | undefined;
   readonly #socket: Socket;
   readonly #decoder = new FrameDecoder(this);
   readonly #exchanges = new Map<number, Exchange>();
   #session: Session | undefined;
   #lastId = 0;
+  #sent = 0;
   #highestId = 0;
   #alive = true;
   #released = false;
@@ -99,6 +106,18 @@ export class Channel implements FrameTarget, OpenConnection {
     return remoteAddress !== undefined && (isLoopback(remoteAddress) || localAddress === remoteAddress);
   }
 
+  /** What has gone over it, for those who wait until nothing is on its way any more. */
+  get traffic(): Traffic {
+    const { localAddress, localPort, remoteAddress, remotePort } = this.#socket;
+    const ends = [`${localAddress}:${localPort}`, `${remoteAddress}:${remotePort}`];
+    return {
+      name: ends.sort().join(' '),
+      sent: this.#sent,
+      received: this.#decoder.finished,
+      isSending: this.#socket.writableLength > 0,
+    };
+  }
+
   /** Ends with the session. */
   belongTo(session: Session): void {
     this.#session = session;
@@ -112,6 +131,7 @@ export class Channel implements FrameTarget, OpenConnection {
    */
   ask<T>(request: Request, limit: TimeLimit, read: (answer: Buffer) => T, progress: Progress = {}): Promise<T> {
     if (!this.#alive) return Promise.reject(this.gone());
+    if (this.#isCut) return timeOut(limit);
     const id = (this.#lastId % 0xffff_ffff) + 1;
     this.#lastId = id;
     this.#highestId = Math.max(this.#highestId, id);
@@ -134,6 +154,10 @@ export class Channel implements FrameTarget, OpenConnection {
           deadline.end();
           reject(refusal);
         },
+        letPass: () => {
+          deadline.end();
+          timeOut<T>(limit).then(resolve, reject);
+        },
       });
       this.send(request.kind, id, request.payload);
     });
@@ -148,6 +172,17 @@ export class Channel implements FrameTarget, OpenConnection {
     exchange.refuse(refusal);
   }
 
+  /** Something may be between the two ends now: what is under way is lost, and is waited for in vain. */
+  obstruct(): void {
+    if (this.#isBlocked) this.service?.cut();
+    if (!this.#isCut) return;
+    for (const [id, exchange] of [...this.#exchanges]) {
+      this.#exchanges.delete(id);
+      this.send(FrameKind.CANCEL, id);
+      exchange.letPass();
+    }
+  }
+
   isWaiting(id: number): boolean {
     return this.#exchanges.has(id);
   }
@@ -158,6 +193,7 @@ export class Channel implements FrameTarget, OpenConnection {
       this.destroy();
       return;
     }
+    this.#sent += 1;
     this.#socket.cork();
     this.#socket.write(writeHeader(kind, id, payload?.length ?? 0));
     if (payload !== undefined && payload.length > 0) this.#socket.write(payload);
@@ -231,6 +267,7 @@ export class Channel implements FrameTarget, OpenConnection {
         return;
       default:
         if (this.service === undefined) throw new FrameError('a request to nobody');
+        if (this.#isBlocked) return;
         this.service.request(kind, id, payload);
     }
   }
@@ -252,6 +289,20 @@ export class Channel implements FrameTarget, OpenConnection {
     }
   }
 
+  /** Whether a test has put something in the way of requests of this side. */
+  get #isCut(): boolean {
+    const session = this.#session;
+    if (session === undefined || this.peer === undefined) return false;
+    return session.fabric.obstacles?.between(session.clusterId, this.peer) === true;
+  }
+
+  /** And in the way of those of the other side. */
+  get #isBlocked(): boolean {
+    const session = this.#session;
+    if (session === undefined || this.peer === undefined) return false;
+    return session.fabric.obstacles?.blocks?.(this.peer, session.clusterId) === true;
+  }
+
   #settle(id: number, settle: (exchange: Exchange) => void): void {
     const exchange = this.#exchangeOf(id);
     if (exchange === undefined) return;
@@ -267,6 +318,7 @@ export class Channel implements FrameTarget, OpenConnection {
   }
 
   #sendBytes(kind: FrameKind, id: number, bytes: Uint8Array): Promise<void> {
+    this.#sent += 1;
     return new Promise((resolve) => {
       this.#socket.cork();
       this.#socket.write(writeHeader(kind, id, bytes.length));
@@ -309,4 +361,10 @@ export class Channel implements FrameTarget, OpenConnection {
   #endWhenReleased(): void {
     if (this.#released && this.#peerReleased) this.#socket.end();
   }
+}
+
+/** What becomes of a request that nothing comes back of. */
+async function timeOut<T>(limit: TimeLimit): Promise<T> {
+  await limit.passOnClock();
+  throw limit.refusal();
 }

@@ -26,7 +26,9 @@ export class RemotePeer implements Peer {
   /** Learns who is there. @throws Refusal */
   static async greet(channel: Channel, from: Session, limit: TimeLimit): Promise<RemotePeer> {
     const hello = { kind: FrameKind.HELLO, payload: writeIdentity(from.identity) };
-    return new RemotePeer(channel, limit, await channel.ask(hello, limit, readIdentity));
+    const identity = await channel.ask(hello, limit, readIdentity);
+    channel.peer = identity.clusterId;
+    return new RemotePeer(channel, limit, identity);
   }
 
   async prepare(_from: Identity, forced: boolean): Promise<Refusal | undefined> {

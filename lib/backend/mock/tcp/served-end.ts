@@ -80,6 +80,10 @@ export class ServedEnd implements Service {
     this.#writes.delete(id);
   }
 
+  cut(): void {
+    this.closed();
+  }
+
   closed(): void {
     this.#reads.clear();
     this.#writes.clear();
