@@ -1,7 +1,6 @@
 import { checkObject, checkString, invalidArgType } from '../check';
 import { LLMBackendError } from '../exception';
 import type { Backend, BackendFactory } from './backend';
-import { MockBackend } from './mock/mock-backend';
 import { mockFabric } from './mock-fabric';
 import { createNativeBackend, openNative } from './native';
 import type { NativeOptions } from './native';
@@ -22,7 +21,7 @@ export function createBackend(choice: unknown, clusterId: bigint, role: number, 
   if (typeof choice === 'object') return checkBackend(choice);
   switch (chosen(choice)) {
     case 'mock':
-      return new MockBackend(clusterId, role, { fabric: mockFabric().fabric });
+      return mockFabric().backend(clusterId, role);
     case 'native':
       return createNativeBackend(clusterId, role, options);
     case 'auto':
@@ -47,7 +46,7 @@ function isChoice(value: unknown): value is BackendChoice {
 function automatic(clusterId: bigint, role: number, options: NativeOptions): Backend {
   const native = openNative();
   if ('create' in native) return native.create(clusterId, role, options);
-  const { fabric, reach } = mockFabric();
+  const { backend, reach } = mockFabric();
   if (!warned) {
     warned = true;
     const reason = new LLMBackendError(native.attempts).message;
@@ -57,7 +56,7 @@ function automatic(clusterId: bigint, role: number, options: NativeOptions): Bac
       'LLMDataDistMockWarning',
     );
   }
-  return new MockBackend(clusterId, role, { fabric });
+  return backend(clusterId, role);
 }
 
 const METHODS = [

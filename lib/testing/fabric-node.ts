@@ -18,8 +18,8 @@ import type { Surroundings } from './node-calls';
 export interface NodeRules {
   /** Whether a node was killed and not restarted. */
   isDown(node: bigint): boolean;
-  /** Called before an instance is initialised. */
-  join(node: FabricNode): void | Promise<void>;
+  /** Called before an instance is initialised; says why it cannot be. */
+  join(node: FabricNode): Promise<Refusal | undefined> | undefined;
   checkRegistration(node: FabricNode, addresses: number): Refusal | undefined;
   checkFinalize(node: FabricNode): Refusal | undefined;
   checkRoleSwitch(node: FabricNode): Refusal | undefined;
@@ -67,15 +67,14 @@ export class FabricNode extends MockBackend {
   }
 
   override initialize(options: BackendOptions): Promise<void> {
-    this.#note({ options: { ...options } }).check = async () => {
+    this.#note({ options: { ...options } }).check = () => {
       if (this.#rules.isDown(this.node)) {
         return failed(`cluster ${this.node} was killed and is down`, {
           remedy: 'Call restart(node) of the fabric first.',
           recovery: 'fix-environment',
         });
       }
-      await this.#rules.join(this);
-      return undefined;
+      return this.#rules.join(this);
     };
     return super.initialize(options);
   }

@@ -31,6 +31,11 @@ export class KnownNodes {
     return id;
   }
 
+  /** It may be made again, whether it was killed or not. */
+  revive(node: bigint): void {
+    this.#down.delete(node);
+  }
+
   kill(node: bigint): void {
     this.#down.add(node);
   }

@@ -43,8 +43,8 @@ export interface SharedSurroundings {
   readonly network: Network;
   readonly faults: FaultSource;
   readonly obstacles: Obstacles;
-  /** Lets the others know of a node. */
-  announce(node: bigint): Promise<void>;
+  /** Lets the others know of a node. @returns why it cannot take part; never rejects */
+  announce(node: bigint): Promise<Refusal | undefined>;
 }
 
 /**
@@ -86,7 +86,7 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
     const rules = this.#rules();
     this.backend = (clusterId, role) => {
       const node = new FabricNode(clusterId, role, this.#network, surroundings, rules);
-      this.#join(node);
+      void this.#join(node);
       return node;
     };
   }
@@ -137,6 +137,12 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
    */
   restart(node: NodeRef): void {
     this.#known.restart(node);
+  }
+
+  /** @internal Which nodes were killed, wherever they are, and which were not. */
+  applyDown(down: ReadonlySet<bigint>): void {
+    for (const node of this.#known.down) if (!down.has(node)) this.#known.revive(node);
+    for (const node of down) this.#known.kill(node);
   }
 
   /**
@@ -246,7 +252,7 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
   }
 
   /** A new instance takes the place of those of its node that are over. */
-  #join(node: FabricNode): void | Promise<void> {
+  #join(node: FabricNode): Promise<Refusal | undefined> | undefined {
     for (const each of this.#nodes) {
       const isOver = each.session === undefined && each.space.regions.length === 0 && each.calls.inFlight.length === 0;
       if (each !== node && each.node === node.node && isOver) this.#nodes.delete(each);
