@@ -3,10 +3,12 @@ import type { ClusterWork, ObservedCall, Operation } from '../backend/mock/call-
 import type { Lane } from '../backend/mock/lane';
 import { failed, Refusal } from '../backend/mock/refusal';
 import { settle } from '../backend/mock/settle';
+import type { CacheEntry } from '../backend/mock/cache-table';
+import { byteLengthOf } from '../backend/mock/transfer';
 import type { MovedBytes } from '../backend/mock/transfer';
 import { LLMStatusCode } from '../status';
 import type { LoggedCall } from './call-page';
-import { corrupt, piecesOf } from './corruption';
+import { copyOf, corrupt, piecesOf } from './corruption';
 import { describeFault, TRANSFERS } from './fault';
 import type { CheckedFault } from './fault';
 import type { NodeCalls } from './node-calls';
@@ -44,6 +46,8 @@ export class NodeCall implements ObservedCall, LoggedCall {
   #cut: Refusal | undefined;
   /** What it has moved, where a fault is to change it. */
   #pieces: Uint8Array[] | undefined;
+  /** Bytes to be changed of what goes to another process. */
+  #toCorrupt = 0;
   /** Lanes that a fault holds in its name. */
   #held: readonly Lane[] = NO_LANES;
   /** What ends its waits. */
@@ -112,10 +116,23 @@ export class NodeCall implements ObservedCall, LoggedCall {
   }
 
   moved(moved: MovedBytes): void {
-    let length = 0;
-    for (const span of moved.spans) length += span.length;
-    this.bytes += length * moved.count;
+    this.bytes += byteLengthOf(moved.spans) * moved.count;
     if (this.#pieces !== undefined) this.#pieces = this.#pieces.concat(piecesOf(moved));
+  }
+
+  outgoing(bytes: MovedBytes): CacheEntry {
+    if (this.#toCorrupt === 0) return bytes.cache;
+    const cache = copyOf(bytes);
+    const pieces = piecesOf({ ...bytes, cache });
+    // The layers of a push go one by one: what does not fit the first is for the next.
+    const count = Math.min(this.#toCorrupt, byteLengthOf(bytes.spans) * bytes.count);
+    this.#toCorrupt -= count;
+    corrupt(pieces, count, this.#calls.random);
+    return cache;
+  }
+
+  sent(count: number): void {
+    this.bytes += count;
   }
 
   succeeded(result: unknown): void {
@@ -157,6 +174,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
     this.#allowance = Infinity;
     this.#cut = undefined;
     this.#pieces = undefined;
+    this.#toCorrupt = 0;
     this.#held = NO_LANES;
     this.#waits.clear();
     this.#calls.giveBack(this);
@@ -251,6 +269,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
 
   async #corrupted<T>(count: number, work: () => Promise<T>): Promise<T> {
     this.#pieces = [];
+    this.#toCorrupt = count;
     const result = await work();
     const pieces = [...this.#pieces];
     if (result instanceof Uint8Array) pieces.push(result);
