@@ -130,7 +130,7 @@ export class SharedFabric implements AsyncDisposable {
 
   /**
    * The calls of all processes that take part, in order of time; in the same moment of the clock, process by process. Those of a
-   * process that has ended are gone with it.
+   * process that has ended are gone with it, and a call that had to wait until its process had joined began at 0.
    */
   get history(): Promise<readonly CallRecord[]> {
     return this.#history();
