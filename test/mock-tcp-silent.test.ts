@@ -134,7 +134,7 @@ function withFiles(files: number, options: object) {
 
 test.each([
   ['are kept by default', {}],
-  ['end when there are none left', { maxUnlinked: 1000 }],
+  ['are kept where more are allowed', { maxUnlinked: 1000 }],
 ])(
   'a process with few file descriptors is linked to although many connections are silent: some %s',
   async (_what, options) => {

@@ -51,9 +51,9 @@ export interface TcpFabricOptions {
    */
   maxConnections?: number;
   /**
-   * Connections without a link that a listener has at a time from one address, 1 to 65,535; default 512, or a quarter of the
-   * files that this process may open where that is less. From all addresses together there are twice as many. Of more the
-   * oldest one is closed, of those that have said nothing first.
+   * Connections without a link that a listener has at a time from one address, 1 to 65,535; default 512. They are no more than
+   * a quarter of the files that this process may open. From all addresses together there are twice as many. Of more the oldest
+   * one is closed, of those that have said nothing first.
    */
   maxUnlinked?: number;
 }
@@ -63,14 +63,8 @@ const MAX_TIMEOUT = 2 ** 31 - 1;
 /** What one read takes at most. */
 const READ_BYTES = 256 * 1024;
 
-const MAX_UNLINKED = 512;
+/** Where descriptors run out connections are closed without a word, honest ones too. */
 const SHARE_OF_DESCRIPTORS = 4;
-
-const defaultMaxUnlinked = (): number =>
-  Math.max(1, Math.min(MAX_UNLINKED, Math.floor(descriptorLimit() / SHARE_OF_DESCRIPTORS)));
-
-/** How many connections without a link end when there are no more file descriptors. */
-const DROPPED_WHEN_SHORT = 64;
 
 interface TcpBinding extends Binding {
   readonly server: Server;
@@ -103,12 +97,15 @@ export class TcpFabric implements Network {
       unreadTimeout = 30_000,
       patience = 1,
       maxConnections = 4096,
-      maxUnlinked = defaultMaxUnlinked(),
+      maxUnlinked = 512,
     } = given;
     this.#allowRemote = checkBoolean(allowRemote, 'options.allowRemote');
     this.#unlinked = {
       milliseconds: checkInteger(handshakeTimeout, 'options.handshakeTimeout', 1, MAX_TIMEOUT),
-      perAddress: checkInteger(maxUnlinked, 'options.maxUnlinked', 1, 0xffff),
+      perAddress: Math.min(
+        checkInteger(maxUnlinked, 'options.maxUnlinked', 1, 0xffff),
+        Math.max(1, Math.floor(descriptorLimit() / SHARE_OF_DESCRIPTORS)),
+      ),
     };
     this.#limits = {
       frameMs: checkInteger(frameTimeout, 'options.frameTimeout', 1, MAX_TIMEOUT),
@@ -132,9 +129,7 @@ export class TcpFabric implements Network {
       this.#accept(socket, binding);
     });
     // Such as no more file descriptors: the peer that connects is to try again, and this instance has its other peers.
-    server.on('error', () => {
-      for (let i = 0; i < DROPPED_WHEN_SHORT; i++) if (!unlinked.dropOldest()) break;
-    });
+    server.on('error', () => undefined);
     server.unref();
     this.#bindings.set(binding, binding);
     return binding;
@@ -252,6 +247,10 @@ export class TcpFabric implements Network {
 
 /**
  * A network over which mock instances of several processes and worker threads find each other.
+ *
+ * A peer that does not read, says nothing or lies loses its own connection. A link whose connection is open is replaced or
+ * ended only by the instance that made it: a second one with its cluster id is refused with `LLM_FAILED`. All processes are to
+ * use one version of this package.
  * @throws TypeError, RangeError for options that are none
  */
 export function createTcpFabric(options?: TcpFabricOptions): TcpFabric {
