@@ -1,10 +1,12 @@
 import { invalidArgType, outOfRange } from '../check';
 import { editDistance } from '../edit-distance';
+import { readControlAddress } from '../testing/shared/control-address';
 
 /** The variables that this package reads, each with the check of its value. Empty counts as not set. */
 const VARIABLES = {
   LLM_DATADIST_BACKEND: oneOf('auto', 'native', 'mock'),
   LLM_DATADIST_MOCK_FABRIC: oneOf('memory', 'tcp'),
+  LLM_DATADIST_MOCK_CONTROL: (name, text) => readControlAddress(text, name, false),
   LLM_DATADIST_EXIT_TIMEOUT: milliseconds,
   // Whether a file can be loaded shows when it is loaded.
   LLM_DATADIST_LIBRARY: () => undefined,

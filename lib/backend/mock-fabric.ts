@@ -1,33 +1,41 @@
 import { invalidArgType } from '../check';
-import { processFabric } from './mock/process-fabric';
-import type { Network } from './mock/network';
+import { sharedFabricOf } from '../testing/shared/create-shared-fabric';
+import type { BackendFactory } from './backend';
+import { variable } from './environment';
+import { MockBackend } from './mock/mock-backend';
 import { createTcpFabric } from './mock/tcp/tcp-fabric';
 
-/** The network of mock instances that were not given one, and who finds whom there. */
+/** The network of mock instances that were not given one, and which of them find each other there. */
 export interface MockFabric {
   readonly name: 'memory' | 'tcp';
-  readonly fabric: Network;
+  readonly backend: BackendFactory;
   readonly reach: string;
 }
 
 /** Made when it is first asked for: nothing happens at load. */
-let tcpFabric: Network | undefined;
+let tcpBackend: BackendFactory | undefined;
+
+const OVER_TCP = 'instances of all processes of this machine find each other (LLM_DATADIST_MOCK_FABRIC is tcp)';
 
 /**
- * What `LLM_DATADIST_MOCK_FABRIC` says.
- * @throws TypeError when that makes no sense
+ * What `LLM_DATADIST_MOCK_FABRIC` says, and `LLM_DATADIST_MOCK_CONTROL` for a rehearsal over several processes.
+ * @throws TypeError, RangeError when that makes no sense
  */
 export function mockFabric(): MockFabric {
-  const choice = process.env.LLM_DATADIST_MOCK_FABRIC;
-  if (choice === undefined || choice === '' || choice === 'memory') {
-    return { name: 'memory', fabric: processFabric(), reach: 'instances of this process only find each other' };
+  const choice = variable('LLM_DATADIST_MOCK_FABRIC');
+  const control = variable('LLM_DATADIST_MOCK_CONTROL');
+  if (control !== undefined) {
+    if (choice === 'memory') {
+      throw invalidArgType('LLM_DATADIST_MOCK_FABRIC', "'tcp' where LLM_DATADIST_MOCK_CONTROL is set", choice);
+    }
+    return { name: 'tcp', backend: sharedFabricOf(control).backend, reach: OVER_TCP };
   }
   if (choice === 'tcp') {
-    return {
-      name: 'tcp',
-      fabric: (tcpFabric ??= createTcpFabric()),
-      reach: 'instances of all processes of this machine find each other (LLM_DATADIST_MOCK_FABRIC is tcp)',
-    };
+    return { name: 'tcp', backend: (tcpBackend ??= createTcpFabric().backend), reach: OVER_TCP };
   }
-  throw invalidArgType('LLM_DATADIST_MOCK_FABRIC', "'memory' or 'tcp'", choice);
+  return {
+    name: 'memory',
+    backend: (clusterId, role) => new MockBackend(clusterId, role),
+    reach: 'instances of this process only find each other',
+  };
 }

@@ -38,7 +38,7 @@ export function createBackend(
   if (typeof choice === 'object') return checkBackend(choice);
   switch (chosen(choice)) {
     case 'mock':
-      return new MockBackend(clusterId, role, { fabric: mockFabric().fabric });
+      return mockFabric().backend(clusterId, role);
     case 'native':
       return createNativeBackend(clusterId, role, options);
     case 'auto': {
@@ -67,7 +67,7 @@ function isChoice(value: unknown): value is BackendChoice {
 function fallBack(failure: LoadFailure, signs: readonly AscendSign[], clusterId: bigint, role: number): Backend {
   const refusal = noFallBack(failure, signs);
   if (refusal !== undefined) throw refusal;
-  const { fabric, reach } = mockFabric();
+  const { backend, reach } = mockFabric();
   if (shared[WARNED] !== true) {
     shared[WARNED] = true;
     process.emitWarning(
@@ -76,7 +76,7 @@ function fallBack(failure: LoadFailure, signs: readonly AscendSign[], clusterId:
       'LLMDataDistMockWarning',
     );
   }
-  return new MockBackend(clusterId, role, { fabric });
+  return backend(clusterId, role);
 }
 
 function noFallBack(failure: LoadFailure, signs: readonly AscendSign[]): LLMBackendError | undefined {

@@ -1,9 +1,18 @@
+import { checkInteger } from '../check';
 import { CallPage, PAGE, recordInFlight } from './call-page';
 import type { LoggedCall } from './call-page';
 import type { CallRecord } from './call-record';
 
 /** Block numbers that are kept at most, 32 MiB of them: 100,000 calls of 100,000 blocks each would be 160 GB. */
 const MAX_BLOCKS = 2 ** 22;
+
+const DEFAULT_CALLS = 100_000;
+const MAX_CALLS = 10_000_000;
+
+/** How many calls a fabric is to keep. @throws TypeError, RangeError */
+export function checkHistory(value: unknown): number {
+  return value === undefined ? DEFAULT_CALLS : checkInteger(value, 'options.history', 0, MAX_CALLS);
+}
 
 /**
  * The calls of a fabric. They are kept in columns and become records when somebody asks: an object per call, with copies

@@ -1,12 +1,18 @@
 import { checkClock, ManualClock, RealClock, VirtualClock } from '../backend/mock/clock';
 import type { Clock } from '../backend/mock/clock';
-import { checkBoolean, checkInteger, checkOptionalObject, checkUint32, invalidArgType, outOfRange } from '../check';
+import { checkBoolean, checkOptionalObject, checkUint32, invalidArgType, outOfRange } from '../check';
+import { checkHistory } from './call-log';
+import { createSharedFabric } from './shared/create-shared-fabric';
+import type { SharedFabricOptions } from './shared/create-shared-fabric';
+import type { SharedFabric } from './shared/shared-fabric';
 import { TestFabric } from './test-fabric';
 import type { WirePreset } from './wire/presets';
 import { WireModel } from './wire/wire-model';
 import type { WireOptions } from './wire/wire-options';
 
 export interface FabricOptions {
+  /** In this process (default). Over several processes it is `tcp`, with {@link SharedFabricOptions}. */
+  readonly network?: 'memory';
   /**
    * Whose time timeouts, delays and waits take:
    * - `manual` (default): time stands still until the test advances it, `await fabric.clock.advance(ms)`;
@@ -36,21 +42,22 @@ export interface FabricOptions {
   readonly recordMemory?: boolean;
 }
 
-const DEFAULT_HISTORY = 100_000;
-const MAX_HISTORY = 10_000_000;
-
 /**
- * Makes an isolated network of mock instances, with faults, a clock and a history of its own.
+ * Makes an isolated network of mock instances, with faults, a clock and a history of its own: in this process, or with
+ * `network: 'tcp'` over several ones, for which it gives a promise.
  *
  * @throws TypeError, RangeError for a wrong option
  */
+export function createFabric(options: SharedFabricOptions): Promise<SharedFabric>;
 export function createFabric(options?: FabricOptions & { readonly clock?: 'manual' }): TestFabric<ManualClock>;
 export function createFabric(options: FabricOptions & { readonly clock: 'real' }): TestFabric<RealClock>;
 export function createFabric(options: FabricOptions & { readonly clock: 'instant' }): TestFabric<VirtualClock>;
 export function createFabric<C extends Clock>(options: FabricOptions & { readonly clock: C }): TestFabric<C>;
 export function createFabric(options?: FabricOptions): TestFabric;
-export function createFabric(options?: FabricOptions): TestFabric {
-  const { clock, strict, wire, seed = 1, history, recordMemory } = checkOptionalObject(options, 'options');
+export function createFabric(options?: FabricOptions | SharedFabricOptions): TestFabric | Promise<SharedFabric> {
+  const { network, clock, strict, wire, seed = 1, history, recordMemory } = checkOptionalObject(options, 'options');
+  if (network === 'tcp') return createSharedFabric(options);
+  if (network !== undefined && network !== 'memory') throw outOfRange('options.network', "'memory' or 'tcp'", network);
   const time = clockOf(clock);
   const number = checkUint32(seed, 'options.seed');
   return new TestFabric({
@@ -62,7 +69,7 @@ export function createFabric(options?: FabricOptions): TestFabric {
         : new WireModel(wire as WireOptions, { clock: time, seed: number }, 'options.wire'),
     seed: number,
     recordMemory: recordMemory === undefined ? false : checkBoolean(recordMemory, 'options.recordMemory'),
-    history: history === undefined ? DEFAULT_HISTORY : checkInteger(history, 'options.history', 0, MAX_HISTORY),
+    history: checkHistory(history),
   });
 }
 

@@ -7,7 +7,7 @@ import type {
   KvCacheExtParam,
 } from '../backend/backend';
 import { MockBackend } from '../backend/mock/mock-backend';
-import type { Fabric } from '../backend/mock/fabric';
+import type { Network } from '../backend/mock/network';
 import { failed } from '../backend/mock/refusal';
 import type { Refusal } from '../backend/mock/refusal';
 import type { NodeCall } from './node-call';
@@ -18,8 +18,8 @@ import type { Surroundings } from './node-calls';
 export interface NodeRules {
   /** Whether a node was killed and not restarted. */
   isDown(node: bigint): boolean;
-  /** Called before an instance is initialised. */
-  join(node: FabricNode): void;
+  /** Called before an instance is initialised; says why it cannot be. */
+  join(node: FabricNode): Promise<Refusal | undefined> | undefined;
   checkRegistration(node: FabricNode, addresses: number): Refusal | undefined;
   checkFinalize(node: FabricNode): Refusal | undefined;
   checkLink(node: FabricNode, clusters: readonly ClusterInfo[]): Refusal | undefined;
@@ -34,7 +34,7 @@ export class FabricNode extends MockBackend {
   readonly calls: NodeCalls;
   readonly #rules: NodeRules;
 
-  constructor(clusterId: bigint, role: number, fabric: Fabric, surroundings: Surroundings, rules: NodeRules) {
+  constructor(clusterId: bigint, role: number, fabric: Network, surroundings: Surroundings, rules: NodeRules) {
     const calls = new NodeCalls(clusterId, surroundings, {
       bytesAt: (address, byteLength) => {
         const place = this.space.find(address, byteLength);
@@ -77,8 +77,7 @@ export class FabricNode extends MockBackend {
           recovery: 'fix-environment',
         });
       }
-      this.#rules.join(this);
-      return undefined;
+      return this.#rules.join(this);
     };
     return super.initialize(options);
   }

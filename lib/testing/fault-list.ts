@@ -19,6 +19,29 @@ export interface FaultTarget {
   readonly cacheId: bigint | undefined;
 }
 
+/** A cluster of a link or unlink call. */
+export type TargetCluster = Pick<ClusterInfo, 'remoteClusterId'>;
+
+type Now<T> = T | Promise<T>;
+
+/** Where the calls of a node learn which faults hit them: at once, or from another process. */
+export interface FaultSource {
+  /** Whether no call is hit at present, and none needs to ask. */
+  readonly isEmpty: boolean;
+  hit(target: FaultTarget): Now<CheckedFault | undefined>;
+  hitClusters(target: FaultTarget, clusters: readonly TargetCluster[]): Now<(CheckedFault | undefined)[]>;
+}
+
+/** Whether a fault looks at a call, as far as the fault says. */
+export function concerns(fault: CheckedFault, { operation, node, peer, cacheId }: FaultTarget): boolean {
+  return (
+    fault.ops.has(operation) &&
+    (fault.node === undefined || fault.node === node) &&
+    (fault.peer === undefined || fault.peer === peer) &&
+    (fault.cacheId === undefined || fault.cacheId === cacheId)
+  );
+}
+
 /** A fault that waits for its calls. */
 export class ActiveFault implements InjectedFault {
   readonly #list: FaultList;
@@ -41,14 +64,9 @@ export class ActiveFault implements InjectedFault {
     this.#list.remove(this);
   }
 
-  concerns({ operation, node, peer, cacheId }: FaultTarget): boolean {
-    const { fault } = this;
-    return (
-      fault.ops.has(operation) &&
-      (fault.node === undefined || fault.node === node) &&
-      (fault.peer === undefined || fault.peer === peer) &&
-      (fault.cacheId === undefined || fault.cacheId === cacheId)
-    );
+  /** Whether it has hit as often as it may. */
+  get isSpent(): boolean {
+    return this.#hits >= this.fault.times;
   }
 
   /** Whether a call that it concerns is hit, which counts. */
@@ -57,7 +75,7 @@ export class ActiveFault implements InjectedFault {
       this.#skip -= 1;
       return false;
     }
-    if (this.#hits >= this.fault.times) return false;
+    if (this.isSpent) return false;
     this.#hits += 1;
     return true;
   }
@@ -73,18 +91,23 @@ export class ActiveFault implements InjectedFault {
 }
 
 /** The faults of a fabric, in the order of injection. */
-export class FaultList {
+export class FaultList implements FaultSource {
   #active: ActiveFault[] = [];
 
   get isEmpty(): boolean {
     return this.#active.length === 0;
   }
 
+  /** In the order of injection; those that are not removed. */
+  get active(): readonly ActiveFault[] {
+    return this.#active;
+  }
+
   get count(): number {
     return this.#active.length;
   }
 
-  inject(fault: unknown): InjectedFault {
+  inject(fault: unknown): ActiveFault {
     const active = new ActiveFault(this, checkFault(fault));
     this.#active.push(active);
     return active;
@@ -96,15 +119,15 @@ export class FaultList {
 
   /** The fault that hits a call. */
   hit(target: FaultTarget): CheckedFault | undefined {
-    return this.#active.find((active) => active.concerns(target) && active.take())?.fault;
+    return this.#active.find((active) => concerns(active.fault, target) && active.take())?.fault;
   }
 
   /** The faults that hit the clusters of a call, which counts once for each fault, however many of them it hits. */
-  hitClusters(target: FaultTarget, clusters: readonly ClusterInfo[]): (CheckedFault | undefined)[] {
+  hitClusters(target: FaultTarget, clusters: readonly TargetCluster[]): (CheckedFault | undefined)[] {
     const hits = clusters.map((): CheckedFault | undefined => undefined);
     for (const active of this.#active) {
       const concerned = clusters.flatMap(({ remoteClusterId }, i) =>
-        hits[i] === undefined && active.concerns({ ...target, peer: remoteClusterId }) ? [i] : [],
+        hits[i] === undefined && concerns(active.fault, { ...target, peer: remoteClusterId }) ? [i] : [],
       );
       if (concerned.length > 0 && active.take()) for (const i of concerned) hits[i] = active.fault;
     }

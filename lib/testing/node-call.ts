@@ -3,10 +3,12 @@ import type { ClusterWork, ObservedCall, Operation } from '../backend/mock/call-
 import type { Lane } from '../backend/mock/lane';
 import { failed, Refusal } from '../backend/mock/refusal';
 import { settle } from '../backend/mock/settle';
+import type { CacheEntry } from '../backend/mock/cache-table';
+import { byteLengthOf } from '../backend/mock/transfer';
 import type { MovedBytes } from '../backend/mock/transfer';
 import { LLMStatusCode } from '../status';
 import type { LoggedCall } from './call-page';
-import { corrupt, piecesOf } from './corruption';
+import { copyOf, corrupt, piecesOf } from './corruption';
 import { describeFault, TRANSFERS } from './fault';
 import type { CheckedFault } from './fault';
 import type { NodeCalls } from './node-calls';
@@ -34,7 +36,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
   details: Readonly<Record<string, unknown>> | undefined;
   faults: readonly CheckedFault[] = NO_FAULTS;
   /** What strict mode says against it, asked when its turn has come. */
-  check: (() => Refusal | undefined) | undefined;
+  check: (() => Refusal | undefined | Promise<Refusal | undefined>) | undefined;
   /** Whether it has begun and not ended. */
   isBusy = false;
   /** Whether a fault delays it, so that it is under way until the delay has passed. */
@@ -44,6 +46,8 @@ export class NodeCall implements ObservedCall, LoggedCall {
   #cut: Refusal | undefined;
   /** What it has moved, where a fault is to change it. */
   #pieces: Uint8Array[] | undefined;
+  /** Bytes to be changed of what goes to another process. */
+  #toCorrupt = 0;
   /** Lanes that a fault holds in its name. */
   #held: readonly Lane[] = NO_LANES;
   /** What ends its waits. */
@@ -65,7 +69,9 @@ export class NodeCall implements ObservedCall, LoggedCall {
   }
 
   async onClusters(clusters: readonly ClusterInfo[], work: ClusterWork): Promise<(Refusal | undefined)[]> {
-    const hits = this.#calls.faults.hitClusters(this.#target(), clusters);
+    const hitting = this.#calls.faults.hitClusters(this.#target(), clusters);
+    const hits = hitting instanceof Promise ? await hitting : hitting;
+    if (this.#interrupted !== undefined) throw this.#interrupted;
     const faults = new Set(hits.filter((hit) => hit !== undefined));
     if (faults.size === 0) return work(clusters);
     this.faults = [...faults];
@@ -110,10 +116,23 @@ export class NodeCall implements ObservedCall, LoggedCall {
   }
 
   moved(moved: MovedBytes): void {
-    let length = 0;
-    for (const span of moved.spans) length += span.length;
-    this.bytes += length * moved.count;
+    this.bytes += byteLengthOf(moved.spans) * moved.count;
     if (this.#pieces !== undefined) this.#pieces = this.#pieces.concat(piecesOf(moved));
+  }
+
+  outgoing(bytes: MovedBytes): CacheEntry {
+    if (this.#toCorrupt === 0) return bytes.cache;
+    const cache = copyOf(bytes);
+    const pieces = piecesOf({ ...bytes, cache });
+    // The layers of a push go one by one: what does not fit the first is for the next.
+    const count = Math.min(this.#toCorrupt, byteLengthOf(bytes.spans) * bytes.count);
+    this.#toCorrupt -= count;
+    corrupt(pieces, count, this.#calls.random);
+    return cache;
+  }
+
+  sent(count: number): void {
+    this.bytes += count;
   }
 
   succeeded(result: unknown): void {
@@ -155,6 +174,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
     this.#allowance = Infinity;
     this.#cut = undefined;
     this.#pieces = undefined;
+    this.#toCorrupt = 0;
     this.#held = NO_LANES;
     if (this.#waits.size > 0) this.#waits.clear();
     this.#calls.giveBack(this);
@@ -184,13 +204,17 @@ export class NodeCall implements ObservedCall, LoggedCall {
     this.#calls.checkAlive(this.operation);
     if (this.#calls.isDead) return work(this);
     const isOnClusters = this.operation === 'linkClusters' || this.operation === 'unlinkClusters';
-    const fault = isOnClusters ? undefined : this.#calls.faults.hit(this.#target());
+    const hit = isOnClusters ? undefined : this.#calls.faults.hit(this.#target());
+    const fault = hit instanceof Promise ? await hit : hit;
+    // It may have been ended while another process was asked.
+    if (this.#interrupted !== undefined) throw this.#interrupted;
     if (fault !== undefined) {
       this.faults = [fault];
       this.#calls.record(this);
     }
     const all = async (): Promise<T> => {
-      const broken = this.check?.();
+      const checking = this.check?.();
+      const broken = checking instanceof Promise ? await checking : checking;
       // A process that ends is not held up by a rule.
       if (broken !== undefined && this.operation !== 'finalize') throw broken;
       const result = await work(this);
@@ -248,6 +272,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
 
   async #corrupted<T>(count: number, work: () => Promise<T>): Promise<T> {
     this.#pieces = [];
+    this.#toCorrupt = count;
     const result = await work();
     const pieces = [...this.#pieces];
     if (result instanceof Uint8Array) pieces.push(result);

@@ -4,13 +4,13 @@ import type { Lane } from '../backend/mock/lane';
 import { failed, Refusal } from '../backend/mock/refusal';
 import type { Random } from '../random';
 import type { CallLog } from './call-log';
-import type { FaultList } from './fault-list';
+import type { FaultSource } from './fault-list';
 import { NodeCall } from './node-call';
 
 /** What the instances of a fabric share. */
 export interface Surroundings {
   readonly clock: Clock;
-  readonly faults: FaultList;
+  readonly faults: FaultSource;
   readonly log: CallLog;
   readonly random: Random;
   /** Whether reads and writes of memory are logged. */
@@ -32,8 +32,8 @@ export interface Callee {
 export class NodeCalls implements CallObserver {
   readonly node: bigint;
   readonly clock: Clock;
-  readonly faults: FaultList;
-  readonly random: Random;
+  readonly faults: FaultSource;
+  readonly #surroundings: Surroundings;
   readonly #log: CallLog;
   readonly #recordMemory: boolean;
   readonly #callee: Callee;
@@ -43,11 +43,12 @@ export class NodeCalls implements CallObserver {
   #isDead = false;
   #isBuried = false;
 
-  constructor(node: bigint, { clock, faults, log, random, recordMemory }: Surroundings, callee: Callee) {
+  constructor(node: bigint, surroundings: Surroundings, callee: Callee) {
+    const { clock, faults, log, recordMemory } = surroundings;
     this.node = node;
     this.clock = clock;
     this.faults = faults;
-    this.random = random;
+    this.#surroundings = surroundings;
     this.#log = log;
     this.#recordMemory = recordMemory;
     this.#callee = callee;
@@ -57,6 +58,11 @@ export class NodeCalls implements CallObserver {
   /** The call that begins next: who makes it says here what it is called with. */
   get next(): NodeCall {
     return this.#next;
+  }
+
+  /** What decides by chance; made when it is needed first. */
+  get random(): Random {
+    return this.#surroundings.random;
   }
 
   /** Whether nothing can be in the way of a call. */

@@ -1,5 +1,12 @@
-import type { Obstacles } from '../backend/mock/fabric';
+import type { Obstacles } from '../backend/mock/network';
 import { pairOf } from './node-pair';
+
+/** See {@link Partitions.state}; pairs as `pairOf` writes them. */
+export interface PartitionState {
+  readonly isolated: readonly bigint[];
+  readonly parted: readonly string[];
+  readonly joined: readonly string[];
+}
 
 /** Which nodes cannot reach each other. */
 export class Partitions implements Obstacles {
@@ -16,6 +23,19 @@ export class Partitions implements Obstacles {
     const pair = pairOf(from, to);
     if (this.#parted.has(pair)) return true;
     return (this.#isolated.has(from) || this.#isolated.has(to)) && !this.#joined.has(pair);
+  }
+
+  /** All of it, as text may carry it. */
+  get state(): PartitionState {
+    return { isolated: [...this.#isolated], parted: [...this.#parted], joined: [...this.#joined] };
+  }
+
+  /** Becomes what another one is. */
+  restore({ isolated, parted, joined }: PartitionState): void {
+    this.healAll();
+    for (const node of isolated) this.#isolated.add(node);
+    for (const pair of parted) this.#parted.add(pair);
+    for (const pair of joined) this.#joined.add(pair);
   }
 
   part(a: bigint, b: bigint): void {

@@ -6,6 +6,7 @@ import type { Clock } from '../backend/mock/clock';
 import { Fabric } from '../backend/mock/fabric';
 import { LocalEnd } from '../backend/mock/local-end';
 import { failed } from '../backend/mock/refusal';
+import type { Network, Obstacles } from '../backend/mock/network';
 import type { Refusal } from '../backend/mock/refusal';
 import type { Session } from '../backend/mock/session';
 import type { Wire } from '../backend/mock/wire';
@@ -21,25 +22,37 @@ import type { Fault } from './fault';
 import { FabricNode } from './fabric-node';
 import type { NodeRules } from './fabric-node';
 import { FaultList } from './fault-list';
-import type { InjectedFault } from './fault-list';
+import type { FaultSource, InjectedFault } from './fault-list';
 import { whatIsLeft } from './idle';
 import type { NodeCall } from './node-call';
 import type { Surroundings } from './node-calls';
 import { clusterIdOf } from './node-ref';
 import type { NodeRef } from './node-ref';
+import { KnownNodes, namedNodes } from './known-nodes';
 import { Partitions } from './partitions';
 import { breaks, MAX_ADDRESSES } from './strict';
 import { describeNode } from './topology';
 import type { Topology } from './topology';
 
-/** What a test fabric is made with. */
+/** What a test fabric is made with. `strict` and `seed` are read when they are needed first: they may come from elsewhere. */
 export interface TestFabricSettings<C extends Clock> {
   readonly clock: C;
   readonly strict: boolean;
-  readonly wire: Wire | undefined;
   readonly seed: number;
   readonly history: number;
   readonly recordMemory: boolean;
+  readonly wire?: Wire | undefined;
+  /** What it shares with the fabrics of other processes, when it does. */
+  readonly shared?: SharedSurroundings;
+}
+
+/** What the fabrics of several processes have in common. */
+export interface SharedSurroundings {
+  readonly network: Network;
+  readonly faults: FaultSource;
+  readonly obstacles: Obstacles;
+  /** Lets the others know of a node. @returns why it cannot take part; never rejects */
+  announce(node: bigint): Promise<Refusal | undefined>;
 }
 
 /**
@@ -60,26 +73,28 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
   readonly backend: BackendFactory;
   /** What waits on this fabric waits on this clock. */
   readonly clock: C;
-  readonly #fabric: Fabric;
+  readonly #settings: TestFabricSettings<C>;
+  readonly #network: Network;
+  readonly #obstacles: Obstacles;
   readonly #faults = new FaultList();
   readonly #partitions = new Partitions();
   readonly #log: CallLog;
   readonly #nodes = new Set<FabricNode>();
-  readonly #known = new Set<bigint>();
-  readonly #down = new Set<bigint>();
+  readonly #known = new KnownNodes();
 
   /** @internal */
-  constructor({ clock, strict, wire, seed, history, recordMemory }: TestFabricSettings<C>) {
+  constructor(settings: TestFabricSettings<C>) {
+    const { clock, history, shared } = settings;
+    this.#settings = settings;
     this.clock = clock;
     this.#log = new CallLog(history);
-    this.#fabric = new Fabric(wire === undefined ? {} : { wire });
-    this.#fabric.obstacles = this.#partitions;
-    const random = new Random(seed);
-    const surroundings: Surroundings = { clock, faults: this.#faults, log: this.#log, random, recordMemory };
-    const rules = this.#rules(strict);
+    this.#obstacles = shared?.obstacles ?? this.#partitions;
+    this.#network = shared?.network ?? this.#newNetwork();
+    const surroundings = this.#surroundings();
+    const rules = this.#rules();
     this.backend = (clusterId, role) => {
-      const node = new FabricNode(clusterId, role, this.#fabric, surroundings, rules);
-      this.#join(node);
+      const node = new FabricNode(clusterId, role, this.#network, surroundings, rules);
+      void this.#join(node);
       return node;
     };
   }
@@ -104,15 +119,19 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
    * @throws RangeError for a node of which no instance was made
    */
   kill(node: NodeRef): void {
-    const id = this.#checkKnown(node);
-    this.#down.add(id);
+    this.applyKill(this.#known.check(node));
+  }
+
+  /** @internal As {@link kill}, of a node that may be in another process. */
+  applyKill(id: bigint): void {
+    this.#known.kill(id);
     const victims = [...this.#nodes].filter((each) => each.node === id && !each.calls.isDead);
     // Those on the way to it, before the links to it are forgotten on its side.
     const broken = [...this.#nodes].flatMap((each) =>
       each.node === id ? [] : [{ each, calls: each.calls.inFlight.filter((call) => isOnTheWay(each, call, id)) }],
     );
     for (const victim of victims) victim.kill();
-    this.#fabric.wire?.drop(id);
+    this.#network.wire?.drop(id);
     for (const { each, calls } of broken) {
       each.calls.interrupt(calls, failed(`cluster ${id} was killed while the transfer was under way`));
     }
@@ -125,8 +144,13 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
    * @throws RangeError for a node that was not killed
    */
   restart(node: NodeRef): void {
-    const id = clusterIdOf(node, 'node');
-    if (!this.#down.delete(id)) throw outOfRange('node', `a node that was killed${list(this.#down)}`, id);
+    this.#known.restart(node);
+  }
+
+  /** @internal Which nodes were killed, wherever they are, and which were not. */
+  applyDown(down: ReadonlySet<bigint>): void {
+    for (const node of this.#known.down) if (!down.has(node)) this.#known.revive(node);
+    for (const node of down) this.#known.kill(node);
   }
 
   /**
@@ -138,14 +162,14 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
   partition(a: NodeRef, b: NodeRef): void {
     const [one, other] = checkPair(a, b);
     this.#partitions.part(one, other);
-    this.#fabric.wire?.drop(one, other);
+    this.#network.wire?.drop(one, other);
   }
 
   /** Nothing passes between the node and any other one, as in {@link partition}; it may be made later. */
   isolate(node: NodeRef): void {
     const id = clusterIdOf(node, 'node');
     this.#partitions.isolate(id);
-    this.#fabric.wire?.drop(id);
+    this.#network.wire?.drop(id);
   }
 
   /**
@@ -168,7 +192,7 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
 
   /** Nodes, links, caches and memory as they are now. */
   topology(): Topology {
-    return { nodes: Array.from(this.#nodes, (node) => describeNode(node, this.#partitions)) };
+    return { nodes: Array.from(this.#nodes, (node) => describeNode(node, this.#obstacles)) };
   }
 
   /**
@@ -176,7 +200,7 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
    *   given
    */
   assertNoPendingFaults(): void {
-    report('faults of the fabric that have not hit as often as they should', this.#faults.pending());
+    reportPending(this.#faults.pending());
   }
 
   /**
@@ -186,7 +210,17 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
    * @throws Error that names what there is, node by node
    */
   assertIdle(): void {
-    report('the fabric is not idle', whatIsLeft(this.topology(), this.#inFlight().map(recordInFlight)));
+    reportLeft(this.whatIsLeft());
+  }
+
+  /** @internal What {@link assertIdle} names. */
+  whatIsLeft(): string[] {
+    return whatIsLeft(this.topology(), this.#inFlight().map(recordInFlight));
+  }
+
+  /** @internal What may be asked of the instances one by one. */
+  get nodes(): ReadonlySet<FabricNode> {
+    return this.#nodes;
   }
 
   /**
@@ -194,7 +228,7 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
    * is warned of instances that were not finalized. `using fabric = createFabric()` does it at the end of the block.
    */
   close(): void {
-    for (const node of this.#known) this.kill(node);
+    for (const node of this.#known.all) this.kill(node);
   }
 
   /** {@link close} */
@@ -212,36 +246,51 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
     return [...this.#nodes].flatMap(({ calls }) => calls.inFlight);
   }
 
-  #checkKnown(node: unknown): bigint {
-    const id = clusterIdOf(node, 'node');
-    if (!this.#known.has(id)) throw outOfRange('node', `a node of this fabric${list(this.#known)}`, id);
-    return id;
+  #newNetwork(): Network {
+    const { wire } = this.#settings;
+    const fabric = new Fabric(wire === undefined ? {} : { wire });
+    fabric.obstacles = this.#obstacles;
+    return fabric;
+  }
+
+  #surroundings(): Surroundings {
+    const settings = this.#settings;
+    let random: Random | undefined;
+    return {
+      clock: settings.clock,
+      faults: settings.shared?.faults ?? this.#faults,
+      log: this.#log,
+      recordMemory: settings.recordMemory,
+      get random() {
+        return (random ??= new Random(settings.seed));
+      },
+    };
   }
 
   /** A new instance takes the place of those of its node that are over. */
-  #join(node: FabricNode): void {
+  #join(node: FabricNode): Promise<Refusal | undefined> | undefined {
     for (const each of this.#nodes) {
       const isOver = each.session === undefined && each.space.regions.length === 0 && each.calls.inFlight.length === 0;
       if (each !== node && each.node === node.node && isOver) this.#nodes.delete(each);
     }
     this.#nodes.add(node);
     this.#known.add(node.node);
+    return this.#settings.shared?.announce(node.node);
   }
 
-  #rules(strict: boolean): NodeRules {
+  #rules(): NodeRules {
+    const ifStrict = (check: () => Refusal | undefined) => (this.#settings.strict ? check() : undefined);
     return {
-      isDown: (node) => this.#down.has(node),
-      join: (node) => {
-        this.#join(node);
-      },
-      checkRegistration: (node, addresses) => (strict ? this.#checkRegistration(node, addresses) : undefined),
-      checkFinalize: (node) => (strict ? this.#checkFinalize(node) : undefined),
-      checkLink: (node, clusters) => (strict ? this.#checkLink(node, clusters) : undefined),
+      isDown: (node) => this.#known.isDown(node),
+      join: (node) => this.#join(node),
+      checkRegistration: (node, addresses) => ifStrict(() => this.#checkRegistration(node, addresses)),
+      checkFinalize: (node) => ifStrict(() => this.#checkFinalize(node)),
+      checkLink: (node, clusters) => ifStrict(() => this.#checkLink(node, clusters)),
       checkBareKey: ({ clusterId, cacheId }) =>
-        strict
-          ? breaks('key-with-layout', `the key of cache ${cacheId} of cluster ${clusterId} carries no layout`)
-          : undefined,
-      checkRoleSwitch: (node) => (strict ? this.#checkRoleSwitch(node) : undefined),
+        ifStrict(() =>
+          breaks('key-with-layout', `the key of cache ${cacheId} of cluster ${clusterId} carries no layout`),
+        ),
+      checkRoleSwitch: (node) => ifStrict(() => this.#checkRoleSwitch(node)),
     };
   }
 
@@ -318,7 +367,7 @@ function isOnTheWay(node: FabricNode, call: NodeCall, peer: bigint): boolean {
   return call.isDelayed && isTransferWith(node, call, peer);
 }
 
-function checkPair(a: unknown, b: unknown): [bigint, bigint] {
+export function checkPair(a: unknown, b: unknown): [bigint, bigint] {
   const one = clusterIdOf(a, 'a');
   const other = clusterIdOf(b, 'b');
   if (one === other) throw outOfRange('b', 'another node than a', other);
@@ -326,16 +375,17 @@ function checkPair(a: unknown, b: unknown): [bigint, bigint] {
 }
 
 function linked(peers: readonly bigint[]): string {
-  return `links to ${named(peers)} exist`;
+  return `links to ${namedNodes(peers)} exist`;
 }
 
-function named(nodes: Iterable<bigint>): string {
-  return shortList(Array.from(nodes, (id) => `cluster ${id}`)).join(', ');
+/** @throws Error for faults that have something to do still */
+export function reportPending(faults: readonly string[]): void {
+  report('faults of the fabric that have not hit as often as they should', faults);
 }
 
-/** The choice there is, for a message. */
-function list(nodes: ReadonlySet<bigint>): string {
-  return nodes.size === 0 ? ', of which there is none' : `: ${named(nodes)}`;
+/** @throws Error for what there is still */
+export function reportLeft(things: readonly string[]): void {
+  report('the fabric is not idle', things);
 }
 
 function report(title: string, lines: readonly string[]): void {

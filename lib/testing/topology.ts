@@ -1,6 +1,6 @@
+import type { Obstacles } from '../backend/mock/network';
 import type { LLMRole } from '../role';
 import type { FabricNode } from './fabric-node';
-import type { Partitions } from './partitions';
 
 /** What there is on a fabric at a moment. */
 export interface Topology {
@@ -33,8 +33,11 @@ export interface TopologyLink {
   readonly address: string;
   /** Whether the peer is there and can be reached. */
   readonly isUp: boolean;
-  /** Whether the peer's table of caches was copied, which the first transfer does, and whether it is another one now. */
-  readonly snapshot: 'none' | 'current' | 'stale';
+  /**
+   * Whether the peer's table of caches was copied, which the first transfer does, and whether it is another one now: of a
+   * peer in another process that is not known, and it is `copied`.
+   */
+  readonly snapshot: 'none' | 'current' | 'stale' | 'copied';
 }
 
 export interface TopologyCache {
@@ -51,7 +54,7 @@ export interface TopologyMemory {
   readonly placement: number;
 }
 
-export function describeNode(instance: FabricNode, partitions: Partitions): TopologyNode {
+export function describeNode(instance: FabricNode, obstacles: Obstacles): TopologyNode {
   const { node, role, session, space, calls } = instance;
   return {
     node,
@@ -61,7 +64,7 @@ export function describeNode(instance: FabricNode, partitions: Partitions): Topo
     links: Array.from(session?.links.all ?? [], ([peer, link]) => ({
       peer,
       address: link.peerAddress,
-      isUp: link.far.alive && !partitions.between(node, link.far.clusterId),
+      isUp: link.far.alive && !obstacles.between(node, link.far.clusterId),
       snapshot: link.snapshot,
     })),
     caches: (session?.table.entries ?? []).map(({ id, tensors, rows, tensorBytes }) => ({

@@ -1,5 +1,6 @@
 import type { Operation as PublicOperation } from '../../status';
 import type { ClusterInfo } from '../backend';
+import type { CacheEntry } from './cache-table';
 import type { Lane } from './lane';
 import type { Refusal } from './refusal';
 import type { MovedBytes } from './transfer';
@@ -35,4 +36,8 @@ export interface ObservedTransfer {
   /** What a transfer is refused with that was admitted in part. */
   cutOff(): Error;
   moved(bytes: MovedBytes): void;
+  /** What is sent to another process of these tensors of a cache: bytes that are there cannot be changed from here. */
+  outgoing(bytes: MovedBytes): CacheEntry;
+  /** As many bytes went to another process. */
+  sent(count: number): void;
 }

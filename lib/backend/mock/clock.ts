@@ -92,6 +92,18 @@ const MAX_BUSY_TURNS = 10_000;
 /** More than any test waits for. */
 const MAX_WAKES = 100_000;
 
+/** What waits on a manual clock, for one that several processes share. */
+export interface Schedule {
+  /** When the first is due, and whether it is a deadline. */
+  readonly first: { readonly due: number; readonly isLimit: boolean } | undefined;
+  /** How many sleep, without deadlines. */
+  readonly sleeping: number;
+  /** When the first of them is due. */
+  readonly nextDueMs: number | undefined;
+  /** Rises with all that comes or goes. */
+  readonly changes: number;
+}
+
 /** Time stands still until {@link advance} is called. Works with jest's fake timers, and without. */
 export class ManualClock implements Clock {
   #now = 0;
@@ -170,6 +182,28 @@ export class ManualClock implements Clock {
         await this.#wake(this.#timetable.next ?? this.#now, loop);
       }
     });
+  }
+
+  /** @internal */
+  get schedule(): Schedule {
+    const { first, waiting, nextWaiting, changes } = this.#timetable;
+    return { first, sleeping: waiting, nextDueMs: nextWaiting, changes };
+  }
+
+  /** @internal It is so late by now; nothing is woken. */
+  moveTo(now: number): void {
+    this.#now = Math.max(this.#now, now);
+  }
+
+  /** @internal Wakes the first, if it is due. */
+  wakeDue(): void {
+    const { next } = this.#timetable;
+    if (next !== undefined && next <= this.#now) this.#timetable.wakeNext();
+  }
+
+  /** @internal Settles when everything has happened that follows, in this process, from what was woken. */
+  settled(): Promise<void> {
+    return this.#inTurn(() => Promise.resolve());
   }
 
   async #wake(due: number, loop: EventLoop): Promise<void> {

@@ -3,7 +3,7 @@ import { Addresses } from './address-space';
 import type { Clock } from './clock';
 import { VirtualClock } from './clock';
 import type { Link } from './link';
-import type { Binding, Connection, Disturbance, Network } from './network';
+import type { Binding, Connection, Disturbance, Network, Obstacles } from './network';
 import { failed } from './refusal';
 import type { Session } from './session';
 import type { Wire } from './wire';
@@ -11,12 +11,6 @@ import type { Wire } from './wire';
 export interface MemoryNetworkOptions {
   /** How long transfers take, on the clock that the wire was made with. Default: no time. */
   readonly wire?: Wire;
-}
-
-/** Who of the network cannot reach whom, whatever their addresses are. */
-export interface Obstacles {
-  /** Whether nothing passes from `from` to `to`; `undefined` stands for whoever else there is. */
-  between(from: bigint, to: bigint | undefined): boolean;
 }
 
 const FIRST_EPHEMERAL_PORT = 32_768;

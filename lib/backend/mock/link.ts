@@ -32,9 +32,10 @@ export class Link extends Lane {
     return this.#table !== undefined;
   }
 
-  /** Whether the table was copied, and whether the peer, which is in this process, publishes another one by now. */
-  get snapshot(): 'none' | 'current' | 'stale' {
+  /** Whether the table was copied, and whether a peer of this process publishes another one by now. */
+  get snapshot(): 'none' | 'current' | 'stale' | 'copied' {
     if (this.#table === undefined) return 'none';
+    if (!(this.far instanceof LocalEnd)) return 'copied';
     return this.far.alive && this.#table === this.far.copyTable() ? 'current' : 'stale';
   }
 

@@ -31,10 +31,20 @@ export type Connection =
   | { readonly kind: 'refused'; readonly elsewhere?: string }
   | { readonly kind: Disturbance };
 
+/** Which clusters of a network cannot reach each other, whatever their addresses are. */
+export interface Obstacles {
+  /** Whether nothing passes from `from` to `to`; `undefined` stands for any other cluster. */
+  between(from: bigint, to: bigint | undefined): boolean;
+  /** The same for requests that arrive from another process, which may learn of a change earlier or later. */
+  blocks?(from: bigint, to: bigint): boolean;
+}
+
 /** Where mock instances find each other. One within a process answers at once, one between processes with promises. */
 export interface Network {
   /** What carries the bytes of transfers, when that is to take time. */
   readonly wire?: Wire | undefined;
+  /** What a test has put between clusters. */
+  readonly obstacles?: Obstacles | undefined;
   /** Memory addresses of the instances, where they are to differ. */
   readonly addresses?: Addresses;
   /** As `bind` and `listen` do; port 0 takes a free one that nobody is told. */

@@ -50,10 +50,24 @@ export interface LinkManager {
   clear(): void;
 }
 
+/** What has gone over a connection to another process. */
+export interface Traffic {
+  /** The same at both ends. */
+  readonly name: string;
+  /** Messages. */
+  readonly sent: number;
+  readonly received: number;
+  /** Whether some of what was sent has not left the process. */
+  readonly isSending: boolean;
+}
+
 /** A connection to another process. */
 export interface OpenConnection {
+  readonly traffic: Traffic;
   /** Ends it without a word. */
   destroy(): void;
+  /** What a test has put between clusters has changed. */
+  obstruct(): void;
 }
 
 /** What a successful Initialize makes and Finalize ends. To others of its process it is the peer that answers. */

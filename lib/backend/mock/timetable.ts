@@ -28,6 +28,11 @@ export class Timetable {
     return this.#entries.find((entry) => !entry.isLimit)?.due;
   }
 
+  /** The first entry: when it is due, and whether it is a limit. */
+  get first(): Pick<Entry, 'due' | 'isLimit'> | undefined {
+    return this.#entries[0];
+  }
+
   /** When the first entry is due. */
   get next(): number | undefined {
     return this.#entries[0]?.due;

@@ -26,10 +26,11 @@ export interface TensorPairs {
 
 export type Direction = 'pull' | 'push';
 
-/** What a transfer has copied: `spans` of so many tensors from `start` on, at the destination. */
+/** What a transfer has copied: `spans` of `count` tensors from `start` on, in a cache of this process. */
 export interface MovedBytes {
-  readonly direction: Direction;
-  readonly destination: CacheEntry;
+  /** Which offsets of the spans are meant: in the local cache, or in the remote one. */
+  readonly side: 'local' | 'remote';
+  readonly cache: CacheEntry;
   readonly start: number;
   readonly count: number;
   readonly spans: readonly Span[];
@@ -138,7 +139,11 @@ function deliver(
   if (call === undefined) return far.move(direction, local, remote, pairs, spans);
   const count = call.admit(pairs.count);
   const admitted = count === pairs.count ? pairs : { ...pairs, count };
-  const moving = far.move(direction, local, remote, admitted, spans);
+  const isSent = direction === 'push' && !(remote instanceof CacheEntry);
+  const source = isSent
+    ? call.outgoing({ side: 'local', cache: local, start: admitted.localStart, count, spans })
+    : local;
+  const moving = far.move(direction, source, remote, admitted, spans);
   if (moving instanceof Promise) {
     return moving.then(() => {
       tell(call, direction, local, remote, admitted, spans, pairs.count);
@@ -158,11 +163,18 @@ function tell(
   spans: readonly Span[],
   wanted: number,
 ): void {
-  const destination = direction === 'pull' ? local : remote;
-  const start = direction === 'pull' ? localStart : remoteStart;
-  // What another process has received cannot be looked at here.
-  if (destination instanceof CacheEntry) call.moved({ direction, destination, start, count, spans });
+  if (direction === 'pull') call.moved({ side: 'local', cache: local, start: localStart, count, spans });
+  else if (remote instanceof CacheEntry)
+    call.moved({ side: 'remote', cache: remote, start: remoteStart, count, spans });
+  else call.sent(byteLengthOf(spans) * count);
   if (count < wanted) throw call.cutOff();
+}
+
+/** The bytes of spans in one tensor. */
+export function byteLengthOf(spans: readonly Span[]): number {
+  let length = 0;
+  for (const span of spans) length += span.length;
+  return length;
 }
 
 function loadOf(

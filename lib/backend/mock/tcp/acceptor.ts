@@ -1,6 +1,7 @@
 import type { Identity } from '../peer';
 import type { Refusal } from '../refusal';
 import type { Session } from '../session';
+import { lost } from './channel';
 import type { Channel, Service } from './channel';
 import { refuseDisplacing } from './established-link';
 import { FrameError, FrameKind } from './frame';
@@ -64,6 +65,10 @@ export class Acceptor implements Service {
     this.#end?.cancel(id);
   }
 
+  cut(): void {
+    this.#end?.cut();
+  }
+
   closed(): void {
     this.#end?.closed();
     this.#admission.closed();
@@ -73,13 +78,17 @@ export class Acceptor implements Service {
     if (kind !== FrameKind.HELLO) throw new FrameError(`a connection that begins with a frame of kind ${kind}`);
     const { identity, token } = readGreeting(payload);
     this.#peer = identity;
-    this.#channel.peer = { token, instance: identity.instance };
+    this.#channel.peer = { token, instance: identity.instance, clusterId: identity.clusterId };
     this.#channel.belongTo(session);
     this.#admission.greeted();
     this.#channel.send(FrameKind.ANSWER, id, writeIdentity(session.identity, this.#channel.token));
   }
 
   #link(kind: FrameKind, id: number, payload: Buffer, session: Session, peer: Identity): void {
+    if (this.#channel.isBlocked) {
+      this.#refuse(id, lost());
+      return;
+    }
     if (this.#isBusy) throw new FrameError('a request before the answer to the one before');
     if (this.#seen.has(kind)) throw new FrameError(`a second frame of kind ${kind}`);
     this.#seen.add(kind);

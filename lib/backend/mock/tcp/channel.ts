@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { Deadline } from '../../../deadline';
+import { LLMStatusCode } from '../../../status';
 import { failed, Refusal } from '../refusal';
-import type { OpenConnection, Session } from '../session';
+import type { OpenConnection, Session, Traffic } from '../session';
 import type { Asked, Exchange, Request } from './exchanges';
 import { Exchanges } from './exchanges';
 import { FRAME_VERSION, FrameError, FrameKind, VersionError, writeHeader } from './frame';
@@ -22,6 +23,8 @@ export interface Service {
   /** @returns how many of the bytes were taken, at least one */
   pushed(id: number, bytes: Buffer): number;
   cancel(id: number): void;
+  /** Nothing passes any more: what was begun is not gone on with. */
+  cut(): void;
   closed(): void;
 }
 
@@ -33,6 +36,8 @@ export interface FrameRequest<T> extends Request<T> {
 
 /** A request whose frames are made when they can be sent, under the number that it gets. */
 export interface StreamRequest<T> extends Request<T> {
+  /** Its time; the caller sees that it is kept. */
+  readonly limit: TimeLimit;
   frames(id: number): OutgoingFrames;
 }
 
@@ -64,7 +69,7 @@ export class Channel implements FrameTarget, OpenConnection {
   /** Known to the other side of this connection and to no one else. */
   readonly token = randomBytes(TOKEN_BYTES).toString('base64url');
   /** What the other side has said of itself: the token of the connection there, and which instance it is. */
-  peer: { readonly token: string; readonly instance: string } | undefined;
+  peer: { readonly token: string; readonly instance: string; readonly clusterId: bigint } | undefined;
   /** What the work for the other side counts against. */
   readonly budget = new TurnBudget(() => {
     this.#outbox.flush();
@@ -133,7 +138,8 @@ export class Channel implements FrameTarget, OpenConnection {
    */
   async ask<T>(request: FrameRequest<T>, limit: TimeLimit): Promise<T> {
     if (!this.#alive || this.#exchanges.isFull) await this.untilAskable(limit);
-    const { id, answer } = this.#exchanges.begin(this.#exchanges.nextId(), request);
+    if (this.#isCut) return timeOut(limit);
+    const { id, answer } = this.#exchanges.begin(this.#exchanges.nextId(), request, limit);
     const deadline = new Deadline(
       limit.left,
       () => limit.left,
@@ -159,8 +165,9 @@ export class Channel implements FrameTarget, OpenConnection {
   stream<T>(request: StreamRequest<T>): Asked<T> {
     const id = this.#exchanges.nextId();
     const frames = request.frames(id);
-    const asked = this.#exchanges.begin(id, request, frames);
-    if (this.#alive) {
+    const asked = this.#exchanges.begin(id, request, request.limit, frames);
+    if (this.#alive && this.#isCut) this.#lose(id);
+    else if (this.#alive) {
       this.#outbox.sendWrite(frames);
       this.#unreadWatch.watch();
     } else this.giveUp(id, this.gone());
@@ -169,12 +176,33 @@ export class Channel implements FrameTarget, OpenConnection {
 
   /** Ends a request of this side: whatever comes of it now is not looked at. */
   giveUp(id: number, refusal: Refusal): void {
-    const isSent = ({ frames }: Exchange): boolean => frames?.begun !== false;
-    const exchange = this.#exchanges.giveUp(id, isSent);
-    if (exchange === undefined) return;
-    if (exchange.frames !== undefined) this.#outbox.drop(exchange.frames);
-    if (isSent(exchange)) this.send(FrameKind.CANCEL, id);
-    exchange.refuse(refusal);
+    this.#forget(id)?.refuse(refusal);
+  }
+
+  /** Something may be between the two ends now: what is under way is lost, and is waited for in vain. */
+  obstruct(): void {
+    if (this.isBlocked) this.service?.cut();
+    if (!this.#isCut) return;
+    for (const id of this.#exchanges.waitedFor) this.#lose(id);
+  }
+
+  /** Whether a test has put something in the way of requests of the other side. */
+  get isBlocked(): boolean {
+    const session = this.#session;
+    if (session === undefined || this.peer === undefined) return false;
+    return session.fabric.obstacles?.blocks?.(this.peer.clusterId, session.clusterId) === true;
+  }
+
+  /** What has gone over it, for those who wait until nothing is on its way any more. */
+  get traffic(): Traffic {
+    const { localAddress, localPort, remoteAddress, remotePort } = this.#socket;
+    const ends = [`${localAddress}:${localPort}`, `${remoteAddress}:${remotePort}`];
+    return {
+      name: ends.sort().join(' '),
+      sent: this.#outbox.handedOver,
+      received: this.#decoder.finished,
+      isSending: this.#outbox.isBusy,
+    };
   }
 
   send(kind: FrameKind, id: number, payload?: Buffer): void {
@@ -228,7 +256,8 @@ export class Channel implements FrameTarget, OpenConnection {
       case FrameKind.REFUSAL: {
         const refusal = readRefusal(payload);
         this.#settle(id, (exchange) => {
-          exchange.refuse(refusal);
+          if (refusal.statusCode === LLMStatusCode.LLM_TIMEOUT) passTime(exchange);
+          else exchange.refuse(refusal);
         });
         return;
       }
@@ -257,6 +286,29 @@ export class Channel implements FrameTarget, OpenConnection {
       this.giveUp(id, error);
       return bytes.length;
     }
+  }
+
+  /** And in the way of those of this side. */
+  get #isCut(): boolean {
+    const session = this.#session;
+    if (session === undefined || this.peer === undefined) return false;
+    return session.fabric.obstacles?.between(session.clusterId, this.peer.clusterId) === true;
+  }
+
+  /** Nothing comes back of a request: it ends when its time is over. */
+  #lose(id: number): void {
+    const exchange = this.#forget(id);
+    if (exchange !== undefined) passTime(exchange);
+  }
+
+  /** Looks at nothing any more that comes of a request of this side. */
+  #forget(id: number): Exchange | undefined {
+    const isSent = ({ frames }: Exchange): boolean => frames?.begun !== false;
+    const exchange = this.#exchanges.giveUp(id, isSent);
+    if (exchange === undefined) return undefined;
+    if (exchange.frames !== undefined) this.#outbox.drop(exchange.frames);
+    if (isSent(exchange)) this.send(FrameKind.CANCEL, id);
+    return exchange;
   }
 
   #settle(id: number, settle: (exchange: Exchange) => void): void {
@@ -332,4 +384,19 @@ export class Channel implements FrameTarget, OpenConnection {
   #endWhenReleased(): void {
     if (this.#released && this.#peerReleased) this.#socket.end();
   }
+}
+
+/** What answers a request that a test keeps from being served: the other side waits until its time is over. */
+export function lost(): Refusal {
+  return new Refusal(LLMStatusCode.LLM_TIMEOUT, 'something is in the way');
+}
+
+function passTime({ limit, refuse }: Exchange): void {
+  timeOut(limit).catch(refuse);
+}
+
+/** What becomes of a request that nothing comes back of. */
+async function timeOut(limit: TimeLimit): Promise<never> {
+  await limit.passOnClock();
+  throw limit.refusal();
 }

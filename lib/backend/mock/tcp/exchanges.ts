@@ -19,11 +19,12 @@ export interface Asked<T> {
 }
 
 export interface Exchange {
+  readonly limit: TimeLimit;
   readonly pulled: ((bytes: Buffer) => number) | undefined;
   /** What the request is sent as, when that is more than a frame. */
   readonly frames: OutgoingFrames | undefined;
   answer(payload: Buffer): void;
-  refuse(refusal: Refusal): void;
+  readonly refuse: (reason: unknown) => void;
 }
 
 /** Requests without an answer, those that were given up too. Further ones wait: the peer is not answering. */
@@ -70,10 +71,16 @@ export class Exchanges {
     return id;
   }
 
-  begin<T>(id: number, request: Request<T>, frames?: OutgoingFrames): Asked<T> {
+  /** Numbers of those that are waited for. */
+  get waitedFor(): readonly number[] {
+    return [...this.#open.keys()];
+  }
+
+  begin<T>(id: number, request: Request<T>, limit: TimeLimit, frames?: OutgoingFrames): Asked<T> {
     const { pulled } = request;
     const answer = new Promise<T>((resolve, reject) => {
       this.#open.set(id, {
+        limit,
         pulled,
         frames,
         answer: (payload) => {

@@ -52,6 +52,7 @@ export class Outbox {
   #wasFull = false;
   /** Writes to the socket, and those of them that it has finished. */
   #written = 0;
+  #handedOver = 0;
   #sent = 0;
 
   /** @param roomAgain called when an outbox that was full is so no more */
@@ -66,12 +67,23 @@ export class Outbox {
     return this.#frames.length >= MAX_WAITING;
   }
 
+  /** Frames that were handed over so far. */
+  get handedOver(): number {
+    return this.#handedOver;
+  }
+
+  /** Whether some of them, or a transfer, have not left the process. */
+  get isBusy(): boolean {
+    return this.#frames.length + this.#reads.length + this.#writes.length + this.#socket.writableLength > 0;
+  }
+
   /** Counts what the other side, or the kernel for it, has taken; `undefined` while nothing waits. */
   get progress(): number | undefined {
     return this.#socket.writableLength > 0 ? this.#sent : undefined;
   }
 
   send(frame: OutgoingFrame): void {
+    this.#handedOver += 1;
     this.#frames.push(buffersOf(frame));
     if (this.isFull) this.#wasFull = true;
     this.flush();
@@ -150,6 +162,7 @@ export class Outbox {
         queue.shift();
         queue.push(frames);
       }
+      this.#handedOver += 1;
       this.#write(buffersOf(frame));
     }
     return true;

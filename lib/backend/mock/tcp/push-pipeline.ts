@@ -80,6 +80,7 @@ export class PushPipeline {
     const deadline = hostMilliseconds() + left;
     const request = { ...transfer, deadline, after: this.#last, waitMs: isFirst ? undefined : left };
     const { id, answer } = this.#channel.stream({
+      limit,
       frames: (number) =>
         writeFrames(
           number,

@@ -125,15 +125,17 @@ export class RemoteEnd implements LinkEnd {
   }
 
   #limit(): TimeLimit {
-    const { waitTimeMs } = this.#session;
-    return new TimeLimit(
-      (waitTimeMs < 0 ? INSTEAD_OF_FOR_EVER_MS : waitTimeMs) * this.#channel.limits.patience,
-      () =>
+    const { waitTimeMs, clock } = this.#session;
+    return new TimeLimit({
+      ms: waitTimeMs < 0 ? INSTEAD_OF_FOR_EVER_MS : waitTimeMs,
+      patience: this.#channel.limits.patience,
+      clock,
+      refusal: () =>
         new Refusal(
           LLMStatusCode.LLM_TIMEOUT,
           `cluster ${this.clusterId} did not answer within ${waitTimeMs} ms (llm.SyncKvCacheWaitTime)`,
         ),
-    );
+    });
   }
 }
 

@@ -31,7 +31,7 @@ export class RemotePeer implements Peer {
   static async greet(channel: Channel, from: Session, limit: TimeLimit): Promise<RemotePeer> {
     const payload = writeIdentity(from.identity, channel.token);
     const { identity, token } = await channel.ask({ kind: FrameKind.HELLO, payload, read: readGreeting }, limit);
-    channel.peer = { token, instance: identity.instance };
+    channel.peer = { token, instance: identity.instance, clusterId: identity.clusterId };
     return new RemotePeer(channel, from, limit, identity);
   }
 

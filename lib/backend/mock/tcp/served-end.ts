@@ -3,7 +3,7 @@ import { checkInside, LocalEnd } from '../local-end';
 import { failed, Refusal } from '../refusal';
 import type { Session } from '../session';
 import type { Service } from './channel';
-import { Channel } from './channel';
+import { Channel, lost } from './channel';
 import { FrameError, FrameKind } from './frame';
 import type { TransferRequest } from './messages';
 import { readCacheId, readToken, readTransfer, writeFlag, writeRefusal, writeTable } from './messages';
@@ -99,6 +99,11 @@ export class ServedEnd implements Service {
     if (isOpen) this.#refuse(id, failed('the transfer was given up'));
   }
 
+  cut(): void {
+    // The other side counts on an answer to each request.
+    for (const id of [...this.#reads.keys(), ...this.#writes.keys()]) this.#refuse(id, lost());
+  }
+
   closed(): void {
     this.#reads.clear();
     this.#writes.clear();
@@ -107,6 +112,7 @@ export class ServedEnd implements Service {
   #beginRead(id: number, request: TransferRequest): void {
     this.#checkNumber(id);
     this.#refusing(id, () => {
+      if (this.#channel.isBlocked) throw lost();
       const bytes = this.#spread(request);
       const frames = readFrames(
         id,
@@ -129,6 +135,7 @@ export class ServedEnd implements Service {
       throw new FrameError(`a WRITE that follows WRITE ${after}, which is not the last one or is not complete`);
     this.#lastWrite = { id, state: 'open', endedAt: 0 };
     this.#refusing(id, () => {
+      if (this.#channel.isBlocked) throw lost();
       if (before?.state === 'failed') throw failed('an earlier part of the push failed');
       const destination = this.#spread(request);
       const end = waitMs === undefined ? deadline : (before?.endedAt ?? 0) + waitMs;

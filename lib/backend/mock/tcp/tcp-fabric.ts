@@ -8,7 +8,8 @@ import type { BackendFactory } from '../../backend';
 import type { Clock } from '../clock';
 import { RealClock } from '../clock';
 import { MockBackend } from '../mock-backend';
-import type { Binding, Connection, Network } from '../network';
+import type { Link } from '../link';
+import type { Binding, Connection, Network, Obstacles } from '../network';
 import { failed, Refusal } from '../refusal';
 import type { Session } from '../session';
 import { Acceptor } from './acceptor';
@@ -82,6 +83,9 @@ export class TcpFabric implements Network {
   readonly #maxConnections: number;
   readonly #limits: ChannelLimits;
   readonly #bindings = new WeakMap<Binding, TcpBinding>();
+  #dialling = 0;
+  /** @internal */
+  obstacles: Obstacles | undefined;
 
   /** @throws TypeError, RangeError for options that are none */
   constructor(options: TcpFabricOptions = {}) {
@@ -139,11 +143,32 @@ export class TcpFabric implements Network {
 
   async dial(from: Session, ip: string, port: number, timeoutMs: number): Promise<Connection> {
     this.#checkAddress(ip, 'connect to');
-    const { patience } = this.#limits;
-    const limit = new TimeLimit(
-      timeoutMs * patience,
-      () => new Refusal(LLMStatusCode.LLM_TIMEOUT, `${ip}:${port} is silent`),
-    );
+    const limit = new TimeLimit({
+      ms: timeoutMs,
+      patience: this.#limits.patience,
+      clock: from.clock,
+      refusal: () => new Refusal(LLMStatusCode.LLM_TIMEOUT, `${ip}:${port} is silent`),
+    });
+    this.#dialling += 1;
+    let connection: Connection;
+    try {
+      connection = await this.#reach(from, ip, port, limit);
+    } finally {
+      this.#dialling -= 1;
+    }
+    const peer = connection.kind === 'accepted' ? connection.peer : undefined;
+    if (this.obstacles?.between(from.clusterId, peer?.identity.clusterId) !== true) return connection;
+    peer?.close();
+    await limit.passOnClock();
+    return { kind: 'unreachable' };
+  }
+
+  /** @internal How many connections are being made. */
+  get dialling(): number {
+    return this.#dialling;
+  }
+
+  async #reach(from: Session, ip: string, port: number, limit: TimeLimit): Promise<Connection> {
     const socket = await connect(ip, port, limit);
     if (typeof socket === 'string') return { kind: socket };
     const channel = new Channel(socket, this.#limits, () => failed(`${ip}:${port} closed the connection`));
@@ -164,8 +189,8 @@ export class TcpFabric implements Network {
     }
   }
 
-  isDisturbed(): boolean {
-    return false;
+  isDisturbed({ local, far }: Link): boolean {
+    return this.obstacles?.between(local.clusterId, far.clusterId) === true;
   }
 
   newClock(): Clock {
@@ -192,7 +217,13 @@ export class TcpFabric implements Network {
         unlinked.remove(channel, address);
         open.delete(channel);
       },
-      newLimit: () => new TimeLimit(milliseconds, () => failed('the instance at the other end of the link is silent')),
+      newLimit: () =>
+        new TimeLimit({
+          ms: milliseconds,
+          patience: 1,
+          clock: binding.session?.clock ?? this.newClock(),
+          refusal: () => failed('the instance at the other end of the link is silent'),
+        }),
     });
     open.add(channel);
     if (open.size > this.#maxConnections && !unlinked.dropOldest()) channel.destroy();

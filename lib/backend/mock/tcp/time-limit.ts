@@ -1,20 +1,42 @@
+import type { Clock } from '../clock';
 import type { Refusal } from '../refusal';
 
-/** How long a call waits for its peer, all its exchanges together. Connections are real, and so is the time. */
-export class TimeLimit {
-  readonly #end: number;
+export interface TimeLimitOptions {
+  /** Milliseconds that the call allows. */
+  readonly ms: number;
+  /** By how much the peer may take longer in real time. */
+  readonly patience: number;
+  /** The clock of the instance that calls. */
+  readonly clock: Clock;
+  /** What the call ends with when they are over. */
+  readonly refusal: () => Refusal;
+}
 
-  constructor(
-    milliseconds: number,
-    /** What the call ends with then. */
-    readonly refusal: () => Refusal,
-  ) {
-    this.#end = performance.now() + milliseconds;
+/**
+ * How long a call waits for its peer, all its exchanges together. Connections are real, and so is the time; where a test has
+ * put something between the two, the time is that of the test.
+ */
+export class TimeLimit {
+  readonly refusal: () => Refusal;
+  readonly #end: number;
+  readonly #clock: Clock;
+  readonly #endOnClock: number;
+
+  constructor({ ms, patience, clock, refusal }: TimeLimitOptions) {
+    this.refusal = refusal;
+    this.#end = performance.now() + ms * patience;
+    this.#clock = clock;
+    this.#endOnClock = clock.now() + ms;
   }
 
   /** Milliseconds; 0 or less when it is over. */
   get left(): number {
     return this.#end - performance.now();
+  }
+
+  /** Settles when the time is over on the clock of the instance. */
+  passOnClock(): Promise<void> {
+    return this.#clock.sleep(Math.max(this.#endOnClock - this.#clock.now(), 0));
   }
 }
 
