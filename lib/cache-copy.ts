@@ -1,7 +1,9 @@
 import { types } from 'node:util';
-import type { Cache } from './backend/backend';
+import type { Backend, Cache } from './backend/backend';
 import { RegisteredCache } from './cache';
 import { checkArray, checkInt64, checkUint32, checkUint64, invalidArgType } from './check';
+import type { CopyRun } from './copy-runs';
+import { copyRuns } from './copy-runs';
 import { LLMException } from './exception';
 import type { Instance } from './instance';
 import { isHost } from './placement';
@@ -24,7 +26,7 @@ export interface CopyCacheOptions {
 interface Piece {
   readonly src: bigint;
   readonly dst: bigint;
-  readonly byteLength: number;
+  readonly byteLength: bigint;
 }
 
 export async function copyCache(
@@ -69,7 +71,7 @@ export async function copyCache(
         const piece = {
           src: srcRow * rowBytes + from,
           dst: dstRow * destination.size.rowBytes + from,
-          byteLength: Number(bytes),
+          byteLength: bytes,
         };
         return copyPieces(instance, source, destination, [piece], moved);
       },
@@ -98,8 +100,8 @@ export async function copyBlocks(instance: Instance, cache: RegisteredCache, src
           lists.map(({ dst }) => BigUint64Array.from(dst, BigInt)),
         ),
       () => {
-        const pieces = lists.flatMap(({ src, dst }) => dst.map((to) => blockPiece(src, to, rowBytes)));
-        return copyPieces(instance, source, source, pieces, moved);
+        const pairs = lists.flatMap(({ src, dst }) => dst.map((to) => ({ src, dst: to })));
+        return copyPieces(instance, source, source, blockPieces(copyRuns(pairs, true), rowBytes), moved);
       },
     );
   });
@@ -134,8 +136,8 @@ export async function swapBlocks(
         throw refuse(`block ${pair.dst} of a destination with ${destination.size.rows} blocks`);
       }
     }
-    const pieces = pairs.map((pair) => blockPiece(pair.src, pair.dst, source.size.rowBytes));
-    await copyPieces(instance, source, destination, pieces, moved);
+    const runs = copyRuns(pairs, source === destination);
+    await copyPieces(instance, source, destination, blockPieces(runs, source.size.rowBytes), moved);
   });
 }
 
@@ -149,6 +151,7 @@ async function unlessLibraryDoes(library: () => Promise<void>, own: () => Promis
   }
 }
 
+/** Copies pieces in all tensors: one call of the backend for each tensor, where it takes lists. */
 async function copyPieces(
   { backend }: Instance,
   src: Registration,
@@ -158,15 +161,25 @@ async function copyPieces(
 ): Promise<void> {
   for (const [i, from] of src.addrs.entries()) {
     const to = dst.addrs[i] ?? 0n;
+    if (backend.copyRanges !== undefined && pieces.length > 1) {
+      await backend.copyRanges(
+        BigUint64Array.from(pieces, (piece) => to + piece.dst),
+        BigUint64Array.from(pieces, (piece) => from + piece.src),
+        BigUint64Array.from(pieces, ({ byteLength }) => byteLength),
+      );
+      moved();
+      continue;
+    }
     for (const piece of pieces) {
-      if (backend.copy !== undefined) {
-        await backend.copy(to + piece.dst, from + piece.src, piece.byteLength);
-      } else {
-        await backend.write(to + piece.dst, await backend.read(from + piece.src, piece.byteLength));
-      }
+      await copyPiece(backend, to + piece.dst, from + piece.src, Number(piece.byteLength));
       moved();
     }
   }
+}
+
+async function copyPiece(backend: Backend, dst: bigint, src: bigint, byteLength: number): Promise<void> {
+  if (backend.copy !== undefined) await backend.copy(dst, src, byteLength);
+  else await backend.write(dst, await backend.read(src, byteLength));
 }
 
 interface CopiedCaches {
@@ -192,11 +205,12 @@ function onCaches(
   );
 }
 
-const blockPiece = (src: number, dst: number, rowBytes: bigint): Piece => ({
-  src: BigInt(src) * rowBytes,
-  dst: BigInt(dst) * rowBytes,
-  byteLength: Number(rowBytes),
-});
+const blockPieces = (runs: readonly CopyRun[], rowBytes: bigint): Piece[] =>
+  runs.map(({ src, dst, length }) => ({
+    src: BigInt(src) * rowBytes,
+    dst: BigInt(dst) * rowBytes,
+    byteLength: BigInt(length) * rowBytes,
+  }));
 
 const asCache = ({ cacheId, desc, addrs }: Registration): Cache => ({ cacheId, desc, tensorAddrs: addrs });
 

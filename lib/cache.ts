@@ -1,10 +1,14 @@
 import { checkArray, checkInt32, checkInt64, checkObject, checkUint32, checkUint64, invalidArgType } from './check';
 import type { BackendCacheDesc, CacheIndex } from './backend/backend';
+import { readBlocks, writeBlocks } from './cache-blocks';
+import type { OwnCache } from './cache-blocks';
 import type { DataType } from './data-type';
 import type { Instance } from './instance';
 import type { AllocatedRegion, MemoryRegion } from './memory';
 import { Placement } from './placement';
 import type { Registration } from './registrations';
+import type { BlockList } from './transfer-options';
+import { takeTurns } from './turns';
 
 /**
  * The shape of a cache: `numTensors` tensors that are all alike.
@@ -64,10 +68,32 @@ export interface KvCache {
    * @param batchIndex the row that is meant, default 0
    */
   key(batchIndex?: number): CacheKeyByIdAndIndex;
+  /**
+   * Copies blocks of all tensors to the host, in one call.
+   *
+   * @param blocks block numbers, each below the first dimension; one may be named several times
+   * @returns the blocks one behind the other as in the list, of each block all tensors one behind the other: tensor `t` of
+   *   block `blocks[i]` begins at byte `(i * numTensors + t) * rowBytes`, where `rowBytes` is that of `key().layout`. At
+   *   most 4 GiB
+   * @throws RangeError for more than 4 GiB; LLMException `LLM_PARAM_INVALID` for a block that there is not,
+   *   `LLM_KV_CACHE_NOT_EXIST` for a cache that is not registered any more, `LLM_FAILED` where the backend cannot reach the
+   *   memory: the native one copies memory only that this package allocated
+   */
+  readBlocks(blocks: BlockList): Promise<Uint8Array>;
+  /**
+   * Copies bytes of the host into blocks of all tensors, in one call. `data` is read before the call returns. Blocks are
+   * written in the order of the list; where the call fails in between, those before stay written.
+   *
+   * @param blocks as in {@link readBlocks}
+   * @param data `blocks.length * numTensors * rowBytes` bytes, laid out as {@link readBlocks} gives them
+   * @throws TypeError for anything but a view of a live buffer; RangeError for another number of bytes; LLMException as
+   *   {@link readBlocks}
+   */
+  writeBlocks(blocks: BlockList, data: ArrayBufferView): Promise<void>;
 }
 
-/** A cache of this side: its handle, or the bare id as C++ would take it. */
-export type LocalCache = KvCache | bigint | number;
+/** A cache of this side: its handle, what stands for one, or the bare id as C++ would take it. */
+export type LocalCache = KvCache | Pick<KvCache, 'cacheId' | 'desc'> | bigint | number;
 
 /** A {@link CacheKeyByIdAndIndex} in JSON: 64-bit values are decimal strings. */
 export interface CacheKeyJSON {
@@ -168,6 +194,13 @@ export class RegisteredCache implements KvCache {
   readonly cacheId: bigint;
   readonly desc: CacheDesc;
   declare readonly regions?: AllocatedRegion[];
+
+  static {
+    takeTurns(RegisteredCache.prototype, ['readBlocks', 'writeBlocks'], (cache) =>
+      RegisteredCache.is(cache) ? cache.#instance.backend.turns : undefined,
+    );
+  }
+
   readonly #registration: Registration;
   readonly #instance: Instance;
   readonly #generation: number;
@@ -217,5 +250,18 @@ export class RegisteredCache implements KvCache {
     const even = size.tensorBytes === size.rows * size.rowBytes && size.rows <= 0xffff_ffffn;
     const layout = even ? { numTensors: desc.numTensors, rows: Number(size.rows), rowBytes: size.rowBytes } : undefined;
     return new CacheKey({ clusterId: this.#instance.clusterId, cacheId, batchIndex: row }, layout);
+  }
+
+  async readBlocks(blocks: BlockList): Promise<Uint8Array> {
+    return readBlocks(this.#own, blocks);
+  }
+
+  async writeBlocks(blocks: BlockList, data: ArrayBufferView): Promise<void> {
+    return writeBlocks(this.#own, blocks, data);
+  }
+
+  get #own(): OwnCache {
+    const instance = this.#instance;
+    return { instance, registration: this.#registration, isCurrent: RegisteredCache.isOf(this, instance) };
   }
 }

@@ -1,3 +1,4 @@
+import './disposable';
 import type { Backend, BackendFactory } from './backend/backend';
 import { DEFAULT_THREADS } from './backend/native';
 import { createBackend } from './backend/select';
@@ -18,11 +19,13 @@ import type { MemoryRegion } from './memory';
 import type { Placement } from './placement';
 import type { LLMRole } from './role';
 import { LLMStatusCode, statusName } from './status';
+import { takeTurns } from './turns';
 
 export interface LLMDataDistOptions {
   /**
-   * What does the work: `auto` (default) takes the vendor library where it can be loaded and the mock otherwise, with a
-   * warning; `native` and `mock` take nothing else; or a backend of your own, or a function that makes it.
+   * What does the work: `auto` (default) takes the vendor library where it can be loaded. Where it cannot, `auto` fails if
+   * there are signs of an Ascend host or if the environment names a file of the native backend, and takes the mock with a
+   * warning otherwise. `native` and `mock` take nothing else; or a backend of your own, or a function that makes it.
    * `LLM_DATADIST_BACKEND` overrides `auto`. With `LLM_DATADIST_MOCK_FABRIC` set to `tcp` mock instances of all processes of
    * this machine find each other, over TCP; with `memory`, the default, those of one process do.
    */
@@ -85,7 +88,8 @@ export class LLMDataDist implements AsyncDisposable {
   /**
    * @param role int32; the library refuses anything but an `LLMRole` when it is initialised
    * @param clusterId uint64, unique among the clusters that link to each other
-   * @throws LLMBackendError when `backend` is `native` and the vendor library cannot be loaded
+   * @throws LLMBackendError when the vendor library cannot be loaded and the mock may not take its place
+   * @throws TypeError, RangeError also for a wrong value of an `LLM_DATADIST_*` variable
    *
    * C++ constructor, Python `LLMDataDist(role, cluster_id)`.
    */
@@ -119,6 +123,14 @@ export class LLMDataDist implements AsyncDisposable {
       hangTimeoutMs,
     });
     this.#kvCacheManager = new KvCacheManager(this.#instance);
+  }
+
+  static {
+    takeTurns(
+      LLMDataDist.prototype,
+      ['init', 'finalize', 'switchRole', 'linkClusters', 'unlinkClusters', 'allocateMemory', Symbol.asyncDispose],
+      (dist) => LLMDataDist.instanceOf(dist)?.backend.turns,
+    );
   }
 
   /** @internal What is behind an instance; told by what cannot be imitated. */

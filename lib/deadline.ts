@@ -51,9 +51,12 @@ export class Deadline {
         this.#armTimer(milliseconds - delay);
         return;
       }
-      // After a long task of the event loop timers come first: an answer that has been here all along is due next.
+      // After a long task of the event loop timers come first: an answer that has been here all along is due next, and
+      // settles a turn later where the mock gets it.
       this.#lastTurn = setImmediate(() => {
-        this.#askForRest();
+        this.#lastTurn = setImmediate(() => {
+          this.#askForRest();
+        });
       });
     }, delay);
   }

@@ -6,6 +6,9 @@ import type { ClusterResult } from './cluster';
 import { describeStatus, LLMStatusCode, recoveries, recoveryOf, remedyOf, statusHex, statusName } from './status';
 import type { Recovery, StatusDescription } from './status';
 
+export { LLMBackendError } from './backend-error';
+export type { LLMBackendErrorInfo, LLMBackendErrorJSON, LoadAttempt } from './backend-error';
+
 /** More would be a wall of text; `results` has all of them. */
 const MAX_CLUSTERS_TOLD = 16;
 
@@ -324,55 +327,4 @@ function named({ name, hex, code, origin }: StatusDescription): string {
 function sentence(text: string): string {
   const line = text.replace(/\s+/g, ' ').trim();
   return /[.!?。！？]$/.test(line) ? line : `${line}.`;
-}
-
-/** One attempt to load the native backend. */
-export interface LoadAttempt {
-  /** The file that was tried. */
-  readonly path: string;
-  /** Why it could not be loaded, in the words of the loader. */
-  readonly error: string;
-}
-
-/**
- * The native backend was asked for and cannot be loaded.
- *
- * C++: no counterpart, since a program linked with the library does not start without it; Python: `ImportError`.
- */
-export class LLMBackendError extends Error {
-  static {
-    // On the prototype, as with the errors of the language: the stack is headed by it and fields do not repeat it.
-    Object.defineProperty(this.prototype, 'name', { value: 'LLMBackendError', configurable: true, writable: true });
-    recognizeCopies(this, 'LLMBackendError');
-  }
-
-  declare readonly name: 'LLMBackendError';
-  readonly code = 'ERR_LLM_BACKEND_UNAVAILABLE';
-  /** Every file that was tried, in this order. Not enumerable: the message has them too. */
-  declare readonly attempts: readonly LoadAttempt[];
-
-  /** @param attempts every file that was tried; their paths and the loader's words make the message */
-  constructor(attempts: readonly LoadAttempt[], options?: { readonly cause?: unknown }) {
-    const tried = checkArray(attempts, 'attempts', checkAttempt);
-    super(
-      [
-        `The native backend cannot be loaded; ${tried.length === 0 ? 'no file was found to try.' : 'tried:'}`,
-        ...tried.map(({ path, error }) => `  ${path}: ${error.replace(/\s+/g, ' ').trim()}`),
-        'Source the CANN environment (source <CANN directory>/set_env.sh, which sets ASCEND_HOME_PATH), ' +
-          "or set LLM_DATADIST_LIBRARY to the path of libllm_datadist.so, or choose backend: 'mock'.",
-      ].join('\n'),
-      options,
-    );
-    Object.defineProperty(this, 'attempts', { value: Object.freeze(tried) });
-  }
-
-  /** The error as an object for logs. */
-  toJSON(): { name: string; message: string; code: string; attempts: readonly LoadAttempt[] } {
-    return { name: this.name, message: this.message, code: this.code, attempts: this.attempts };
-  }
-}
-
-function checkAttempt(value: unknown, name: string): LoadAttempt {
-  const attempt = checkObject(value, name);
-  return { path: checkString(attempt.path, `${name}.path`), error: checkString(attempt.error, `${name}.error`) };
 }

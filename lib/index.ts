@@ -21,11 +21,17 @@ export { Placement } from './placement';
 export { describeStatus, LLMStatusCode } from './status';
 export type { Locale, Recovery, StatusDescription } from './status';
 export { LLMBackendError, LLMException } from './exception';
-export type { LLMExceptionInfo, LLMExceptionJSON } from './exception';
+export type {
+  LLMBackendErrorInfo,
+  LLMBackendErrorJSON,
+  LLMExceptionInfo,
+  LLMExceptionJSON,
+  LoadAttempt,
+} from './exception';
 export { RULES as GUARD_RULES } from './guard/rule';
 export type { Rule as GuardRule } from './guard/rule';
 export { probeNative } from './backend/native';
-export type { NativeProbe } from './backend/native';
+export type { AscendSign, NativeProbe, ProbeOptions } from './backend/native';
 export { DEFAULT_CACHE_DESC, DEFAULT_EXT_PARAM, DEFAULT_LAYER_RANGE } from './backend/backend';
 export type {
   Backend,

@@ -170,12 +170,8 @@ export class Instance {
    * Runs a copy within local caches, which are not unregistered before it has ended.
    * @param work is given what it calls after each step, so that who waits for it knows that it goes on
    */
-  async copy(
-    operation: string,
-    cacheIds: readonly bigint[],
-    work: (moved: () => void) => Promise<void>,
-  ): Promise<void> {
-    await this.run(operation, async () => {
+  async copy<T>(operation: string, cacheIds: readonly bigint[], work: (moved: () => void) => Promise<T>): Promise<T> {
+    return this.run(operation, async () => {
       const uses = cacheIds.map((cacheId) => {
         const registration = this.registrations.get(cacheId);
         if (registration === undefined) throw unregistered(operation, cacheId);
@@ -183,7 +179,7 @@ export class Instance {
       });
       for (const each of uses) each.enter();
       try {
-        await work(() => {
+        return await work(() => {
           for (const each of [...uses, this.#calls]) each.move();
         });
       } finally {

@@ -15,6 +15,7 @@ import type { Transfer } from './guard/transfer';
 import { guardLayers, guardRowAgainstLayout } from './guard/transfer';
 import type { Instance } from './instance';
 import type { Registration } from './registrations';
+import { takeTurns } from './turns';
 
 /**
  * Registers KV caches and moves them between linked clusters.
@@ -26,6 +27,27 @@ import type { Registration } from './registrations';
  */
 export class KvCacheManager {
   readonly #instance: Instance;
+
+  static {
+    const methods = [
+      'registerCache',
+      'unregisterCache',
+      'allocateCache',
+      'deallocateCache',
+      'pullCache',
+      'pullBlocks',
+      'pushCache',
+      'pushBlocks',
+      'copyCache',
+      'copyBlocks',
+      'swapBlocks',
+    ] as const;
+    takeTurns(KvCacheManager.prototype, methods, (manager) =>
+      typeof manager === 'object' && manager !== null && #instance in manager
+        ? manager.#instance.backend.turns
+        : undefined,
+    );
+  }
 
   /** @internal */
   constructor(instance: Instance) {

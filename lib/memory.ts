@@ -1,3 +1,4 @@
+import './disposable';
 import { hexAddress } from './address';
 import { checkBytes, checkInteger, checkUint64, outOfRange } from './check';
 import { LLMException } from './exception';
@@ -5,6 +6,7 @@ import { refusal } from './guard/rule';
 import type { Instance } from './instance';
 import { Placement } from './placement';
 import { LLMStatusCode } from './status';
+import { takeTurns } from './turns';
 import { Uses } from './uses';
 
 /**
@@ -48,6 +50,12 @@ const MAX_OFFSET = Number.MAX_SAFE_INTEGER;
 export class AllocatedRegion implements MemoryRegion {
   readonly #instance: Instance;
   readonly #copies = new Uses();
+  static {
+    takeTurns(AllocatedRegion.prototype, ['write', 'read', 'free', Symbol.asyncDispose], (region) =>
+      typeof region === 'object' && region !== null && #instance in region ? region.#instance.backend.turns : undefined,
+    );
+  }
+
   /** `freed` for the caller, while copies or links still hold the memory; `held` by the latter. */
   #state: 'live' | 'freed' | 'held' | 'gone' = 'live';
 

@@ -106,6 +106,8 @@ const KIND_OF_OPERATION = {
   swapBlocks: 'copy',
   read: 'copy',
   write: 'copy',
+  readBlocks: 'copy',
+  writeBlocks: 'copy',
 } as const satisfies Readonly<Record<string, OperationKind>>;
 
 /** The methods of this package that can fail with a status. */

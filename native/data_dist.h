@@ -48,6 +48,9 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
   Napi::Value Write(const Napi::CallbackInfo& info);
   Napi::Value Read(const Napi::CallbackInfo& info);
   Napi::Value Copy(const Napi::CallbackInfo& info);
+  Napi::Value CopyRanges(const Napi::CallbackInfo& info);
+  Napi::Value ReadRanges(const Napi::CallbackInfo& info);
+  Napi::Value WriteRanges(const Napi::CallbackInfo& info);
 
   void Abandon(const Napi::CallbackInfo& info);
   Napi::Value ElapsedMs(const Napi::CallbackInfo& info);

@@ -8,6 +8,16 @@ namespace {
 
 constexpr LaneId kMemory{LaneKind::kMemory};
 
+// One after the other, up to the first that fails.
+template <typename Step>
+Outcome ForEach(size_t count, Step step) {
+  for (size_t i = 0; i < count; ++i) {
+    Outcome outcome = step(i);
+    if (outcome.status != kSuccess) return outcome;
+  }
+  return {};
+}
+
 }  // namespace
 
 Napi::Value DataDist::Malloc(const Napi::CallbackInfo& info) {
@@ -61,6 +71,59 @@ Napi::Value DataDist::Copy(const Napi::CallbackInfo& info) {
   });
 }
 
+// Lists, one crossing for many copies: each crossing costs as much as copying a block of some KiB.
+Napi::Value DataDist::CopyRanges(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  auto destinations = arguments.Uint64s();
+  auto sources = arguments.Uint64s();
+  auto sizes = arguments.Uint64s();
+  if (sources.size() != destinations.size() || sizes.size() != destinations.size()) {
+    throw Napi::RangeError::New(info.Env(), "lists of one length are needed");
+  }
+  return Submit(kMemory, {"copyCache", {}, {}},
+                [destinations = std::move(destinations), sources = std::move(sources),
+                 sizes = std::move(sizes)](Instance& instance, Nothing&) {
+                  return instance.CallMemory([&](Allocations& allocations) {
+                    return ForEach(sizes.size(), [&](size_t i) {
+                      return allocations.Copy(destinations[i], sources[i], sizes[i]);
+                    });
+                  });
+                });
+}
+
+Napi::Value DataDist::ReadRanges(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  auto addresses = arguments.Uint64s();
+  const uint32_t size = arguments.Uint32();
+  return Submit<Bytes>(kMemory, {"read", {}, {}},
+                       [addresses = std::move(addresses), size](Instance& instance, Bytes& bytes) {
+                         bytes.value.resize(addresses.size() * size);
+                         return instance.CallMemory([&](Allocations& allocations) {
+                           return ForEach(addresses.size(), [&](size_t i) {
+                             return allocations.Read(addresses[i], bytes.value.data() + i * size, size);
+                           });
+                         });
+                       });
+}
+
+Napi::Value DataDist::WriteRanges(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  auto addresses = arguments.Uint64s();
+  auto data = arguments.Bytes();
+  if (addresses.empty() || data.size() % addresses.size() != 0) {
+    throw Napi::RangeError::New(info.Env(), "as many bytes for each address are needed");
+  }
+  return Submit(kMemory, {"write", {}, {}},
+                [addresses = std::move(addresses), data = std::move(data)](Instance& instance, Nothing&) {
+                  const size_t size = data.size() / addresses.size();
+                  return instance.CallMemory([&](Allocations& allocations) {
+                    return ForEach(addresses.size(), [&](size_t i) {
+                      return allocations.Write(addresses[i], data.data() + i * size, size);
+                    });
+                  });
+                });
+}
+
 Napi::Function DataDist::Define(Napi::Env env) {
   return DefineClass(env, "DataDist",
                      {
@@ -84,6 +147,9 @@ Napi::Function DataDist::Define(Napi::Env env) {
                          InstanceMethod<&DataDist::Write>("write"),
                          InstanceMethod<&DataDist::Read>("read"),
                          InstanceMethod<&DataDist::Copy>("copy"),
+                         InstanceMethod<&DataDist::CopyRanges>("copyRanges"),
+                         InstanceMethod<&DataDist::ReadRanges>("readRanges"),
+                         InstanceMethod<&DataDist::WriteRanges>("writeRanges"),
                          InstanceMethod<&DataDist::Abandon>("abandon"),
                          InstanceMethod<&DataDist::ElapsedMs>("elapsedMs"),
                      });

@@ -12,6 +12,11 @@
 namespace llm_datadist_node {
 namespace {
 
+// Functions that every release has, as abi/symbols.txt and abi/acl.h list them.
+constexpr char kLibrarySymbol[] =
+    "_ZN12llm_datadist11LlmDataDist10InitializeERKSt3mapIN2ge12AscendStringES3_St4lessIS3_ESaISt4pairIKS3_S3_EEE";
+constexpr char kRuntimeSymbol[] = "aclrtMemcpy";
+
 std::string LoaderError() {
   const char* text = dlerror();
   return text == nullptr ? "the loader gives no reason" : text;
@@ -49,12 +54,19 @@ const LlmBridge* OpenBridge(const std::string& path, std::vector<Attempt>* attem
     attempts->push_back({path, LoaderError()});
   } else if (const LlmBridge* table = entry(); table->version != LLM_BRIDGE_TABLE_VERSION) {
     attempts->push_back({path, "has version " + std::to_string(table->version) + " of the table, version " +
-                                   std::to_string(LLM_BRIDGE_TABLE_VERSION) + " is needed: build it anew"});
+                                   std::to_string(LLM_BRIDGE_TABLE_VERSION) +
+                                   " is needed: it was not built together with the addon"});
   } else {
     return table;
   }
   dlclose(handle);
   return nullptr;
+}
+
+// What the bridge lacks is named by symbol; where it is what each release has, the file is another library altogether.
+void ExplainStranger(void* handle, const std::string& path, const char* symbol, const char* text,
+                     std::vector<Attempt>* attempts) {
+  if (dlsym(handle, symbol) == nullptr) attempts->push_back({path, text});
 }
 
 // Whether it is in the process, whoever has opened it. It stays for ever where a flag or a symbol of it says so.
@@ -77,6 +89,10 @@ Vendor* OpenFrom(const Place& place, const std::string& bridge_path, std::vector
     if (const LlmBridge* bridge = OpenBridge(bridge_path, attempts)) {
       return new Vendor{bridge, PathOf(library, place.library), runtime_path, bridge_path};
     }
+    ExplainStranger(library, place.library, kLibrarySymbol,
+                    "is not LLM-DataDist: it does not export llm_datadist::LlmDataDist::Initialize", attempts);
+    ExplainStranger(runtime, runtime_path, kRuntimeSymbol, "is not the Ascend runtime: it does not export aclrtMemcpy",
+                    attempts);
     dlclose(library);
   }
   dlclose(runtime);

@@ -1,117 +1,41 @@
 #!/usr/bin/env node
 'use strict';
 
-// Builds and packs the package, installs the tarball in an empty project and looks at it as a user would.
+// Builds and packs the package, installs the tarball in empty projects and looks at it as users would.
 //
-//   node scripts/check-package.js [folder of the package]
+//   node scripts/check-package.js [--offline] [folder of the package]
 //
-// Prints one row per check, then "N passed, N failed"; the exit code is 1 when a check failed.
+// Prints one row per check, then "N passed, N failed"; the exit code is 1 when a check failed. Package managers and compilers
+// that the project does not have are fetched from npm's registry; --offline leaves their checks out, and says so.
 
-const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const { parseArgs } = require('node:util');
+const { runQuietly, runWell } = require('./check-package/command');
+const { consumerPrograms } = require('./check-package/first-program');
+const { checkFiles, checkMaps, checkPaths, checkPrebuilt } = require('./check-package/package-files');
+const { MANAGERS, checkManager, configuredRegistry } = require('./check-package/package-managers');
+const { check, count, fail } = require('./check-package/report');
+const { COMPILERS, RESOLUTIONS, checkMatcherTypes, checkTsJest, checkTypes } = require('./check-package/types');
 const { TARGETS } = require('./native-tools');
-const { BINARIES, prebuildProblems } = require('./prebuild');
+const { planned } = require('./prebuild');
 
 const tools = path.resolve(__dirname, '..', 'node_modules');
-const root = path.resolve(process.argv[2] ?? path.join(__dirname, '..'));
-const manifest = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
-const entryPoints = Object.entries(manifest.exports)
-  .filter(([, entry]) => typeof entry === 'object')
-  .map(([subPath, entry]) => ({ name: path.posix.join(manifest.name, subPath), entry }));
 
-/** Processors that the tarball brings binaries for, each in a folder of its own. */
-const processors = [...TARGETS.keys()];
+/** What a package has to have, unless LLM_DATADIST_PREBUILD asks for less; see prebuild.js. */
+const EVERY_PROCESSOR = { wanted: [...TARGETS.keys()], leftOut: [] };
 
-/** What the tarball must hold beside dist/, native/ and prebuilds/, and nothing else. */
-const topFiles = ['CHANGELOG.md', 'CMakeLists.txt', 'LICENSE', 'README.md', 'binding.gyp', 'package.json'];
-
-/** What `npm run build` writes besides modules; see pack-scenarios.js. */
-const packedScenarios = 'dist/conformance/scenarios.jsonl.gz';
-
-/** The names of this contract that a program of any user needs; the wrong call proves that the types are not `any`. */
-const consumer = `
-import { LLMDataDist, LLMException, LLMRole, type CacheDesc, type KvCache } from '${manifest.name}';
-import * as testing from '${manifest.name}/testing';
-import * as conformance from '${manifest.name}/conformance';
-
-export async function allocate(desc: CacheDesc): Promise<KvCache> {
-  const node = new LLMDataDist(LLMRole.PROMPT, 1n, { backend: 'mock' });
-  await node.init({ deviceId: 0 });
-  return await node.kvCacheManager.allocateCache(desc);
+/** What package.json says that the checks need. */
+function readPackage(root) {
+  const manifest = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
+  const entryPoints = Object.entries(manifest.exports)
+    .filter(([, entry]) => typeof entry === 'object')
+    .map(([subPath, entry]) => ({ name: path.posix.join(manifest.name, subPath), entry }));
+  return { root, manifest, entryPoints };
 }
 
-export function statusOf(error: unknown): number | undefined {
-  return error instanceof LLMException ? error.statusCode : undefined;
-}
-
-// @ts-expect-error a role is not a string
-export const wrong = new LLMDataDist('PROMPT', 1n);
-export const entryPoints: object[] = [testing, conformance];
-`;
-
-/** What a test of a user says, with the types of jest that he has: @types/jest, or those of @jest/globals. */
-const jestConsumer = `
-import { expect as imported } from '@jest/globals';
-import { type KvCache, LLMDataDist, LLMRole } from '${manifest.name}';
-import { matchers } from '${manifest.name}/testing/jest';
-import '${manifest.name}/testing/jest-globals';
-
-expect.extend(matchers);
-imported.extend(matchers);
-
-export async function check(node: LLMDataDist, cache: KvCache): Promise<void> {
-  expect(node).not.toBeLinkedTo(new LLMDataDist(LLMRole.PROMPT, 1n));
-  imported(node).toBeLinkedTo(1n);
-  await expect(node.finalize()).toRejectWithStatus('LLM_TIMEOUT');
-  await imported(() => node.finalize()).not.toRejectWithStatus(1);
-  await expect(node).toHaveReceivedBlocks(cache, [1], (tensor, block) => Uint8Array.of(tensor, block));
-  // @ts-expect-error no status has this name
-  await imported(node.finalize()).toRejectWithStatus('LLM_NONSENSE');
-  // @ts-expect-error an id is no text
-  expect(node).toBeLinkedTo('1');
-}
-`;
-
-/**
- * Reports are read in logs: no colours. With both variables set Node would print a warning about them. A publication that
- * is only tried, and starts this script, must not keep npm from packing here.
- */
-const plainText = { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined, npm_config_dry_run: undefined };
-
-class CheckError extends Error {}
-
-function fail(problems) {
-  if (problems.length > 0) {
-    throw new CheckError(problems.join('\n'));
-  }
-}
-
-function run(command, args, cwd, env = {}) {
-  const options = { cwd, env: { ...plainText, ...env }, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 };
-  const result = spawnSync(command, args, options);
-  const status = result.status ?? result.signal ?? result.error?.message;
-  return { status, output: `${result.stdout ?? ''}${result.stderr ?? ''}` };
-}
-
-/** Runs a program that has to succeed; what it printed is the reason when it does not. */
-function runWell(command, args, cwd) {
-  const { status, output } = run(command, args, cwd);
-  if (status !== 0) {
-    throw new CheckError(`it ended with ${status}:\n${output}`);
-  }
-}
-
-/** Runs JavaScript in the consumer's project; loading a package must not print anything. */
-function runQuietly(project, inputType, source, env) {
-  const { status, output } = run(process.execPath, [`--input-type=${inputType}`, '-e', source], project, env);
-  if (status !== 0 || output !== '') {
-    throw new CheckError(`it ended with ${status} and printed:\n${output}`);
-  }
-}
-
-function pack(folder) {
+function pack(root, folder) {
   runWell('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder], root);
   const tarball = fs.readdirSync(folder).find((name) => name.endsWith('.tgz'));
   return path.join(folder, tarball);
@@ -121,112 +45,29 @@ function install(tarball, project) {
   fs.mkdirSync(project);
   fs.writeFileSync(path.join(project, 'package.json'), '{ "name": "consumer", "private": true }\n');
   const quiet = ['--no-audit', '--no-fund', '--no-update-notifier', '--offline'];
-  // The prefix is spelled out because npm run hands its own to the npm that is started from here.
   runWell('npm', ['install', tarball, '--prefix', project, ...quiet], project);
 }
 
 /** Nothing may run at install, and nothing may come along. */
-function checkInstalled(project) {
+function checkInstalled(project, { name }) {
   const lock = JSON.parse(fs.readFileSync(path.join(project, 'package-lock.json'), 'utf8'));
-  const { [`node_modules/${manifest.name}`]: own, ...others } = lock.packages;
+  const { [`node_modules/${name}`]: own, ...others } = lock.packages;
   const more = Object.keys(others).filter((key) => key !== '');
   fail([
-    ...(own.hasInstallScript ? ['npm runs a script at install: remove it, or set "gypfile": false'] : []),
+    ...(own.hasInstallScript ? ['npm runs a script at install'] : []),
     ...more.map((key) => `the package brings ${key} along: it must have no runtime dependency`),
   ]);
 }
 
-function filesBelow(folder) {
-  return fs
-    .readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => !entry.isDirectory())
-    .map((entry) => path.relative(folder, path.join(entry.parentPath ?? entry.path, entry.name)))
-    .map((name) => name.split(path.sep).join('/'))
-    .sort();
-}
-
-/** Why a file does not belong into the tarball, or undefined. */
-function objection(name) {
-  if ([...topFiles, packedScenarios].includes(name) || /^native\/([\w-]+\/)*[\w.-]+\.(cc|h|map|md|txt)$/.test(name)) {
-    return undefined;
-  }
-  const [, processor, binary] = /^prebuilds\/linux-(\w+)\/([^/]+)$/.exec(name) ?? [];
-  if (processors.includes(processor) && BINARIES.includes(binary)) {
-    return undefined;
-  }
-  const door = /^dist\/.*\.(mjs|d\.mts)$/.test(name);
-  const module = /^dist\/(?<stem>.*)\.(js|js\.map|d\.ts)$/.exec(name)?.groups.stem;
-  if (door) {
-    const named = entryPoints.some(({ entry }) => Object.values(entry.import).includes(`./${name}`));
-    return named ? undefined : 'no entry point of package.json names it';
-  }
-  if (module === undefined) {
-    return 'not on the list of files that are published';
-  }
-  const source = `lib/${module}.ts`;
-  return fs.existsSync(path.join(root, source)) ? undefined : `${source} is gone: remove dist/ and build again`;
-}
-
-function checkFiles(installed) {
-  const names = filesBelow(installed);
-  fail([
-    ...names
-      .map((name) => [name, objection(name)])
-      .filter(([, why]) => why !== undefined)
-      .map((pair) => pair.join(': ')),
-    ...[...topFiles, packedScenarios].filter((name) => !names.includes(name)).map((name) => `${name}: missing`),
-    ...['dist/', 'native/'].filter((top) => !names.some((name) => name.startsWith(top))).map((top) => `${top}: empty`),
-  ]);
-}
-
-function checkPrebuilt(installed) {
-  fail(
-    processors.flatMap((processor) => {
-      const folder = path.join('prebuilds', `linux-${processor}`);
-      return prebuildProblems(path.join(installed, folder), processor).map((problem) => `${folder}: ${problem}`);
-    }),
-  );
-}
-
 /** A host without a compiler, and without anything else, has what the tarball brings along. */
-function checkAddonLoads(project, installed) {
+function checkAddonLoads(project, installed, { name }) {
   const expected = path.join(installed, 'prebuilds', `${process.platform}-${process.arch}`, 'llm_datadist.node');
   runQuietly(
     project,
     'commonjs',
-    `const { addonPath, attempts } = require(${JSON.stringify(manifest.name)}).probeNative();
+    `const { addonPath, attempts } = require(${JSON.stringify(name)}).probeNative();
      if (addonPath !== ${JSON.stringify(expected)}) console.log('the addon is', addonPath, attempts);`,
     { PATH: '', LLM_DATADIST_ADDON: undefined },
-  );
-}
-
-/** A source map leads a debugger to text that is in the tarball: embedded, or in a file beside it. */
-function checkMaps(installed) {
-  fail(
-    filesBelow(installed)
-      .filter((name) => name.endsWith('.js.map'))
-      .flatMap((name) => {
-        const {
-          sources,
-          sourceRoot = '',
-          sourcesContent = [],
-        } = JSON.parse(fs.readFileSync(path.join(installed, name), 'utf8'));
-        return sources
-          .filter((source, index) => {
-            const file = path.join(installed, path.dirname(name), sourceRoot, source);
-            const inside = !path.relative(installed, file).startsWith('..') && fs.existsSync(file);
-            return path.isAbsolute(source) || (typeof sourcesContent[index] !== 'string' && !inside);
-          })
-          .map((source) => `${name}: its source ${source} is neither embedded nor published`);
-      }),
-  );
-}
-
-function checkPaths(installed) {
-  fail(
-    filesBelow(installed)
-      .filter((name) => fs.readFileSync(path.join(installed, name), 'utf8').includes(root + path.sep))
-      .map((name) => `${name}: names the folder of this machine that it was built in`),
   );
 }
 
@@ -245,101 +86,108 @@ function checkSameObjects(project, name) {
   );
 }
 
-/** @param more compiler options beside those of every consumer */
-function typeCheck(project, type, source = consumer, more = {}) {
-  const folder = fs.mkdtempSync(path.join(project, `${type}-`));
-  fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ private: true, type }));
-  fs.writeFileSync(path.join(folder, 'consumer.ts'), source);
-  const compilerOptions = {
-    module: 'node16',
-    target: 'es2022',
-    strict: true,
-    exactOptionalPropertyTypes: true,
-    noEmit: true,
-    // Declarations that do not compile must show here, not at the user's.
-    skipLibCheck: false,
-    typeRoots: [path.join(tools, '@types')],
-    types: ['node'],
-    ...more,
-  };
-  fs.writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }));
-  runWell(process.execPath, [path.join(tools, 'typescript/bin/tsc'), '-p', folder], folder);
-}
-
-/** jest is the user's: its types are found as if it were installed beside the package. */
-function typeCheckMatchers(project, type) {
-  const paths = Object.fromEntries(
-    ['expect', '@jest/globals'].map((name) => [name, [path.join(tools, name, 'build/index.d.ts')]]),
-  );
-  typeCheck(project, type, jestConsumer, { types: ['node', 'jest'], paths });
-}
-
-const count = { passed: 0, failed: 0 };
-
-/** Runs one check and prints its row; returns what the check returned, or undefined when it failed. */
-function check(name, action) {
-  try {
-    const result = action();
-    count.passed += 1;
-    console.log(`ok    ${name}`);
-    return result;
-  } catch (error) {
-    count.failed += 1;
-    const reason = error instanceof CheckError ? error.message : error.stack;
-    const lines = reason.split('\n').filter((line) => line.trim() !== '');
-    console.log([`FAIL  ${name}`, ...lines.map((line) => `        ${line}`)].join('\n'));
-    return undefined;
-  }
-}
-
-function checkPackage(folder) {
-  const project = path.join(folder, 'project');
-  const installed = path.join(project, 'node_modules', manifest.name);
-  check('npm run build', () => runWell('npm', ['run', 'build'], root));
-  check('npm run prebuild', () => runWell('npm', ['run', 'prebuild'], root));
-  const tarball = check('npm pack', () => pack(folder));
-  if (tarball === undefined) {
-    return;
-  }
+/** What tools of the registry say about a tarball. */
+function checkTarball(root, tarball) {
   check('publint, strict', () =>
     runWell(process.execPath, [path.join(tools, 'publint/src/cli.js'), 'run', tarball, '--strict'], root),
   );
-  // The profile leaves out node10: that resolution knows no exports map, hence no sub-paths.
-  check('are the types wrong: node16 from CommonJS, node16 from ESM, bundler', () =>
+  check('are the types wrong: node10, node16 from CommonJS, node16 from ESM, bundler', () =>
     runWell(
       process.execPath,
-      [path.join(tools, '@arethetypeswrong/cli/dist/index.js'), tarball, '--profile', 'node16', '--format', 'ascii'],
+      [path.join(tools, '@arethetypeswrong/cli/dist/index.js'), tarball, '--profile', 'strict', '--format', 'ascii'],
       root,
     ),
   );
-  check('the tarball installs offline in an empty project', () => install(tarball, project));
-  if (!fs.existsSync(installed)) {
-    return;
-  }
-  check('nothing runs at install and nothing comes along', () => checkInstalled(project));
-  check('the files are those that are meant to be published', () => checkFiles(installed));
+}
+
+/** What is in the tarball. */
+function checkContents(thePackage, project, installed) {
+  const { root, manifest } = thePackage;
+  check('nothing runs at install and nothing comes along', () => checkInstalled(project, manifest));
+  check('the files are those that are meant to be published', () => checkFiles(thePackage, installed));
+  const { wanted, leftOut } = process.env.LLM_DATADIST_PREBUILD === 'available' ? planned() : EVERY_PROCESSOR;
+  for (const [arch, reason] of leftOut) console.log(`NOT CHECKED: the binaries of linux-${arch}: ${reason}`);
   check('the prebuilt binaries are there for each processor, and load wherever Node does', () =>
-    checkPrebuilt(installed),
+    checkPrebuilt(installed, wanted),
   );
-  check('the prebuilt addon is found and loaded, without a compiler', () => checkAddonLoads(project, installed));
+  check('the prebuilt addon is found and loaded, without a compiler', () =>
+    checkAddonLoads(project, installed, manifest),
+  );
   check('source maps lead to published text', () => checkMaps(installed));
-  check('no file names a folder of this machine', () => checkPaths(installed));
+  check('no file names a folder of this machine', () => checkPaths(installed, root));
+}
+
+/** What programs of users get. */
+function checkUse({ manifest, entryPoints }, project) {
   for (const { name } of entryPoints) {
     check(`require('${name}')`, () => runQuietly(project, 'commonjs', `require(${JSON.stringify(name)});`));
     check(`import('${name}')`, () => runQuietly(project, 'module', `await import(${JSON.stringify(name)});`));
     check(`${name}: import and require() give the same objects`, () => checkSameObjects(project, name));
   }
-  check('a TypeScript consumer compiles as an ES module', () => typeCheck(project, 'module'));
-  check('a TypeScript consumer compiles as CommonJS', () => typeCheck(project, 'commonjs'));
-  if (entryPoints.some(({ name }) => name.endsWith('/testing/jest'))) {
-    check('a test with the matchers compiles as an ES module', () => typeCheckMatchers(project, 'module'));
-    check('a test with the matchers compiles as CommonJS', () => typeCheckMatchers(project, 'commonjs'));
+  const hasMatchers = entryPoints.some(({ name }) => name.endsWith('/testing/jest'));
+  for (const resolution of RESOLUTIONS) {
+    check(`a TypeScript consumer compiles: ${resolution.name}`, () => checkTypes(project, manifest.name, resolution));
+    if (!hasMatchers || resolution.name === 'bundler') continue;
+    check(`a test with the matchers compiles: ${resolution.name}`, () =>
+      checkMatcherTypes(project, manifest.name, resolution),
+    );
   }
 }
 
+/** What needs programs that are fetched. */
+function checkElsewhere({ manifest, entryPoints }, folder, tarball, installed) {
+  const names = entryPoints.map(({ name }) => name);
+  for (const version of COMPILERS) {
+    for (const resolution of RESOLUTIONS) {
+      check(`TypeScript ${version}: ${resolution.name}`, () =>
+        checkTypes(path.join(folder, 'project'), manifest.name, resolution, version),
+      );
+    }
+  }
+  check('ts-jest as it is set up by default', () =>
+    checkTsJest(installed, path.join(folder, 'ts-jest'), manifest.name),
+  );
+  const programs = check('the first program of the README compiles', () => consumerPrograms(installed, names));
+  const registry = check('npm has a registry', () => configuredRegistry(folder));
+  if (programs === undefined || registry === undefined) return;
+  for (const [index, manager] of MANAGERS.entries()) {
+    check(`${manager.name}: installs, again from its lock file, builds nothing, and the first program runs`, () =>
+      checkManager(manager, path.join(folder, `manager-${index}`), {
+        name: manifest.name,
+        tarball,
+        programs,
+        registry,
+      }),
+    );
+  }
+}
+
+function checkPackage(thePackage, folder, isOffline) {
+  const { root, manifest } = thePackage;
+  const project = path.join(folder, 'project');
+  const installed = path.join(project, 'node_modules', manifest.name);
+  check('npm run build', () => runWell('npm', ['run', 'build'], root));
+  check('npm run prebuild', () => runWell('npm', ['run', 'prebuild'], root));
+  const tarball = check('npm pack', () => pack(root, folder));
+  if (tarball === undefined) return;
+  checkTarball(root, tarball);
+  check('the tarball installs offline in an empty project', () => install(tarball, project));
+  if (!fs.existsSync(installed)) return;
+  checkContents(thePackage, project, installed);
+  checkUse(thePackage, project);
+  if (isOffline) {
+    const left = [`TypeScript ${COMPILERS.join(', ')}`, 'ts-jest', ...MANAGERS.map(({ name }) => name)];
+    console.log(`NOT CHECKED, because of --offline: ${left.join('; ')}`);
+    return;
+  }
+  checkElsewhere(thePackage, folder, tarball, installed);
+}
+
+const { values, positionals } = parseArgs({ options: { offline: { type: 'boolean' } }, allowPositionals: true });
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'llm-datadist-package-'));
 try {
-  checkPackage(folder);
+  const root = path.resolve(positionals[0] ?? path.join(__dirname, '..'));
+  checkPackage(readPackage(root), folder, values.offline === true);
 } finally {
   fs.rmSync(folder, { recursive: true });
 }

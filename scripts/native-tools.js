@@ -12,8 +12,18 @@ const TARGETS = new Map([
   ['arm64', 'aarch64'],
 ]);
 
+/** What the file system answers, or `otherwise` where it cannot be asked: a PATH may name what is closed to this user. */
+function unlessClosed(ask, otherwise) {
+  try {
+    return ask();
+  } catch (error) {
+    if (error.syscall === undefined) throw error;
+    return otherwise;
+  }
+}
+
 function isProgram(file) {
-  const stat = fs.statSync(file, { throwIfNoEntry: false });
+  const stat = unlessClosed(() => fs.statSync(file));
   return stat?.isFile() === true && (stat.mode & 0o111) !== 0;
 }
 
@@ -31,8 +41,11 @@ function hasProgram(command) {
 function crossCompilers(target) {
   const name = new RegExp(`^${target}-linux-gnu-g\\+\\+(-\\d+)?$`);
   return foldersOfPath()
-    .filter((folder) => fs.existsSync(folder))
-    .flatMap((folder) => fs.readdirSync(folder).filter((file) => name.test(file) && isProgram(path.join(folder, file))))
+    .flatMap((folder) =>
+      unlessClosed(() => fs.readdirSync(folder), []).filter(
+        (file) => name.test(file) && isProgram(path.join(folder, file)),
+      ),
+    )
     .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
 }
 

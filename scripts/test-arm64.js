@@ -77,7 +77,7 @@ function main(args) {
   fs.mkdirSync(folder, { recursive: true });
   copyPackage();
   const node = emulatedNode();
-  const env = { CXX: compiler, LLM_DATADIST_ADDON: addon, LLM_DATADIST_EXEC_PATH: node };
+  const env = { CXX: compiler, LLM_DATADIST_ADDON: addon, DATADIST_TEST_EXEC_PATH: node };
   const standIn = path.join(copy, 'build', 'standin-aarch64');
   run('building the stand-in', process.execPath, [path.join(copy, 'test/native/standin/build.js')], {
     env: { ...process.env, ...env, LLM_DATADIST_ADDON: '' },

@@ -86,7 +86,7 @@ function provePlantedFaults({ faults }, planted, reports, env) {
     for (const where of ['this', 'another']) {
       const { stdout, stderr } = runJest({
         args: ['--runInBand', '--config', 'test/native/sanitizers/jest.config.js', '-t', `in ${where} process`],
-        env: { ...env, LLM_DATADIST_PLANTED: planted, LLM_DATADIST_FAULT: fault },
+        env: { ...env, DATADIST_TEST_PLANTED: planted, DATADIST_TEST_FAULT: fault },
         stdio: 'pipe',
       });
       const found = takeReports(reports);
@@ -117,11 +117,11 @@ function build({ sanitize }, outDir, compiler) {
 /** What a runtime needs beside it. */
 function accompanied(sanitize, where, runtime, log) {
   if (sanitize.includes('undefined')) {
-    return { LD_PRELOAD: `${runtime}:${buildUbsanReports(where)}`, LLM_DATADIST_UBSAN_REPORTS: log };
+    return { LD_PRELOAD: `${runtime}:${buildUbsanReports(where)}`, DATADIST_TEST_UBSAN_REPORTS: log };
   }
   if (sanitize.includes('leak')) {
     const required = path.join(root, 'test/native/sanitizers/leak-check.js');
-    return { LLM_DATADIST_LEAK_CHECK: buildLeakCheck(where), NODE_OPTIONS: `--require=${JSON.stringify(required)}` };
+    return { DATADIST_TEST_LEAK_CHECK: buildLeakCheck(where), NODE_OPTIONS: `--require=${JSON.stringify(required)}` };
   }
   return {};
 }

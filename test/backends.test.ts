@@ -125,7 +125,7 @@ describe('LLM_DATADIST_MOCK_FABRIC', () => {
     const { stderr } = spawnSync(process.execPath, ['-e', program], {
       cwd: dirname(lib.path),
       encoding: 'utf8',
-      env: { ...process.env, LLM_DATADIST_BACKEND: 'auto', LLM_DATADIST_MOCK_FABRIC: fabric },
+      env: { ...process.env, LLM_DATADIST_ADDON: '', LLM_DATADIST_BACKEND: 'auto', LLM_DATADIST_MOCK_FABRIC: fabric },
     });
     expect(stderr).toContain(words);
   });
@@ -185,7 +185,7 @@ describe('auto', () => {
   `;
 
   test('falls back to the mock with one warning that says why', () => {
-    const env = { ...process.env, LLM_DATADIST_BACKEND: '', FORCE_COLOR: undefined };
+    const env = { ...process.env, LLM_DATADIST_ADDON: '', LLM_DATADIST_BACKEND: '', FORCE_COLOR: undefined };
     const output = execFileSync(process.execPath, ['-e', program, lib.path], { env, encoding: 'utf8', stdio: 'pipe' });
     const { names, warnings } = JSON.parse(output) as {
       names: string[];
@@ -194,7 +194,7 @@ describe('auto', () => {
     expect(names).toEqual(['mock', 'mock']);
     expect(warnings.map(({ name }) => name)).toEqual(['LLMDataDistMockWarning']);
     expect(warnings[0]?.message).toContain('mock');
-    expect(warnings[0]?.message).toContain('no-addon.node: no such file');
+    expect(warnings[0]?.message).toMatch(/llm_datadist\.node: no such file: the package brings no addon/);
   });
 });
 
@@ -289,14 +289,13 @@ describe('the addon', () => {
   function withAddon(load: () => unknown, use: (lib: typeof import('../lib')) => void): void {
     delete process.env.LLM_DATADIST_ADDON;
     jest.isolateModules(() => {
-      jest.doMock('node:fs', () => ({
-        ...jest.requireActual<object>('node:fs'),
-        existsSync: (path: string) => path === addonPath,
+      jest.doMock('../lib/backend/native/binary-file', () => ({
+        fileProblem: (path: string) => (path === addonPath ? undefined : { kind: 'missing', text: 'no such file' }),
       }));
       jest.doMock(addonPath, load, { virtual: true });
       use(jest.requireActual('../lib'));
     });
-    jest.dontMock('node:fs');
+    jest.dontMock('../lib/backend/native/binary-file');
     jest.dontMock(addonPath);
   }
 

@@ -170,7 +170,9 @@ describe('a cache handle', () => {
 describe.each(['with', 'without'])('copying on a backend %s copy of its own', (variant) => {
   async function setUp() {
     const mock = new MockBackend(1n, LLMRole.PROMPT, { fabric: new Fabric() });
-    if (variant === 'without') Object.defineProperty(mock, 'copy', { value: undefined });
+    if (variant === 'without') {
+      for (const name of ['copy', 'copyRanges']) Object.defineProperty(mock, name, { value: undefined });
+    }
     const { dist, caches } = await single(mock);
     const src = await caches.allocateCache(DESC);
     const dst = await caches.allocateCache(DESC);

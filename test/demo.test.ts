@@ -419,7 +419,9 @@ describe('what goes otherwise than it should', () => {
   });
 
   it('is a cache whose memory cannot be read back', () => {
-    const cache = { cacheId: 7n, desc: { numTensors: 0, dataType: 27, shape: [1] }, tensorAddrs: new BigUint64Array() };
+    const none = () => Promise.reject(new Error('there is no memory'));
+    const desc = { numTensors: 0, dataType: 27, shape: [1] };
+    const cache = { cacheId: 7n, desc, tensorAddrs: new BigUint64Array(), readBlocks: none, writeBlocks: none };
     const owner = { name: 'nobody', manager: undefined as never };
     expect(() => new CacheContents(owner, { ...cache, key: () => ({ clusterId: 1, cacheId: 7 }) }, 1)).toThrow(
       new TypeError('the memory of cache 7 is not known'),

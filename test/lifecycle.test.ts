@@ -10,8 +10,8 @@ import { warningsDuring } from './fixtures/warnings';
 
 expectQuietProcess();
 
-/** Memory comes from an instance that is initialised, and has no method to call before. */
-const OF_MEMORY = ['read', 'write'];
+/** Memory and caches come from an instance that is initialised, and have no method to call before. */
+const OF_MEMORY = ['read', 'write', 'readBlocks', 'writeBlocks'];
 const OF_INSTANCE = METHODS.filter(({ name }) => name !== 'init' && !OF_MEMORY.includes(name));
 
 async function call(method: Method, nodes: Nodes): Promise<unknown> {
@@ -95,6 +95,8 @@ describe('after finalize and another init', () => {
       ['copyBlocks', () => caches.copyBlocks(old, new Map([[0, [1]]]))],
       ['swapBlocks', () => caches.swapBlocks(hostCache, present, new Map([[0, 0]]))],
       ['swapBlocks', () => caches.swapBlocks(present, hostCache, new Map([[0, 0]]))],
+      ['readBlocks', () => old.readBlocks([0])],
+      ['writeBlocks', () => old.writeBlocks([], new Uint8Array(0))],
     ];
     for (const [operation, use] of uses) {
       const error = await rejection(use());

@@ -6,8 +6,8 @@ import { seeded } from './fixtures/seeded';
 import { clusterAt, freePort, TcpNode } from './fixtures/tcp-node';
 
 /** How many peers die: a few in every run, hundreds where there is time for them. */
-const DEATHS = Number(process.env.LLM_DATADIST_TEST_DEATHS ?? 6);
-const SEED = Number(process.env.LLM_DATADIST_TEST_SEED ?? Date.now() % 1_000_000);
+const DEATHS = Number(process.env.DATADIST_TEST_DEATHS ?? 6);
+const SEED = Number(process.env.DATADIST_TEST_SEED ?? Date.now() % 1_000_000);
 
 jest.setTimeout(60_000 + DEATHS * 20_000);
 
@@ -23,7 +23,7 @@ function tensorBytes(base: number, t: number): Buffer {
   return bytes;
 }
 
-test(`a peer that is killed at any moment fails pulls and corrupts none (${DEATHS} deaths, LLM_DATADIST_TEST_SEED=${SEED})`, async () => {
+test(`a peer that is killed at any moment fails pulls and corrupts none (${DEATHS} deaths, DATADIST_TEST_SEED=${SEED})`, async () => {
   const next = seeded(SEED);
   const port = await freePort();
   const cluster = clusterAt(1n, port);

@@ -1,77 +1,29 @@
-import { once } from 'node:events';
-import type { AddressInfo, Server, Socket } from 'node:net';
-import { connect, createServer } from 'node:net';
-import { DataType, LLMDataDist, LLMRole } from '../lib';
+import type { Socket } from 'node:net';
+import { connect } from 'node:net';
+import { LLMDataDist, LLMRole } from '../lib';
 import { FrameKind, HEADER_BYTES, MAX_PAYLOAD, writeHeader } from '../lib/backend/mock/tcp/frame';
-import {
-  writeCacheId,
-  writeFlag,
-  writeIdentity,
-  writeRefusal,
-  writeTable,
-  writeTransfer,
-} from '../lib/backend/mock/tcp/messages';
+import { writeCacheId, writeFlag, writeIdentity, writeRefusal, writeTable } from '../lib/backend/mock/tcp/messages';
 import { hostMilliseconds } from '../lib/backend/mock/tcp/time-limit';
 import { CacheEntry } from '../lib/backend/mock/cache-table';
 import { failed } from '../lib/backend/mock/refusal';
 import type { Tensor } from '../lib/backend/mock/registered-memory';
 import { createTcpFabric } from '../lib/testing';
-import type { TcpFabricOptions } from '../lib/testing';
 import { bytesOf, fill, rejection, track } from './fixtures/cluster';
 import { frame, Frames, identityOf } from './fixtures/frames';
+import { DESC, dial, hello, intruder, LINK, listenAs, listening, TABLE, transfer } from './fixtures/intruder';
 import { seeded } from './fixtures/seeded';
 import { clusterAt, freePort, TcpNode } from './fixtures/tcp-node';
 
 /** How many hostile frames are sent: some in every run, a million where there is time for them. */
-const FRAMES = Number(process.env.LLM_DATADIST_TEST_FRAMES ?? 20_000);
-const SEED = Number(process.env.LLM_DATADIST_TEST_SEED ?? Date.now() % 1_000_000);
+const FRAMES = Number(process.env.DATADIST_TEST_FRAMES ?? 20_000);
+const SEED = Number(process.env.DATADIST_TEST_SEED ?? Date.now() % 1_000_000);
 
 jest.setTimeout(60_000 + FRAMES * 3);
 
-const DESC = { numTensors: 2, dataType: DataType.DT_INT8, shape: [4, 1000] };
 const LONG = { timeout: 60_000 };
 const MAX_GROWTH = 256 * 2 ** 20;
 
-const open: { destroy(): unknown }[] = [];
-const servers: Server[] = [];
-afterEach(() => {
-  for (const socket of open.splice(0)) socket.destroy();
-  for (const server of servers.splice(0)) server.close();
-});
-
-async function dial(port: number): Promise<Frames> {
-  const socket = connect(port, '127.0.0.1');
-  open.push(socket);
-  await once(socket, 'connect');
-  return new Frames(socket);
-}
-
-/** An instance here that listens, with a cache. */
-async function listening(options: TcpFabricOptions = {}, guards = true) {
-  const port = await freePort();
-  const fabric = createTcpFabric(options);
-  const dist = track(new LLMDataDist(LLMRole.PROMPT, 1n, { backend: fabric.backend, guards }));
-  await dist.init({ deviceId: 0, listenIpInfo: `127.0.0.1:${port}` });
-  const cache = await dist.kvCacheManager.allocateCache(DESC);
-  await fill(cache, 7);
-  return { port, dist, cache };
-}
-
-const hello = (clusterId: bigint) => frame(FrameKind.HELLO, 1, writeIdentity(identityOf(clusterId)));
 const HELLO = hello(9n);
-const LINK = [frame(FrameKind.PREPARE, 2, writeFlag(true)), frame(FrameKind.COMMIT, 3)];
-const TABLE = frame(FrameKind.TABLE, 4);
-
-const transfer = (extents: readonly { offset: number; length: number }[], more: object = {}) =>
-  writeTransfer({ cacheId: 1n, firstTensor: 0, tensors: 2, extents, deadline: hostMilliseconds() + 60_000, ...more });
-
-/** Links as a stranger who knows the protocol, and copies the table. */
-async function intruder(port: number, clusterId = 9n): Promise<Frames> {
-  const frames = await dial(port);
-  frames.socket.write(Buffer.concat([hello(clusterId), ...LINK, TABLE]));
-  for (let i = 0; i < 4; i++) expect(await frames.next()).toMatchObject({ kind: FrameKind.ANSWER, id: i + 1 });
-  return frames;
-}
 
 describe('a stranger who is linked', () => {
   test.each([
@@ -110,11 +62,9 @@ describe('a stranger who is linked', () => {
     const frames = await intruder(port);
     const late = { deadline: hostMilliseconds() - 1 };
     frames.socket.write(frame(FrameKind.WRITE, 10, transfer([{ offset: 0, length: 10 }], late)));
-    expect(await frames.next()).toMatchObject({ kind: FrameKind.READY, id: 10 });
     frames.socket.write(frame(FrameKind.PUSHED, 10, Buffer.alloc(20, 0xee)));
     expect(await frames.next()).toMatchObject({ kind: FrameKind.REFUSAL, id: 10 });
     frames.socket.write(frame(FrameKind.WRITE, 11, transfer([{ offset: 0, length: 10 }])));
-    expect(await frames.next()).toMatchObject({ kind: FrameKind.READY, id: 11 });
     frames.socket.write(frame(FrameKind.PUSHED, 11, Buffer.alloc(21, 0xee)));
     expect(await frames.next()).toBeUndefined();
     expect((await bytesOf(cache)).equals(before)).toBe(true);
@@ -125,25 +75,7 @@ describe('a stranger who is linked', () => {
     const frames = await intruder(port);
     for (let id = 10; id < 16; id++)
       frames.socket.write(frame(FrameKind.WRITE, id, transfer([{ offset: 0, length: 9 }])));
-    for (let id = 10; id < 14; id++) expect(await frames.next()).toMatchObject({ kind: FrameKind.READY, id });
     expect(await frames.next()).toBeUndefined();
-  });
-
-  test('who does not read what he asks for costs no memory', async () => {
-    const peer = TcpNode.inProcess();
-    const port = await freePort();
-    await peer.call('start', LLMRole.PROMPT, 1n, { deviceId: 0, listenIpInfo: `127.0.0.1:${port}` });
-    await peer.call('cache', { ...DESC, shape: [1, 2 ** 24] }, 7);
-    const frames = await intruder(port);
-    const before = await peer.call('memory');
-    frames.socket.pause();
-    // 512 MiB.
-    const extents = Array.from({ length: 16 }, () => ({ offset: 0, length: 2 ** 24 }));
-    frames.socket.write(frame(FrameKind.READ, 10, transfer(extents)));
-    const tables = Buffer.concat(Array.from({ length: 20_000 }, () => TABLE));
-    for (let i = 0; i < 20; i++) frames.socket.write(tables);
-    await once(frames.socket, 'drain').catch(() => undefined);
-    expect((await peer.call('memory')) - before).toBeLessThan(MAX_GROWTH);
   });
 });
 
@@ -155,7 +87,6 @@ describe('a stranger', () => {
   };
   test.each([
     ['another protocol', Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')],
-    ['another version', header((bytes) => bytes.writeUInt8(2, 2))],
     ['an unknown kind', header((bytes) => bytes.writeUInt8(99, 3))],
     ['a frame that is too long', header((bytes) => bytes.writeUInt32BE(MAX_PAYLOAD + 1, 8))],
     ['a payload that is cut short', frame(FrameKind.HELLO, 1, HELLO.subarray(HEADER_BYTES, -1))],
@@ -217,15 +148,6 @@ describe('a stranger', () => {
     for (const byte of HELLO) frames.socket.write(Buffer.of(byte));
     expect(await frames.next()).toMatchObject({ kind: FrameKind.ANSWER, id: 1 });
   });
-
-  test('who comes when there are too many has to go, and others are served', async () => {
-    const { port } = await listening({ maxConnections: 2 });
-    const first = await intruder(port);
-    await dial(port);
-    expect(await (await dial(port)).next()).toBeUndefined();
-    first.socket.write(frame(FrameKind.HAS_CACHE, 20, writeCacheId(1n)));
-    expect(await first.next()).toMatchObject({ kind: FrameKind.ANSWER, id: 20 });
-  });
 });
 
 describe('a peer that is linked to and', () => {
@@ -236,9 +158,8 @@ describe('a peer that is linked to and', () => {
 
   async function linkedTo(behave: Behaviour, syncKvTimeout = 60_000) {
     let end: Socket | undefined;
-    const server = createServer((socket) => {
+    const port = await listenAs((socket) => {
       end = socket;
-      open.push(socket);
       const frames = new Frames(socket);
       const serve = async () => {
         for (let next = await frames.next(); next !== undefined; next = await frames.next()) {
@@ -251,10 +172,6 @@ describe('a peer that is linked to and', () => {
       };
       void serve();
     });
-    servers.push(server);
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
     const dist = track(new LLMDataDist(LLMRole.DECODER, 2n, { backend: createTcpFabric().backend }));
     await dist.init({ deviceId: 1, syncKvTimeout });
     const cache = await dist.kvCacheManager.allocateCache(DESC);
@@ -336,7 +253,7 @@ function hostile(next: () => number): Buffer {
   return bytes;
 }
 
-test(`a node that ${FRAMES} hostile frames are sent to serves its other peers (LLM_DATADIST_TEST_SEED=${SEED})`, async () => {
+test(`a node that ${FRAMES} hostile frames are sent to serves its other peers (DATADIST_TEST_SEED=${SEED})`, async () => {
   const next = seeded(SEED);
   const peer = TcpNode.inProcess();
   const port = await freePort();

@@ -279,6 +279,8 @@ test('options that are none are refused', () => {
   for (const options of [
     { handshakeTimeout: 0 },
     { frameTimeout: 2 ** 31 },
+    { unreadTimeout: 0 },
+    { maxUnlinked: 0 },
     { maxConnections: 65_536 },
     { patience: 0 },
   ]) {

@@ -43,7 +43,7 @@ test(`the mock answers ${CALLS} random calls as a model of the specification say
     seed = nextSeed(seed);
   }
   expect(REACHED.filter((each) => !reached.has(each))).toEqual([]);
-}, 120_000);
+}, 300_000);
 
 type Method = (this: Backend, ...args: never[]) => Promise<unknown>;
 
@@ -121,7 +121,7 @@ describe.each(FAULTS)('a mock in which $fault', ({ newBackends, calls }) => {
     const again = await search({ seed, path, runs: 1, newBackends });
     expect(again?.difference.message).toBe(difference.message);
     expect(again?.difference.calls).toEqual(difference.calls);
-  }, 60_000);
+  }, 300_000);
 });
 
 describe('npm run fuzz', () => {
@@ -164,7 +164,7 @@ describe('npm run fuzz', () => {
       code: 0,
       logged: [expect.any(String), 'This run shows no difference.'],
     });
-  }, 60_000);
+  }, 300_000);
 
   test.each([
     [['--runs', '0'], '--runs 0: not a whole number from 1 to 10000000'],
@@ -194,5 +194,5 @@ describe('npm run fuzz', () => {
     });
     expect(stdout).toMatch(/^Seed 3\n1 of 1 runs, \d+ calls: no difference\n$/);
     expect(status).toBe(0);
-  }, 120_000);
+  }, 300_000);
 });

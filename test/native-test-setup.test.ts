@@ -1,7 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { PLAIN_ENVIRONMENT, buildNative, buildableCopy, copyOfThePackage } from './fixtures/package-copy';
+import {
+  PLAIN_ENVIRONMENT,
+  buildNative,
+  buildableCopy,
+  copyOfThePackage,
+  temporaryFolder,
+} from './fixtures/package-copy';
 import { pathWith } from './fixtures/pretended-tools';
 
 const root = path.join(__dirname, '..');
@@ -10,7 +16,7 @@ const root = path.join(__dirname, '..');
 function copyWithTests(): string {
   const copy = buildableCopy();
   for (const folder of ['examples', 'test/native']) fs.mkdirSync(path.join(copy, folder), { recursive: true });
-  for (const name of ['jest.config.js', 'test/native/global-setup.ts', 'test/native/not-checked.ts']) {
+  for (const name of ['jest.config.js', 'test/not-checked-reporter.js', 'test/native/global-setup.ts']) {
     fs.copyFileSync(path.join(root, name), path.join(copy, name));
   }
   fs.cpSync(path.join(root, 'test/native/standin'), path.join(copy, 'test/native/standin'), {
@@ -21,6 +27,7 @@ function copyWithTests(): string {
     path.join(copy, 'test', 'native', 'some.test.ts'),
     `test('something', () => { require('node:fs').writeFileSync('ran', ''); });`,
   );
+  fs.writeFileSync(path.join(copy, 'test', 'other.test.ts'), `test('what needs no addon', () => {});`);
   return copy;
 }
 
@@ -35,11 +42,40 @@ function runJest(copy: string, env: NodeJS.ProcessEnv) {
 }
 
 describe('npm test and the tests of test/native', () => {
-  test('where there are no tools to build the addon they are not run, and the run says which are missing', () => {
-    const { status, output, hasRun } = runJest(copyWithTests(), { PATH: pathWith('make', 'flock') });
-    expect(output).toContain('the tests of test/native are not run on this host: install a C++17 compiler');
-    expect(output).toContain('NOT CHECKED HERE');
+  const lacking = { PATH: pathWith('make', 'flock') };
+
+  test('where there are no tools to build the addon they are left out, and the end of the run says so and why', () => {
+    const { status, output, hasRun } = runJest(copyWithTests(), lacking);
+    expect(output).toMatch(
+      /Ran all test suites[^]*\nNOT CHECKED on this host: the addon [^\n]* \(1 test files in test\/native\),\n[^]*\nTo check it, install a C\+\+17 compiler [^\n]*\n$/,
+    );
     expect({ status, hasRun }).toEqual({ status: 0, hasRun: false });
+  });
+
+  test('a folder of the PATH that may not be read stops nothing', () => {
+    const closed = temporaryFolder();
+    const readOnce = path.join(temporaryFolder(), 'closed.js');
+    // The tests may run as root, to which no folder is closed.
+    fs.writeFileSync(
+      readOnce,
+      `const fs = require('node:fs');
+       for (const name of ['readdirSync', 'statSync']) {
+         const ask = fs[name];
+         fs[name] = (file, ...rest) => {
+           if (!String(file).startsWith(${JSON.stringify(closed)})) return ask(file, ...rest);
+           throw Object.assign(new Error('EACCES'), { code: 'EACCES', syscall: name });
+         };
+       }`,
+    );
+    fs.chmodSync(closed, 0);
+    const script = path.join(root, 'scripts', 'build-native.js');
+    const ask = ['--require', readOnce, script, '--arch', 'arm64', '--out', 'nowhere', '--check'];
+    const env = { ...PLAIN_ENVIRONMENT, PATH: `${closed}:${pathWith('make', 'flock', 'cmake')}` };
+    const { status, stderr } = spawnSync(process.execPath, ask, { encoding: 'utf8', env });
+    expect(stderr).toMatch(/^build-native: the addon for arm64 cannot be built with cmake-js on this host: install /);
+    expect(status).toBe(1);
+    const { output } = runJest(copyWithTests(), { PATH: `${closed}:${lacking.PATH}` });
+    expect(output).toContain('NOT CHECKED on this host');
   });
 
   test('where the addon is given they build nothing', () => {

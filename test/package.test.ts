@@ -18,8 +18,7 @@ const manifest = {
   type: 'commonjs',
   main: './dist/index.js',
   types: './dist/index.d.ts',
-  gypfile: false,
-  files: ['dist', 'native', 'prebuilds', 'CMakeLists.txt', 'binding.gyp', 'CHANGELOG.md'],
+  files: ['dist', 'prebuilds', 'native/SAFETY.md', 'CHANGELOG.md'],
   scripts: { build: `"${process.execPath}" "${writeEsmDoors}" .`, prebuild: '' } as Record<string, string>,
   exports: Object.fromEntries([
     ...['', '/testing', '/conformance'].map((name) => [
@@ -31,6 +30,9 @@ const manifest = {
     ]),
     ['./package.json', './package.json'],
   ]) as Record<string, unknown>,
+  typesVersions: {
+    '*': { testing: ['./dist/testing/index.d.ts'], conformance: ['./dist/conformance/index.d.ts'] },
+  },
 };
 
 /** A package in the shape of this one, small enough to be packed and looked at within a test. */
@@ -63,9 +65,8 @@ export declare class LLMDataDist {
     'README.md': '# small\n',
     'CHANGELOG.md': '# changes\n',
     LICENSE: 'a license\n',
-    'CMakeLists.txt': '# none\n',
-    'binding.gyp': '{}\n',
-    'native/addon.cc': '// none\n',
+    'native/SAFETY.md': '# rules\n',
+    'native/addon.cc': '// not published\n',
     'dist/index.js': code,
     'dist/index.js.map': JSON.stringify({
       version: 3,
@@ -114,7 +115,8 @@ function run(
   script: string,
   env: NodeJS.ProcessEnv = plainText,
 ): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(process.execPath, [script, folder], { encoding: 'utf8', env });
+  const args = script === checkPackage ? ['--offline', folder] : [folder];
+  return spawnSync(process.execPath, [script, ...args], { encoding: 'utf8', env });
 }
 
 /** The rows that failed, each with the reasons printed below it. */
@@ -173,7 +175,7 @@ describe('write-esm-doors', () => {
 });
 
 describe('check-package', () => {
-  const timeout = 180_000;
+  const timeout = 400_000;
 
   test(
     'passes a sound package',
@@ -184,7 +186,7 @@ describe('check-package', () => {
       expect({ status, stderr, last: lastLine(stdout) }).toEqual({
         status: 0,
         stderr: '',
-        last: '23 passed, 0 failed',
+        last: '25 passed, 0 failed',
       });
     },
     timeout,
@@ -244,7 +246,7 @@ describe('check-package', () => {
         'npm run build',
         'npm run prebuild',
         'publint, strict',
-        'are the types wrong: node16 from CommonJS, node16 from ESM, bundler',
+        'are the types wrong: node10, node16 from CommonJS, node16 from ESM, bundler',
         'nothing runs at install and nothing comes along',
         'the files are those that are meant to be published',
         'the prebuilt binaries are there for each processor, and load wherever Node does',
@@ -255,15 +257,19 @@ describe('check-package', () => {
         `require('llm-datadist/conformance')`,
         `import('llm-datadist/conformance')`,
         'llm-datadist/conformance: import and require() give the same objects',
-        'a TypeScript consumer compiles as an ES module',
-        'a TypeScript consumer compiles as CommonJS',
+        'a TypeScript consumer compiles: node10',
+        'a TypeScript consumer compiles: node16 from CommonJS',
+        'a TypeScript consumer compiles: node16 from an ES module',
+        'a TypeScript consumer compiles: bundler',
       ]);
       expect(failed.get('npm run build')).toContain('it ended with 3');
       expect(failed.get('publint, strict')).toContain('dist/testing/index.d.mts but the file does not exist');
-      expect(failed.get('are the types wrong: node16 from CommonJS, node16 from ESM, bundler')).toContain('No types');
+      expect(failed.get('are the types wrong: node10, node16 from CommonJS, node16 from ESM, bundler')).toContain(
+        'No types',
+      );
       expect(failed.get('nothing runs at install and nothing comes along')).toBe(
         [
-          '        npm runs a script at install: remove it, or set "gypfile": false\n',
+          '        npm runs a script at install\n',
           '        the package brings node_modules/llm-datadist/node_modules/extra along: it must have no runtime dependency\n',
         ].join(''),
       );
@@ -294,21 +300,45 @@ describe('check-package', () => {
       expect(failed.get('no file names a folder of this machine')).toContain('dist/index.js: names the folder');
       expect(failed.get('llm-datadist: import and require() give the same objects')).toContain('Another');
       expect(failed.get(`require('llm-datadist/conformance')`)).toContain('loaded');
-      expect(failed.get('a TypeScript consumer compiles as CommonJS')).toContain(`Unused '@ts-expect-error' directive`);
-      expect({ status, last: lastLine(stdout) }).toEqual({ status: 1, last: '7 passed, 16 failed' });
+      expect(failed.get('a TypeScript consumer compiles: node16 from CommonJS')).toContain(
+        `Unused '@ts-expect-error' directive`,
+      );
+      expect({ status, last: lastLine(stdout) }).toEqual({ status: 1, last: '7 passed, 18 failed' });
     },
     timeout,
   );
 
   test(
-    'stops, and fails, when the tarball cannot be installed without a compiler run',
+    'finds what only a compiler reads, and what package managers run one for',
     () => {
-      write({ ...smallPackage(), 'package.json': JSON.stringify({ ...manifest, gypfile: undefined }) });
+      const files = [...manifest.files, 'native', 'binding.gyp', 'CMakeLists.txt'];
+      write({ ...smallPackage(), 'binding.gyp': '{}', 'CMakeLists.txt': '', 'native/addon.h': '' });
+      write({ 'package.json': JSON.stringify({ ...manifest, gypfile: false, files }) });
       const { status, stdout } = run(checkPackage);
       const failed = failedRows(stdout);
-      expect([...failed.keys()]).toEqual(['the tarball installs offline in an empty project']);
-      expect(failed.get('the tarball installs offline in an empty project')).toContain('node-gyp rebuild');
-      expect({ status, last: lastLine(stdout) }).toEqual({ status: 1, last: '5 passed, 1 failed' });
+      expect([...failed.keys()]).toEqual(['the files are those that are meant to be published']);
+      expect(failed.get('the files are those that are meant to be published')).toBe(
+        ['CMakeLists.txt', 'binding.gyp', 'native/addon.cc', 'native/addon.h']
+          .map((name) => `        ${name}: nothing can be built from the tarball, and package managers would try to\n`)
+          .join(''),
+      );
+      expect(status).toBe(1);
+    },
+    timeout,
+  );
+
+  test(
+    'fails where sub-paths are not found without an exports map',
+    () => {
+      write({ ...smallPackage(), 'package.json': JSON.stringify({ ...manifest, typesVersions: undefined }) });
+      const { status, stdout } = run(checkPackage);
+      const failed = failedRows(stdout);
+      expect([...failed.keys()]).toEqual([
+        'are the types wrong: node10, node16 from CommonJS, node16 from ESM, bundler',
+        'a TypeScript consumer compiles: node10',
+      ]);
+      expect(failed.get('a TypeScript consumer compiles: node10')).toContain(`'llm-datadist/testing'`);
+      expect(status).toBe(1);
     },
     timeout,
   );

@@ -9,12 +9,19 @@ const TOOLS = ['make', 'cmake', 'flock'];
 const COMPILERS = ['x86_64-linux-gnu-g++', 'aarch64-linux-gnu-g++-12'];
 
 /** Runs the script as on a host of a third kind, which can load neither of what it builds. */
-function prebuild(copy: string, args: string[], compilers = COMPILERS) {
+function prebuild(copy: string, args: string[], compilers = COMPILERS, more: NodeJS.ProcessEnv = {}) {
   const otherHost = path.join(temporaryFolder(), 'other-host.js');
   fs.writeFileSync(otherHost, `Object.defineProperty(process, 'arch', { value: 'riscv64' });`);
   return spawnSync(process.execPath, [path.join(copy, 'scripts', 'prebuild.js'), ...args], {
     encoding: 'utf8',
-    env: { ...PLAIN_ENVIRONMENT, PATH: pathWith(...TOOLS, ...compilers), NODE_OPTIONS: `--require=${otherHost}` },
+    env: {
+      ...PLAIN_ENVIRONMENT,
+      LLM_DATADIST_PREBUILD: undefined,
+      npm_command: undefined,
+      PATH: pathWith(...TOOLS, ...compilers),
+      NODE_OPTIONS: `--require=${otherHost}`,
+      ...more,
+    },
   });
 }
 
@@ -82,28 +89,66 @@ describe('prebuild', () => {
     expect(status).toBe(1);
   });
 
-  test('fails when there is no compiler for one of them', () => {
-    const { status, stderr } = prebuild(copyThatBuilds(), [], ['x86_64-linux-gnu-g++']);
+  test('fails when there is no compiler for one of them, makes nothing, and names the way to a package for a trial', () => {
+    const copy = copyThatBuilds();
+    const { status, stdout, stderr } = prebuild(copy, [], ['x86_64-linux-gnu-g++']);
     expect(stderr).toContain('prebuild: linux-arm64 cannot be made on this host: install a C++17 compiler for arm64');
-    expect(status).toBe(1);
+    expect(stderr).toContain('for a trial on this machine only, set LLM_DATADIST_PREBUILD=available');
+    expect({ status, stdout, made: prebuilds(copy) }).toEqual({ status: 1, stdout: '', made: [] });
   });
 
-  test('with --available leaves out what there is no compiler for, says so, and keeps no older one', () => {
+  test('with LLM_DATADIST_PREBUILD=available leaves out what there is no compiler for, says so last, and keeps no older one', () => {
     const copy = copyThatBuilds();
     prebuild(copy, []);
     expect(prebuilds(copy)).toContain('linux-arm64');
-    const { status, stderr } = prebuild(copy, ['--available'], ['x86_64-linux-gnu-g++']);
-    expect(stderr).toMatch(/^prebuild: LEFT OUT: linux-arm64 cannot be made on this host: [^\n]*\n$/);
+    const { status, stderr } = prebuild(copy, [], ['x86_64-linux-gnu-g++'], { LLM_DATADIST_PREBUILD: 'available' });
+    expect(stderr).toMatch(/^prebuild: LEFT OUT, so do not publish this package: linux-arm64 cannot be made [^\n]*\n$/);
     expect(status).toBe(0);
     expect(prebuilds(copy)).toEqual(both('x64'));
   });
 
-  test('refuses an argument that it does not know', () => {
-    const { status, stdout, stderr } = prebuild(copyThatBuilds(), ['--all']);
+  test('with LLM_DATADIST_PREBUILD=available makes all that there are compilers for', () => {
+    const copy = copyThatBuilds();
+    const { status, stderr } = prebuild(copy, [], COMPILERS, { LLM_DATADIST_PREBUILD: 'available' });
+    expect({ status, stderr, made: prebuilds(copy) }).toEqual({
+      status: 0,
+      stderr: '',
+      made: [...both('arm64'), ...both('x64')],
+    });
+  });
+
+  test.each<[string, string[], NodeJS.ProcessEnv, string]>([
+    [
+      'there is no compiler at all, and packs nothing',
+      [],
+      { LLM_DATADIST_PREBUILD: 'available' },
+      'there is nothing to make:\nlinux-x64 cannot be made',
+    ],
+    [
+      'the package is to be published',
+      ['x86_64-linux-gnu-g++'],
+      { LLM_DATADIST_PREBUILD: 'available', npm_command: 'publish' },
+      'LLM_DATADIST_PREBUILD=available is not for a package that is published:\nlinux-arm64 cannot be made',
+    ],
+    [
+      'the variable has another value',
+      COMPILERS,
+      { LLM_DATADIST_PREBUILD: 'all' },
+      'LLM_DATADIST_PREBUILD is "all"; it is',
+    ],
+  ])('fails when %s', (_, compilers, env, words) => {
+    const copy = copyThatBuilds();
+    const { status, stderr } = prebuild(copy, [], compilers, env);
+    expect(stderr).toContain(`prebuild: ${words}`);
+    expect({ status, made: prebuilds(copy) }).toEqual({ status: 1, made: [] });
+  });
+
+  test('refuses arguments', () => {
+    const { status, stdout, stderr } = prebuild(copyThatBuilds(), ['--available']);
     expect({ status, stdout, stderr }).toEqual({
       status: 1,
       stdout: '',
-      stderr: 'prebuild: unknown argument --all; there is --available\n',
+      stderr: 'prebuild: unknown argument --available; there is none\n',
     });
   });
 });
@@ -141,11 +186,18 @@ describe('the scripts of package.json', () => {
     expect(linesOf('run', 'build')).toEqual(['write-esm-doors ran', 'pack-scenarios ran']);
   });
 
-  test('`npm pack` compiles, and makes the binaries that it can', () => {
-    expect(linesOf('pack', '--dry-run')).toEqual([
-      'write-esm-doors ran',
-      'pack-scenarios ran',
-      'prebuild ran --available',
-    ]);
+  test('`npm pack` compiles, and makes all binaries', () => {
+    expect(linesOf('pack', '--dry-run')).toEqual(['write-esm-doors ran', 'pack-scenarios ran', 'prebuild ran']);
+  });
+
+  test('`npm pack` packs nothing when the binaries cannot be made', () => {
+    const script = path.join(copy, 'scripts', 'prebuild.js');
+    const text = fs.readFileSync(script, 'utf8');
+    fs.writeFileSync(script, `console.error('the reason'); process.exitCode = 1;`);
+    const { status, stderr } = spawnSync('npm', ['pack'], { cwd: copy, encoding: 'utf8', env: PLAIN_ENVIRONMENT });
+    fs.writeFileSync(script, text);
+    expect(stderr).toContain('the reason');
+    expect(status).toBe(1);
+    expect(fs.readdirSync(copy).filter((name) => name.endsWith('.tgz'))).toEqual([]);
   });
 });

@@ -1,43 +1,113 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { compileFunction } from 'node:vm';
 import ts from 'typescript';
-import { transformSync } from '@swc/core';
 import * as lib from '../lib';
-import * as conformance from '../lib/conformance';
-import * as testing from '../lib/testing';
-import { warningsDuring } from './fixtures/warnings';
+import { installPackage } from './fixtures/installed-package';
 import { expectReadmeBlock, readmeCodeBlocks, readmeExamples } from './fixtures/readme';
+import type { ReadmeExample } from './fixtures/readme';
+
+const TIMEOUT = 120_000;
 
 const examples = readmeExamples();
+const typed = examples.filter(({ language }) => language === 'ts');
+const plain = examples.filter(({ language }) => language === 'js');
+const kinds = ['commonjs', 'module'] as const;
+
+let folder: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'readme-'));
+  installPackage(folder);
+  // Loaded before a program: says when an instance is finalized.
+  writeFileSync(
+    join(folder, 'observed.cjs'),
+    `const { LLMDataDist } = require('llm-datadist');
+     for (const name of ['finalize', Symbol.asyncDispose]) {
+       const end = LLMDataDist.prototype[name];
+       LLMDataDist.prototype[name] = async function () {
+         await end.call(this);
+         console.log('finalized', this.clusterId);
+       };
+     }`,
+  );
+}, TIMEOUT);
+
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+/** Runs a program of a user to its end, in a process that warns of what is wrong with it. */
+function run(name: string, code: string): string {
+  const file = join(folder, name);
+  writeFileSync(file, code);
+  const env = { ...process.env, FORCE_COLOR: undefined, NODE_OPTIONS: undefined };
+  const args = ['--require', join(folder, 'observed.cjs'), file];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', env });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  return stdout;
+}
+
+/** What the comments behind `console.log` say that it prints. */
+function promisedWords(code: string): string[] {
+  const comments = code.matchAll(/console\.log\([^;]*\); \/\/ (LLM_\w+|retry|\d+n|LLM_\w+ \w+)(?::.*)?$/gm);
+  return [...comments].flatMap(([, comment = '']) => comment.split(' '));
+}
+
+function expectPromises({ code }: ReadmeExample, stdout: string): void {
+  const printed = stdout.split(/\s+/);
+  for (const word of promisedWords(code)) expect(printed).toContain(word);
+}
+
+const runs = typed.flatMap((example) => kinds.map((kind) => ({ name: example.name, kind, example })));
 
 test('every code block has a name, and so a run', () => {
   expect(examples.length).toBe(readmeCodeBlocks());
-  expect(examples.length).toBeGreaterThanOrEqual(3);
+  expect(typed.length).toBeGreaterThanOrEqual(4);
+  expect(plain.length).toBeGreaterThanOrEqual(1);
+  expect(examples.flatMap(({ code }) => promisedWords(code)).length).toBeGreaterThanOrEqual(5);
 });
 
-test.each(examples)('the example $name runs as it stands, and prints what its comments say', async ({ code }) => {
-  const printed: unknown[] = [];
-  const modules: Readonly<Record<string, unknown>> = {
-    'llm-datadist': lib,
-    'llm-datadist/conformance': conformance,
-    'llm-datadist/testing': testing,
-  };
-  const scope = {
-    require: (name: string) => modules[name],
-    console: { log: (...values: unknown[]) => printed.push(...values) },
-  };
-  expect(await warningsDuring(() => run(code, scope))).toEqual([]);
-  for (const [, comment = ''] of code.matchAll(/console\.log\([^;]*\);? ?\)?;? \/\/ (LLM_\w+|retry|LLM_\w+ \w+)$/gm)) {
-    for (const word of comment.split(' ')) expect(printed).toContain(word);
-  }
-});
+test.each(runs)(
+  'the example $name runs as it stands as $kind, and prints what its comments say',
+  ({ name, kind, example }) => {
+    const module = kind === 'commonjs' ? ts.ModuleKind.CommonJS : ts.ModuleKind.ES2022;
+    const compilerOptions = { module, target: ts.ScriptTarget.ES2022 };
+    const { outputText } = ts.transpileModule(example.code, { compilerOptions });
+    expectPromises(example, run(`${name}.${kind === 'commonjs' ? 'cjs' : 'mjs'}`, outputText));
+  },
+  TIMEOUT,
+);
 
-test('the examples pass the type check that users have', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'readme-'));
-  try {
-    const packageFolder = join(folder, 'node_modules', 'llm-datadist');
+test.each(plain)(
+  'the example $name runs as it stands, without a compiler',
+  (example) => {
+    expectPromises(example, run(`${example.name}.cjs`, example.code));
+  },
+  TIMEOUT,
+);
+
+test.each(['await-using', 'try-finally'])(
+  'the example %s finalizes its instance, by whatever way its block is left',
+  (name) => {
+    const { code } = examples.find((example) => example.name === name)!;
+    const compilerOptions = { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 };
+    const { outputText } = ts.transpileModule(code, { compilerOptions });
+    expect(run(`${name}-ends.cjs`, outputText)).toBe('1n\nfinalized 1n\n');
+    const failing = outputText
+      .replace(/console\.log\(.*\);/, `throw new Error('left');`)
+      .replace('void main();', 'main().catch((error) => console.log(error.message));');
+    expect(run(`${name}-fails.cjs`, failing)).toBe('finalized 1n\nleft\n');
+  },
+  TIMEOUT,
+);
+
+test.each(kinds)(
+  'the examples pass the type check of a %s project',
+  (type) => {
+    const project = join(folder, `types-${type}`);
+    const packageFolder = join(project, 'node_modules', 'llm-datadist');
     mkdirSync(packageFolder, { recursive: true });
     symlinkSync(join(__dirname, '..', 'lib'), join(packageFolder, 'lib'));
     const exports = {
@@ -46,16 +116,15 @@ test('the examples pass the type check that users have', () => {
       './testing': './lib/testing/index.ts',
     };
     writeFileSync(join(packageFolder, 'package.json'), JSON.stringify({ name: 'llm-datadist', exports }));
-    writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
-    const files = examples.map(({ name, code }) => {
-      const file = join(folder, `${name}.ts`);
+    writeFileSync(join(project, 'package.json'), JSON.stringify({ type }));
+    const files = typed.map(({ name, code }) => {
+      const file = join(project, `${name}.ts`);
       writeFileSync(file, code);
       return file;
     });
     const program = ts.createProgram(files, {
       module: ts.ModuleKind.NodeNext,
       target: ts.ScriptTarget.ES2022,
-      lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'],
       types: ['node'],
       typeRoots: [join(__dirname, '..', 'node_modules', '@types')],
       strict: true,
@@ -67,25 +136,11 @@ test('the examples pass the type check that users have', () => {
       return [...program.getSemanticDiagnostics(source), ...program.getSyntacticDiagnostics(source)];
     });
     expect(diagnostics.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'))).toEqual([]);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-});
+  },
+  TIMEOUT,
+);
 
 test('the table of guards is the one of the code', () => {
   const rows = Object.entries(lib.GUARD_RULES).map(([rule, text]) => `| \`${rule}\` | ${text} |`);
   expectReadmeBlock('guard-rules', ['| Rule | What it asks |', '| --- | --- |', ...rows].join('\n'));
 });
-
-/** Runs an ES module with top-level await. */
-async function run(code: string, scope: { require: (name: string) => unknown; console: object }): Promise<void> {
-  const { code: body } = transformSync(code.replace(/^import (.*) from ('.*');$/gm, 'const $1 = require($2);'), {
-    jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
-    module: { type: 'es6' },
-  });
-  const main = compileFunction(`return (async () => { ${body} })();`, ['require', 'console']) as (
-    require: (name: string) => unknown,
-    console: object,
-  ) => Promise<void>;
-  await main(scope.require, scope.console);
-}

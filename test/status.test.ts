@@ -221,7 +221,7 @@ describe('describeStatus', () => {
 
 describe('advice', () => {
   test('knows the methods of the package', () => {
-    expect(operations).toHaveLength(21);
+    expect(operations).toHaveLength(23);
   });
 
   const everyCode = [...knownStatusCodes, UNKNOWN];
@@ -330,7 +330,7 @@ describe('advice', () => {
     ['allocateCache', ['allocateMemory']],
     ['unregisterCache', ['deallocateCache', 'free']],
     ['pullBlocks', ['pullCache', 'pushCache', 'pushBlocks', 'transferCacheAsync']],
-    ['copyBlocks', ['copyCache', 'swapBlocks', 'read', 'write']],
+    ['copyBlocks', ['copyCache', 'swapBlocks', 'read', 'write', 'readBlocks', 'writeBlocks']],
   ])('on %s is that on its kin', (operation, kin) => {
     for (const code of everyCode) {
       for (const other of kin) {

@@ -26,6 +26,11 @@ export interface Backend {
    * Without it, the clock on the wall's.
    */
   readonly clock?: DeadlineClock | undefined;
+  /**
+   * For a backend that works on the thread of JavaScript: its calls settle in later turns of the event loop. What the package
+   * answers without it then takes a turn too, so that no loop of calls, whatever comes of them, keeps timers and I/O from running.
+   */
+  readonly turns?: Turns;
 
   /** C++ `Initialize`. Keys and values are what the C++ library reads; unknown keys are ignored. */
   initialize(options: BackendOptions): Promise<void>;
@@ -101,6 +106,18 @@ export interface Backend {
   read(address: bigint, byteLength: number): Promise<Uint8Array>;
   /** `aclrtMemcpy` within the backend's memory. Without it the package copies through `read` and `write`. */
   copy?(dst: bigint, src: bigint, byteLength: number): Promise<void>;
+  /**
+   * As {@link copy} for many places in one call: `byteLengths[i]` bytes from `src[i]` to `dst[i]`, one after the other. No copy
+   * overlaps itself; a later one may read what an earlier one has written. Those before one that fails stay made.
+   */
+  copyRanges?(dst: BigUint64Array, src: BigUint64Array, byteLengths: BigUint64Array): Promise<void>;
+  /** As {@link read} for many places in one call. @returns `byteLength` bytes of each, one behind the other */
+  readRanges?(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array>;
+  /**
+   * As {@link write} for many places in one call: `byteLength` bytes to each, one after the other, which lie one behind the
+   * other in `data`. The caller does not change `data` before the promise settles.
+   */
+  writeRanges?(addresses: BigUint64Array, byteLength: number, data: Uint8Array): Promise<void>;
 
   /**
    * The instance is lost: a call has not come back in time. Called once, and no other call follows. What has not come back
@@ -115,6 +132,14 @@ export interface Backend {
    * instance of the process. Without it the time since the call was made counts against its deadline.
    */
   controlElapsedMs?(): number;
+}
+
+/** Turns of the event loop that a backend waits for before its calls settle. */
+export interface Turns {
+  /** How many such turns there were. */
+  readonly count: number;
+  /** Resolves in the next turn, in the order of the calls. */
+  next(): Promise<void>;
 }
 
 /** The clock of a backend that has a time of its own. */

@@ -1,13 +1,16 @@
-import { LLMBackendError, LLMException } from '../exception';
-import type { LoadAttempt } from '../exception';
+import { LLMException } from '../exception';
 import type { Backend } from './backend';
+import { checkEnvironment } from './environment';
 import type { LoadedAddon } from './native/addon';
 import { loadAddon } from './native/addon';
 import { openLibrary } from './native/library';
+import { addonFailure, backendError, libraryFailure } from './native/load-failure';
+import type { LoadFailure } from './native/load-failure';
 import { NativeBackend } from './native/native-backend';
 
+export type { AscendSign } from './native/ascend-signs';
 export { probeNative } from './native/probe';
-export type { NativeProbe } from './native/probe';
+export type { NativeProbe, ProbeOptions } from './native/probe';
 
 export interface NativeOptions {
   /** Allow a second live instance in this process. */
@@ -21,19 +24,23 @@ export interface NativeOptions {
 /** Pulls over different links run at the same time in the library, which waits in them rather than computes. */
 export const DEFAULT_THREADS = 64;
 
-/** @throws LLMBackendError with every place that was tried */
+/** @throws LLMBackendError with every place that was tried; TypeError, RangeError for a wrong variable of the environment */
 export function createNativeBackend(clusterId: bigint, role: number, options: NativeOptions): Backend {
   const ready = openNative();
-  if ('attempts' in ready) throw new LLMBackendError(ready.attempts);
+  if ('failure' in ready) throw backendError(ready.failure);
   return ready.create(clusterId, role, options);
 }
 
-/** Makes native backends in this process, once the library is open; the attempts otherwise. */
-export function openNative(): { create: typeof createNativeBackend } | { attempts: readonly LoadAttempt[] } {
+/**
+ * Makes native backends in this process, once the library is open; why not, otherwise.
+ * @throws TypeError, RangeError for a wrong variable of the environment
+ */
+export function openNative(): { create: typeof createNativeBackend } | { failure: LoadFailure } {
+  checkEnvironment();
   const { loaded, attempts } = loadAddon();
-  if (loaded === undefined) return { attempts };
+  if (loaded === undefined) return { failure: addonFailure(attempts) };
   const opened = openLibrary(loaded);
-  if (opened.library === undefined) return { attempts: [...attempts, ...opened.attempts] };
+  if (opened.library === undefined) return { failure: libraryFailure([...attempts, ...opened.attempts]) };
   return { create: (...args) => create(loaded, ...args) };
 }
 

@@ -146,7 +146,7 @@ function pushSource(step: PushCacheStep | PushBlocksStep, context: CallContext):
   const registered = 'cache' in src && !bareSource ? context.cache(src.cache) : undefined;
   if (srcDesc === undefined) return registered ?? idOf(src, context);
   // Without guards the manager passes on whatever description comes with an id.
-  return { cacheId: idOf(src, context), desc: { ...DEFAULT_CACHE_DESC, ...registered?.desc, ...srcDesc } } as KvCache;
+  return { cacheId: idOf(src, context), desc: { ...DEFAULT_CACHE_DESC, ...registered?.desc, ...srcDesc } };
 }
 
 function transferOptions({ ext, size }: { ext: PullCacheOptions; size?: bigint }): PullCacheOptions {

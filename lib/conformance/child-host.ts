@@ -93,7 +93,7 @@ class ChildHost implements Host {
       case 'result':
         return answer.result as HostResults[K];
       case 'no library':
-        throw new LLMBackendError(answer.attempts);
+        throw new LLMBackendError(answer.failure.attempts, answer.failure);
       case 'no module':
         throw new BackendModuleError(answer.message);
     }

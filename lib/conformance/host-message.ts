@@ -1,4 +1,4 @@
-import type { LoadAttempt } from '../exception';
+import type { LLMBackendErrorJSON } from '../backend-error';
 import type { Crc, ForeignCache, NodeFailure, Outcome, Setting } from './host';
 import type { Step } from './step';
 
@@ -24,7 +24,7 @@ export interface HostResults {
 export type HostAnswer =
   | { readonly kind: 'result'; readonly result: HostResults[keyof HostResults] }
   /** Instead of a result: an `LLMBackendError`. */
-  | { readonly kind: 'no library'; readonly attempts: readonly LoadAttempt[] }
+  | { readonly kind: 'no library'; readonly failure: LLMBackendErrorJSON }
   /** Instead of a result: a `BackendModuleError`. */
   | { readonly kind: 'no module'; readonly message: string };
 

@@ -36,7 +36,7 @@ function serve(answer: (message: HostAnswer) => void): void {
     try {
       answer({ kind: 'result', result: await perform(request) });
     } catch (error) {
-      if (error instanceof LLMBackendError) answer({ kind: 'no library', attempts: error.attempts });
+      if (error instanceof LLMBackendError) answer({ kind: 'no library', failure: error.toJSON() });
       else if (error instanceof BackendModuleError) answer({ kind: 'no module', message: error.message });
       else throw error;
     }

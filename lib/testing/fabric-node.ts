@@ -170,7 +170,7 @@ export class FabricNode extends MockBackend {
 
   override free(address: bigint): Promise<void> {
     // Its memory went with the process.
-    if (this.calls.isBuried) return Promise.resolve();
+    if (this.calls.isBuried) return this.turns.next();
     this.#note({ address });
     return super.free(address);
   }
@@ -188,6 +188,22 @@ export class FabricNode extends MockBackend {
   override copy(dst: bigint, src: bigint, byteLength: number): Promise<void> {
     this.#note({ dst, src, byteLength });
     return super.copy(dst, src, byteLength);
+  }
+
+  override copyRanges(dst: BigUint64Array, src: BigUint64Array, byteLengths: BigUint64Array): Promise<void> {
+    const byteLength = Number(byteLengths.reduce((sum, each) => sum + each, 0n));
+    this.#note({ dst: [...dst], src: [...src], byteLengths: [...byteLengths], byteLength });
+    return super.copyRanges(dst, src, byteLengths);
+  }
+
+  override readRanges(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array> {
+    this.#note({ addresses: [...addresses], byteLength: addresses.length * byteLength });
+    return super.readRanges(addresses, byteLength);
+  }
+
+  override writeRanges(addresses: BigUint64Array, byteLength: number, data: Uint8Array): Promise<void> {
+    this.#note({ addresses: [...addresses], byteLength: data.length });
+    return super.writeRanges(addresses, byteLength, data);
   }
 
   #note(details: Readonly<Record<string, unknown>>): NodeCall {

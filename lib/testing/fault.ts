@@ -94,7 +94,12 @@ export const TRANSFERS: ReadonlySet<Operation> = new Set(['pullCache', 'pullBloc
 const WITH_PEER: ReadonlySet<Operation> = new Set([...TRANSFERS, 'linkClusters', 'unlinkClusters']);
 const WITH_CACHE: ReadonlySet<Operation> = new Set([...TRANSFERS, 'unregisterCache']);
 const WITH_BYTES: ReadonlySet<Operation> = new Set([...TRANSFERS, 'read', 'write']);
-const NOT_OF_A_BACKEND: ReadonlySet<string> = new Set(['transferCacheAsync', 'swapBlocks']);
+const NOT_OF_A_BACKEND: ReadonlySet<string> = new Set([
+  'transferCacheAsync',
+  'swapBlocks',
+  'readBlocks',
+  'writeBlocks',
+]);
 
 /** The longest delay: what a timer takes. */
 const MAX_DELAY_MS = 2 ** 31 - 1;

@@ -93,7 +93,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
   }
 
   holds(lane: Lane): boolean {
-    return this.#held.includes(lane);
+    return this.#held !== NO_LANES && this.#held.includes(lane);
   }
 
   admit(tensors: number): number {
@@ -156,7 +156,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
     this.#cut = undefined;
     this.#pieces = undefined;
     this.#held = NO_LANES;
-    this.#waits.clear();
+    if (this.#waits.size > 0) this.#waits.clear();
     this.#calls.giveBack(this);
   }
 
@@ -248,8 +248,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
     const result = await work();
     const pieces = [...this.#pieces];
     if (result instanceof Uint8Array) pieces.push(result);
-    const written = this.#calls.written(this.operation, this.details);
-    if (written !== undefined) pieces.push(written);
+    pieces.push(...this.#calls.written(this.operation, this.details));
     corrupt(pieces, count, this.#calls.random);
     return result;
   }

@@ -114,11 +114,12 @@ export class NodeCalls implements CallObserver {
     return this.#isBuried;
   }
 
-  /** What a `write` has written. */
-  written(operation: Operation, details: Readonly<Record<string, unknown>> | undefined): Uint8Array | undefined {
-    const { address, byteLength } = details ?? {};
-    if (operation !== 'write' || typeof address !== 'bigint' || typeof byteLength !== 'number') return undefined;
-    return this.#callee.bytesAt(address, byteLength);
+  /** What a `write` has written, in one place or in several of the same size. */
+  written(operation: Operation, details: Readonly<Record<string, unknown>> | undefined): Uint8Array[] {
+    const { address, addresses = [address], byteLength } = details ?? {};
+    if (operation !== 'write' || typeof byteLength !== 'number') return [];
+    const places = addresses as readonly bigint[];
+    return places.flatMap((place) => this.#callee.bytesAt(place, byteLength / places.length) ?? []);
   }
 
   /** What a transfer of the instance with a peer holds while it is under way. */

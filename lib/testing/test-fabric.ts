@@ -1,3 +1,4 @@
+import '../disposable';
 import type { BackendFactory } from '../backend/backend';
 import type { Clock } from '../backend/mock/clock';
 import { Fabric } from '../backend/mock/fabric';

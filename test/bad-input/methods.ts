@@ -150,6 +150,7 @@ const on = (target: (nodes: Nodes) => object) => (name: string, definition: Defi
 const dist = on(({ decoder }) => decoder.dist);
 const caches = on(({ decoder }) => decoder.dist.kvCacheManager);
 const region = on((nodes) => nodes.region);
+const handle = on((nodes) => nodes.cache);
 const block = (path: string, put: Place['put'], kind: Kind = 'uint32'): Place => ({ path, kind, put, optional: false });
 
 /** Every method of an instance, of its cache manager and of its memory that takes arguments. */
@@ -259,6 +260,11 @@ export const METHODS: readonly Method[] = [
       block('srcToDst key', (args, value) => (args.srcToDst = new Map([[value, 1]]))),
       block('srcToDst.get(0)', (args, value) => (args.srcToDst = new Map([[0, value]]))),
     ],
+  }),
+  handle('readBlocks', { args: () => ({ blocks: [0, 1n] }), places: [place('blocks', 'uint64List')] }),
+  handle('writeBlocks', {
+    args: () => ({ blocks: [0, 1n], data: new Uint8Array(2 * 4 * 64) }),
+    places: [place('blocks', 'uint64List'), place('data', 'bytes')],
   }),
   region('write', {
     args: () => ({ data: new Uint8Array(8), offset: 16 }),

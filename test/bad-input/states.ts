@@ -3,6 +3,7 @@ import type { LLMDataDist, LLMDataDistOptions } from '../../lib';
 import { Fabric } from '../../lib/testing';
 import type { MockBackend } from '../../lib/testing';
 import { DECODER_ID, DECODER_PORT, node } from '../fixtures/cluster';
+import { turns } from '../../lib/backend/mock/turns';
 import { record } from './nodes';
 
 export const OPTIONS = { deviceId: 1, listenIpInfo: `127.0.0.1:${DECODER_PORT}` };
@@ -33,7 +34,12 @@ export function expectFailed(error: unknown, operation: string, problem: RegExp)
 
 /** Lets everything run that waits for no clock. */
 export async function turn(): Promise<void> {
-  await new Promise((resolve) => setImmediate(resolve));
+  let seen: number;
+  do {
+    seen = turns.count;
+    // The first one may have been before what was set off by the caller.
+    for (let i = 0; i < 2; i++) await new Promise((resolve) => setImmediate(resolve));
+  } while (turns.count !== seen);
 }
 
 /** Holds the calls of one method of the seam until it is opened. */

@@ -1,5 +1,5 @@
-import { LLMException, LLMRole, Placement } from '../../lib';
-import type { LLMDataDist, MemoryRegion } from '../../lib';
+import { LLMDataDist, LLMException, LLMRole, Placement } from '../../lib';
+import type { MemoryRegion } from '../../lib';
 import { bytesOf, DESC, fill, rejection, rowOf } from '../fixtures/cluster';
 import { warningsDuring } from '../fixtures/warnings';
 import { instance, provokes, received, seam, standIn } from './fixtures/stand-in';
@@ -157,6 +157,126 @@ describe('data to write', () => {
     // The piece that was under way is whole, and nothing follows it.
     expect(Buffer.from(await region.read(0, CHUNK)).equals(Buffer.alloc(CHUNK, 7))).toBe(true);
     expect(received('aclrtMemcpy')).toHaveLength(2);
+  });
+});
+
+describe('blocks of a cache', () => {
+  /** 2 tensors of so many blocks of so many bytes. */
+  const cacheOf = (dist: LLMDataDist, blocks: number, bytes: number, placement = DEVICE) =>
+    dist.kvCacheManager.allocateCache({ numTensors: 2, dataType: 2, shape: [blocks, bytes], placement });
+
+  test.each([
+    ['device', DEVICE, HOST_TO_DEVICE, DEVICE_TO_HOST],
+    ['host', HOST, HOST_TO_HOST, HOST_TO_HOST],
+  ] as const)(
+    'in %s memory are written and read in one crossing each',
+    async (_, placement, kindOfWrite, kindOfRead) => {
+      const dist = await initialised();
+      const cache = await cacheOf(dist, 4, 64, placement);
+      const { backend } = LLMDataDist.instanceOf(dist)!;
+      const written = jest.spyOn(backend, 'writeRanges');
+      const read = jest.spyOn(backend, 'readRanges');
+      const bytes = pattern(3 * 2 * 64);
+      await cache.writeBlocks([3, 0, 1], bytes);
+      expect(Buffer.from(await cache.readBlocks([3, 0, 1]))).toEqual(Buffer.from(bytes));
+      expect([written.mock.calls.length, read.mock.calls.length]).toEqual([1, 1]);
+      expect(copies()).toEqual([
+        ...Array<unknown>(6).fill([kindOfWrite, 64]),
+        ...Array<unknown>(6).fill([kindOfRead, 64]),
+      ]);
+      expect(Buffer.from(await cache.regions![1]!.read(3 * 64, 64))).toEqual(Buffer.from(bytes.subarray(64, 128)));
+    },
+  );
+
+  test.each([
+    ['of 1 MiB, some at a time', MIB, 5],
+    ['larger than a piece, one at a time', CHUNK + 3, 2],
+  ])('%s', async (_, blockBytes, blocks) => {
+    const dist = await initialised();
+    const cache = await cacheOf(dist, blocks, blockBytes);
+    const list = Array.from({ length: blocks }, (_each, i) => blocks - 1 - i);
+    const bytes = pattern(blocks * 2 * blockBytes);
+    const writing = cache.writeBlocks(list, bytes);
+    const wanted = Buffer.from(bytes);
+    bytes.fill(0);
+    await writing;
+    expect(Buffer.from(await cache.readBlocks(list)).equals(wanted)).toBe(true);
+    expect(received('aclrtMemcpy').every(({ args }) => Number(args.count) <= CHUNK)).toBe(true);
+  });
+
+  test('are copied in one crossing for each tensor, neighbours as one', async () => {
+    const dist = await initialised();
+    const { kvCacheManager: caches } = dist;
+    const [cache, host] = [await cacheOf(dist, 8, 64), await cacheOf(dist, 8, 64, HOST)];
+    await fill(cache, 7);
+    const before = await bytesOf(cache);
+    const crossed = jest.spyOn(LLMDataDist.instanceOf(dist)!.backend, 'copyRanges');
+    const made = copies().length;
+    await caches.swapBlocks(
+      cache,
+      host,
+      new Map([
+        [0, 4],
+        [1, 5],
+        [7, 0],
+      ]),
+    );
+    expect(crossed).toHaveBeenCalledTimes(2);
+    expect(copies().slice(made)).toEqual([
+      [DEVICE_TO_HOST, 64],
+      [DEVICE_TO_HOST, 128],
+      [DEVICE_TO_HOST, 64],
+      [DEVICE_TO_HOST, 128],
+    ]);
+    const copied = Buffer.from(await host.readBlocks([4, 5, 0]));
+    expect(copied).toEqual(Buffer.from(await cache.readBlocks([0, 1, 7])));
+    await caches.copyBlocks(cache, new Map([[0, [2, 5]]]));
+    expect(await rowOf(cache, 1, 5)).toEqual(before.subarray(512, 512 + 64));
+  });
+
+  test('that fail in between stay written up to there', async () => {
+    const dist = await initialised();
+    const cache = await cacheOf(dist, 4, 64);
+    await cache.writeBlocks([0, 1], new Uint8Array(2 * 2 * 64));
+    standIn.set('aclrtMemcpy', { status: 507_000, skip: 2, times: 1 });
+    const error = await rejection(cache.writeBlocks([0, 1], new Uint8Array(2 * 2 * 64).fill(9)));
+    expect(error).toMatchObject({ statusCode: 507_000 });
+    const now = await cache.readBlocks([0, 1]);
+    expect([0, 64, 128, 192].map((at) => now[at])).toEqual([9, 9, 0, 0]);
+  });
+
+  test('in memory that is not this instance’s are refused, after those that are', async () => {
+    const backend = seam(1n, LLMRole.PROMPT);
+    await backend.initialize({ 'llm.DeviceId': '0' });
+    const address = await backend.malloc(64n, DEVICE);
+    const places = BigUint64Array.of(address, address + 1n);
+    const sizes = BigUint64Array.of(8n, 64n);
+    for (const call of [
+      backend.readRanges!(places, 64),
+      backend.writeRanges!(places, 64, new Uint8Array(128)),
+      backend.copyRanges!(
+        places,
+        places.map((place) => place + 8n),
+        sizes,
+      ),
+    ]) {
+      expect(await rejection(call)).toMatchObject({ code: 'LLM_PARAM_INVALID' });
+    }
+    expect(copies()).toEqual([
+      [DEVICE_TO_HOST, 64],
+      [HOST_TO_DEVICE, 64],
+      [DEVICE_TO_DEVICE, 8],
+    ]);
+    await backend.free(address);
+  });
+
+  test('by lists that do not belong together are refused before anything is copied', async () => {
+    const backend = seam(1n, LLMRole.PROMPT);
+    const [one, two] = [BigUint64Array.of(1n), BigUint64Array.of(1n, 2n)];
+    expect(() => backend.copyRanges!(one, two, one)).toThrow(RangeError);
+    expect(() => backend.copyRanges!(one, one, two)).toThrow(RangeError);
+    await expect(backend.writeRanges!(two, 3, new Uint8Array(3))).rejects.toThrow(RangeError);
+    expect(copies()).toEqual([]);
   });
 });
 

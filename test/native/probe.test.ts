@@ -34,7 +34,10 @@ test('tells what would be loaded, from where, and in which versions', async () =
     bridgePath: join(dirname(addon), 'llm_datadist_bridge.so'),
     runtimeVersion: '8.5.RC1',
     socName: 'Ascend910_9391',
+    limitMs: 30_000,
     attempts: [],
+    notes: [],
+    signs: [],
   });
 });
 

@@ -110,15 +110,19 @@ export class AddressSpace {
     region.bytes.set(data, offset);
   }
 
-  read(address: bigint, byteLength: number): Uint8Array {
+  /** The bytes themselves, until the allocation is freed. */
+  view(address: bigint, byteLength: number): Uint8Array {
     const { region, offset } = this.#locate(address, byteLength);
-    return region.bytes.slice(offset, offset + byteLength);
+    return region.bytes.subarray(offset, offset + byteLength);
+  }
+
+  read(address: bigint, byteLength: number): Uint8Array {
+    return this.view(address, byteLength).slice();
   }
 
   copy(dst: bigint, src: bigint, byteLength: number): void {
-    const from = this.#locate(src, byteLength);
-    const to = this.#locate(dst, byteLength);
-    to.region.bytes.set(from.region.bytes.subarray(from.offset, from.offset + byteLength), to.offset);
+    const from = this.view(src, byteLength);
+    this.view(dst, byteLength).set(from);
   }
 
   #locate(address: bigint, byteLength: number): Place {

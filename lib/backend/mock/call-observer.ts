@@ -5,7 +5,7 @@ import type { Refusal } from './refusal';
 import type { MovedBytes } from './transfer';
 
 /** What the methods of the seam are called in the public API. */
-export type Operation = Exclude<PublicOperation, 'transferCacheAsync' | 'swapBlocks'>;
+export type Operation = Exclude<PublicOperation, 'transferCacheAsync' | 'swapBlocks' | 'readBlocks' | 'writeBlocks'>;
 
 /** Sees every call of a mock instance before anything is done, and may change its course: how a test kit gets in. */
 export interface CallObserver {

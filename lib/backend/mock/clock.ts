@@ -4,6 +4,7 @@ import { checkFinite, checkInteger } from '../../check';
 import { LONGEST_DELAY } from '../../deadline';
 import { EventLoop } from './event-loop';
 import { Timetable } from './timetable';
+import { turns } from './turns';
 
 /**
  * Where the mock takes its time from. It waits for peers that never answer, until their timeout has passed, and, on a fabric
@@ -61,6 +62,9 @@ export class VirtualClock implements Clock {
 /** So many turns without any change, and nothing follows any more from what was woken. */
 const QUIET_TURNS = 3;
 
+/** So many turns in which calls settle and nobody sleeps: they belong to a loop that never waits for this clock. */
+const MAX_BUSY_TURNS = 10_000;
+
 /** More than any test waits for. */
 const MAX_WAKES = 100_000;
 
@@ -105,7 +109,8 @@ export class ManualClock implements Clock {
    * the moment that he was due then, and everything that follows from it happens before the next one is woken. So all of a
    * chain of waits happens that `ms` is enough for. What was begun before the call happens first.
    *
-   * It cannot be known what follows from work outside of this process or in its threads (sockets, files): wait for that
+   * Calls of mock instances happen too that follow from it, up to 10,000 one after the other without a wait in between: a loop
+   * that never waits does not stop the clock. It cannot be known what follows from work outside of this process or in its threads (sockets, files): wait for that
    * yourself. Calls one after the other need not be awaited; each begins when the one before has ended.
    *
    * @param ms 0 or more; 0 wakes who is due already
@@ -170,10 +175,16 @@ export class ManualClock implements Clock {
   /** Everything has happened that follows from what was woken, as far as it waits for nothing but the event loop. */
   async #quiet(loop: EventLoop): Promise<void> {
     let { changes } = this.#timetable;
+    let settled = turns.count;
+    let busy = 0;
     for (let quiet = 0; quiet < QUIET_TURNS; quiet++) {
       await loop.turn();
-      if (this.#timetable.changes === changes) continue;
+      const isBusy = turns.count !== settled;
+      if (this.#timetable.changes !== changes) busy = 0;
+      else if (!isBusy || busy === MAX_BUSY_TURNS) continue;
+      else busy += 1;
       ({ changes } = this.#timetable);
+      settled = turns.count;
       quiet = -1;
     }
   }

@@ -222,7 +222,7 @@ export class HcclLinks implements LinkManager {
   }
 
   async unlinkFor(peerId: bigint): Promise<void> {
-    await this.#links.get(peerId)?.run(() => undefined);
+    await this.#links.get(peerId)?.idle();
     this.#drop(peerId);
   }
 

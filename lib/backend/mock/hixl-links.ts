@@ -133,7 +133,7 @@ export class HixlLinks implements LinkManager {
   async #unlinkOne(clusterId: bigint): Promise<void> {
     const link = this.#links.get(clusterId);
     if (link === undefined) return;
-    await link.run(() => undefined);
+    await link.idle();
     link.close();
     this.#links.delete(clusterId);
     this.#connected.delete(link.peerAddress);

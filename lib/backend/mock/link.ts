@@ -54,6 +54,11 @@ export class Link extends Lane {
     return this.#find(cacheId);
   }
 
+  /** Ends when all transfers over the link have, those whose layers are on their way too. */
+  idle(): void | Promise<void> {
+    return this.run(() => this.far.quiet?.());
+  }
+
   peerGone(): Refusal {
     return peerGone(this.far.clusterId);
   }

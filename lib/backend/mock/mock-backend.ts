@@ -15,6 +15,7 @@ import type {
   ClusterInfo,
   DeadlineClock,
   KvCacheExtParam,
+  Turns,
 } from '../backend';
 import { Addresses, AddressSpace } from './address-space';
 import { CacheEntry, rowsOf } from './cache-table';
@@ -39,6 +40,7 @@ import { pushBlocks, pushCache } from './push';
 import { failed, invalid, Refusal } from './refusal';
 import { Session } from './session';
 import type { Engine, SessionConfig } from './session';
+import { turns } from './turns';
 
 export interface MockBackendOptions {
   /** The network that this instance sees. Default: one that all mock instances of the process share. */
@@ -68,6 +70,7 @@ const MAX_DIMENSIONS = 31;
  */
 export class MockBackend implements Backend {
   readonly name = 'mock';
+  readonly turns: Turns = turns;
   readonly clock: DeadlineClock | undefined;
   readonly #clusterId: bigint;
   readonly #fabric: Network;
@@ -250,6 +253,30 @@ export class MockBackend implements Backend {
     });
   }
 
+  copyRanges(dst: BigUint64Array, src: BigUint64Array, byteLengths: BigUint64Array): Promise<void> {
+    return this.#answer('copyCache', () => {
+      for (const [i, byteLength] of byteLengths.entries()) {
+        this.#space.copy(dst[i] ?? 0n, src[i] ?? 0n, Number(byteLength));
+      }
+    });
+  }
+
+  readRanges(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array> {
+    return this.#answer('read', () => {
+      const bytes = new Uint8Array(addresses.length * byteLength);
+      for (const [i, address] of addresses.entries()) bytes.set(this.#space.view(address, byteLength), i * byteLength);
+      return bytes;
+    });
+  }
+
+  writeRanges(addresses: BigUint64Array, byteLength: number, data: Uint8Array): Promise<void> {
+    return this.#answer('write', () => {
+      for (const [i, address] of addresses.entries()) {
+        this.#space.write(address, data.subarray(i * byteLength, (i + 1) * byteLength));
+      }
+    });
+  }
+
   #initialised(): Session {
     if (this.#session === undefined)
       throw failed('the instance is not initialised', { remedy: 'Initialise it first.', recovery: 'fix-input' });
@@ -344,20 +371,26 @@ export class MockBackend implements Backend {
     });
   }
 
-  /** Runs `work` and turns what it refuses into the exception that the seam promises. */
+  /**
+   * Runs `work` at once, and turns what it refuses into the exception that the seam promises. Only what comes of it is
+   * reported in a turn of its own.
+   */
   async #answer<T>(operation: Operation, work: (call?: ObservedCall) => T | Promise<T>, peer?: CacheIndex): Promise<T> {
     const call = this.#observer?.begin(operation);
+    let value: T;
     try {
       const result = call === undefined ? work() : call.run(work);
       // Awaiting a plain value would cost a turn of the event loop's microtask queue per transfer.
-      const value = result instanceof Promise ? await result : result;
+      value = result instanceof Promise ? await result : result;
       call?.succeeded(value);
-      return value;
     } catch (error) {
       const told = toException(operation, error, peer);
       call?.failed(told);
+      await turns.next();
       throw told;
     }
+    await turns.next();
+    return value;
   }
 }
 

@@ -46,7 +46,10 @@ export interface LinkEnd<Cache extends CacheLayout = CacheLayout> {
   copyTable(): Snapshot<Cache> | undefined | Promise<Snapshot<Cache> | undefined>;
   /** Whether it has a cache by now that its table lacked. */
   hasCache(cacheId: bigint): boolean | Promise<boolean>;
-  /** Copies `spans` in each pair of tensors, after the other end has checked that all of them can be reached. */
+  /**
+   * Copies `spans` in each pair of tensors, after the other end has checked that all of them can be reached. A push to an end
+   * with {@link confirm} may not be over then.
+   */
   move(
     direction: Direction,
     local: CacheEntry,
@@ -54,6 +57,13 @@ export interface LinkEnd<Cache extends CacheLayout = CacheLayout> {
     pairs: TensorPairs,
     spans: readonly Span[],
   ): void | Promise<void>;
+  /**
+   * Ends a push of one or more moves, each of which follows the one before without waiting for its outcome. None is written
+   * after one that failed. @throws Refusal of the first one that failed
+   */
+  confirm?(): Promise<void>;
+  /** Resolves when no move is under way. */
+  quiet?(): Promise<void>;
   /** This side uses the link no more; the other one may. */
   release(): void;
 }

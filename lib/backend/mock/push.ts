@@ -4,6 +4,7 @@ import { blockRuns, lastOf } from './block-run';
 import type { CacheEntry, CacheLayout } from './cache-table';
 import type { ObservedTransfer } from './call-observer';
 import { checkExtParam } from './layer-range';
+import type { LinkEnd } from './peer';
 import { checkBlockLists } from './pull';
 import { invalid } from './refusal';
 import type { Session } from './session';
@@ -120,15 +121,38 @@ function pushLayers(
   payload: Payload,
 ): void | Promise<void> {
   const { first, dstFirst, last } = layersOf(src, ext);
+  const ends = new Set<LinkEnd>();
   const from = (layer: number): void | Promise<void> => {
     for (let current = layer; current <= last; current++) {
       const dstLayer = dstFirst + (current - first);
-      const pending = pushLayer(session, src.cacheId, dst, ext.tensorNumPerLayer, current, dstLayer, payload, call);
+      const pending = pushLayer(
+        session,
+        src.cacheId,
+        dst,
+        ext.tensorNumPerLayer,
+        current,
+        dstLayer,
+        payload,
+        ends,
+        call,
+      );
       if (pending !== undefined) return pending.then(() => from(current + 1));
     }
     return undefined;
   };
-  return onLane(session.pushLane, call, () => from(first));
+  return onLane(session.pushLane, call, () => confirmed(ends, from(first)));
+}
+
+/** Layers that another process takes are confirmed at the end; the first that failed is what the push fails with. */
+function confirmed(ends: ReadonlySet<LinkEnd>, pushing: void | Promise<void>): void | Promise<void> {
+  if (pushing === undefined) return undefined;
+  const confirm = async (): Promise<void> => {
+    for (const end of ends) await end.confirm?.();
+  };
+  return pushing.then(confirm, async (error: unknown) => {
+    await confirm();
+    throw error;
+  });
 }
 
 function pushLayer(
@@ -139,10 +163,12 @@ function pushLayer(
   srcLayer: number,
   dstLayer: number,
   payload: Payload,
+  ends: Set<LinkEnd>,
   call: ObservedTransfer | undefined,
 ): void | Promise<void> {
   const local = localEntry(session, srcId);
   const link = linkTo(session, dst.clusterId);
+  ends.add(link.far);
   return onLink(link, dst.clusterId, call, () =>
     withRemote(link, dst, (remote) => {
       const remoteLayers = Math.floor(remote.tensorCount / tensorNumPerLayer);

@@ -1,9 +1,9 @@
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { LLMException, LoadAttempt } from '../../exception';
 import { BUNDLED, modulesFolder } from '../../package-files';
 import { VERSION } from '../../version';
+import { ADDON_NAME, addonFiles, addonProblem, renewal } from './addon-file';
 import { closeAtExit } from './close-at-exit';
 import { closeLimitMs } from './close-limit';
 
@@ -54,8 +54,8 @@ export interface NativeDataDist {
   initialize(keys: readonly string[], values: readonly string[], device: number): Promise<void>;
   finalize(): Promise<void>;
   setRole(role: number, keys: readonly string[], values: readonly string[]): Promise<void>;
-  linkLlmClusters(...args: [...ClusterLists, timeoutMs: number]): Promise<number[]>;
-  unlinkLlmClusters(...args: [...ClusterLists, timeoutMs: number, force: boolean]): Promise<number[]>;
+  linkLlmClusters(...args: [...clusters: ClusterLists, timeoutMs: number]): Promise<number[]>;
+  unlinkLlmClusters(...args: [...clusters: ClusterLists, timeoutMs: number, force: boolean]): Promise<number[]>;
 
   allocateCache(...desc: DescFields): Promise<{ readonly cacheId: bigint; readonly tensorAddrs: BigUint64Array }>;
   deallocateCache(cacheId: bigint): Promise<void>;
@@ -77,17 +77,21 @@ export interface NativeDataDist {
       dstBlocksList: readonly BigUint64Array[],
     ]
   ): Promise<void>;
-  registerKvCache(...args: [...DescFields, addrs: BigUint64Array]): Promise<bigint>;
+  registerKvCache(...args: [...desc: DescFields, addrs: BigUint64Array]): Promise<bigint>;
   unregisterKvCache(cacheId: bigint): Promise<void>;
 
   pullKvCache(
     ...args: [...src: IndexFields, dstCacheId: bigint, batchIndex: number, size: bigint, ...ext: ExtFields]
   ): Promise<void>;
-  pullKvBlocks(...args: [...src: IndexFields, dstCacheId: bigint, ...ext: ExtFields, ...BlockFields]): Promise<void>;
+  pullKvBlocks(
+    ...args: [...src: IndexFields, dstCacheId: bigint, ...ext: ExtFields, ...blocks: BlockFields]
+  ): Promise<void>;
   pushKvCache(
     ...args: [...src: CacheFields, ...dst: IndexFields, srcBatchIndex: number, size: bigint, ...ext: ExtFields]
   ): Promise<void>;
-  pushKvBlocks(...args: [...src: CacheFields, ...dst: IndexFields, ...ExtFields, ...BlockFields]): Promise<void>;
+  pushKvBlocks(
+    ...args: [...src: CacheFields, ...dst: IndexFields, ...ext: ExtFields, ...blocks: BlockFields]
+  ): Promise<void>;
 
   malloc(byteLength: bigint, onHost: boolean): Promise<bigint>;
   free(address: bigint): Promise<void>;
@@ -95,6 +99,11 @@ export interface NativeDataDist {
   write(address: bigint, data: Uint8Array): Promise<void>;
   read(address: bigint, byteLength: number): Promise<Uint8Array>;
   copy(dst: bigint, src: bigint, byteLength: bigint): Promise<void>;
+  /** Lists of one length, which are copied before the call returns. */
+  copyRanges(dst: BigUint64Array, src: BigUint64Array, byteLengths: BigUint64Array): Promise<void>;
+  readRanges(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array>;
+  /** As many bytes for each address; they are copied before the call returns. */
+  writeRanges(addresses: BigUint64Array, data: Uint8Array): Promise<void>;
 
   /** Gives up the control call that does not come back: nothing waits for it, and no later call gets to the library. */
   abandon(): void;
@@ -112,7 +121,7 @@ export type ClusterLists = [
   ports: Uint32Array,
 ];
 export type DescFields = [placement: number, numTensors: number, dataType: number, shape: BigInt64Array];
-export type CacheFields = [cacheId: bigint, tensorAddrs: BigUint64Array, ...DescFields];
+export type CacheFields = [cacheId: bigint, tensorAddrs: BigUint64Array, ...desc: DescFields];
 export type IndexFields = [clusterId: bigint, cacheId: bigint, batchIndex: number];
 export type ExtFields = [
   srcFirst: number,
@@ -139,7 +148,6 @@ export interface LoadedAddon {
   readonly bridge: string;
 }
 
-const FILE_NAME = 'llm_datadist.node';
 
 let loaded: LoadedAddon | undefined;
 
@@ -147,11 +155,13 @@ let loaded: LoadedAddon | undefined;
 export function loadAddon(): { readonly loaded?: LoadedAddon; readonly attempts: readonly LoadAttempt[] } {
   if (loaded !== undefined) return { loaded, attempts: [] };
   const attempts: LoadAttempt[] = [];
-  const paths = addonPaths();
-  if (paths.length === 0) return { attempts: [{ path: FILE_NAME, error: BUNDLED }] };
+  const modules = modulesFolder();
+  const packageRoot = modules === undefined ? undefined : dirname(modules);
+  const paths = addonFiles(packageRoot);
+  if (paths.length === 0) return { attempts: [{ path: ADDON_NAME, error: BUNDLED }] };
   for (const path of paths) {
     try {
-      loaded = loadFrom(path);
+      loaded = loadFrom(path, packageRoot);
       return { loaded, attempts };
     } catch (error) {
       attempts.push({ path, error: error instanceof Error ? error.message : String(error) });
@@ -160,25 +170,13 @@ export function loadAddon(): { readonly loaded?: LoadedAddon; readonly attempts:
   return { attempts };
 }
 
-/** Where builds put the addon: the CMake and node-gyp ones, and what a package brings along. None in a bundle. */
-function addonPaths(): readonly string[] {
-  const { LLM_DATADIST_ADDON: chosen = '' } = process.env;
-  if (chosen !== '') return [chosen];
-  const modules = modulesFolder();
-  if (modules === undefined) return [];
-  const root = dirname(modules);
-  return [
-    join(root, 'build', 'Release', FILE_NAME),
-    join(root, 'prebuilds', `${process.platform}-${process.arch}`, FILE_NAME),
-  ];
-}
-
-function loadFrom(path: string): LoadedAddon {
-  if (!existsSync(path)) throw new Error('no such file: the addon was not built (npm run build:native)');
+function loadFrom(path: string, packageRoot: string | undefined): LoadedAddon {
+  const problem = addonProblem(path, packageRoot);
+  if (problem !== undefined) throw new Error(problem);
   // An addon can be loaded in no other way, and a bundle has no require() of its own.
   const addon = createRequire(path)(path) as Addon;
   if (addon.version !== VERSION) {
-    throw new Error(`the addon is version ${addon.version}, the package ${VERSION}: build it anew`);
+    throw new Error(`the addon is version ${addon.version}, the package ${VERSION}: ${renewal(packageRoot)}`);
   }
   const limit = closeLimitMs();
   addon.configure(limit);

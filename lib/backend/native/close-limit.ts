@@ -1,4 +1,4 @@
-import { checkInteger } from '../../check';
+import { exitTimeoutMs } from '../environment';
 
 const DEFAULT_CLOSE_LIMIT_MS = 5000;
 
@@ -7,7 +7,5 @@ const DEFAULT_CLOSE_LIMIT_MS = 5000;
  * `LLM_DATADIST_EXIT_TIMEOUT`, default 5000. What has not come back by then is left behind.
  */
 export function closeLimitMs(): number {
-  const { LLM_DATADIST_EXIT_TIMEOUT: text = '' } = process.env;
-  if (text === '') return DEFAULT_CLOSE_LIMIT_MS;
-  return checkInteger(Number(text), 'LLM_DATADIST_EXIT_TIMEOUT', 0, 0x7fff_ffff);
+  return exitTimeoutMs() ?? DEFAULT_CLOSE_LIMIT_MS;
 }

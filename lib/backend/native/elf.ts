@@ -1,4 +1,5 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { readSync } from 'node:fs';
+import type { FileProblem } from './binary-file';
 
 /** ELF machine numbers of the hosts that there are, under Node's names for them. */
 const MACHINES: ReadonlyMap<number, string> = new Map([
@@ -9,21 +10,102 @@ const MACHINES: ReadonlyMap<number, string> = new Map([
   [0xf3, 'riscv64'],
 ]);
 
+const HEADER_BYTES = 64;
+const CLASS_64 = 2;
+const LITTLE_ENDIAN = 1;
+
+const PROGRAM_HEADER_BYTES = 56;
+const LOAD = 1;
+const DYNAMIC = 2;
+const NOTE = 4;
+
+const DYNAMIC_ENTRY_BYTES = 16;
+const STRING_TABLE = 5n;
+const SYMBOL_TABLE = 6n;
+/** No library has as many entries; a number beyond it is no reason to read much. */
+const MAX_DYNAMIC_BYTES = 64 * 1024;
+
+/** A part of the file that the loader maps or reads. */
+interface Segment {
+  readonly type: number;
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
 /**
- * What is wrong with the file as a binary for this process, where that can be told from its first bytes: the loader says
- * "No such file" of a library of another machine.
+ * What is wrong with an open file as a library for this process, where its headers show it. The loader does not look: it
+ * maps what a file that was cut off no longer has, and the process ends with SIGBUS; and it says "No such file" of a library
+ * of another machine.
  */
-export function wrongBinary(path: string): string | undefined {
-  const header = Buffer.alloc(20);
-  const file = openSync(path, 'r');
-  try {
-    if (readSync(file, header) < header.length || header.toString('latin1', 0, 4) !== '\x7fELF') {
-      return 'the file is no ELF binary';
-    }
-  } finally {
-    closeSync(file);
-  }
+export function elfProblem(file: number, size: number): FileProblem | undefined {
+  const header = readAt(file, 0, HEADER_BYTES);
+  if (header.toString('latin1', 0, 4) !== '\x7fELF') return unusable('the file is no ELF binary');
+  if (header.length < HEADER_BYTES) return cutOff(size, HEADER_BYTES);
+  const machine = machineProblem(header);
+  if (machine !== undefined) return { kind: 'passed-over', text: machine };
+  // The table of sections is the last thing in a file: the loader does not need it, but a file that lacks it is half a copy.
+  const tables = Math.max(endOfTable(header, 0x20, 0x36, 0x38), endOfTable(header, 0x28, 0x3a, 0x3c));
+  if (tables > size) return cutOff(size, tables);
+  const segments = segmentsOf(file, header);
+  const end = Math.max(0, ...segments.map(({ offset, byteLength }) => offset + byteLength));
+  if (end > size) return cutOff(size, end);
+  const dynamic = segments.find(({ type }) => type === DYNAMIC);
+  if (dynamic === undefined || hasSymbols(file, dynamic)) return undefined;
+  return unusable('the file is damaged: its dynamic section names no symbols');
+}
+
+function machineProblem(header: Buffer): string | undefined {
   const machine = header.readUInt16LE(18);
   const arch = MACHINES.get(machine) ?? `machine ${machine}`;
-  return arch === process.arch ? undefined : `the file is a binary for ${arch}, this process runs on ${process.arch}`;
+  if (header[5] !== LITTLE_ENDIAN) return 'the file is a big-endian binary, this process runs on a little-endian host';
+  if (arch !== process.arch) return `the file is a binary for ${arch}, this process runs on ${process.arch}`;
+  return header[4] === CLASS_64 ? undefined : 'the file is a 32-bit binary, this process is a 64-bit one';
+}
+
+/** Those that the loader maps or reads; none where their headers are not of the usual size, which it refuses itself. */
+function segmentsOf(file: number, header: Buffer): Segment[] {
+  if (header.readUInt16LE(0x36) !== PROGRAM_HEADER_BYTES) return [];
+  const byteLength = header.readUInt16LE(0x38) * PROGRAM_HEADER_BYTES;
+  const table = readAt(file, Number(header.readBigUInt64LE(0x20)), byteLength);
+  return Array.from({ length: table.length / PROGRAM_HEADER_BYTES }, (_, index) => {
+    const at = index * PROGRAM_HEADER_BYTES;
+    return {
+      type: table.readUInt32LE(at),
+      offset: Number(table.readBigUInt64LE(at + 0x08)),
+      byteLength: Number(table.readBigUInt64LE(at + 0x20)),
+    };
+  }).filter(({ type, byteLength }) => byteLength > 0 && [LOAD, DYNAMIC, NOTE].includes(type));
+}
+
+/** Where a table ends, by where the header has its offset, the size of an entry and their number. */
+function endOfTable(header: Buffer, offset: number, entryBytes: number, count: number): number {
+  return Number(header.readBigUInt64LE(offset)) + header.readUInt16LE(entryBytes) * header.readUInt16LE(count);
+}
+
+function cutOff(size: number, needed: number): FileProblem {
+  return unusable(`the file is cut off: it has ${size} bytes, and its headers speak of ${needed}`);
+}
+
+function unusable(text: string): FileProblem {
+  return { kind: 'unusable', text };
+}
+
+/** A file of the right size may have nothing but zeros where a copy was interrupted; the loader does not survive that. */
+function hasSymbols(file: number, { offset, byteLength }: Segment): boolean {
+  const entries = readAt(file, offset, Math.min(byteLength, MAX_DYNAMIC_BYTES));
+  const tags = new Set<bigint>();
+  for (let at = 0; at + DYNAMIC_ENTRY_BYTES <= entries.length; at += DYNAMIC_ENTRY_BYTES) {
+    const tag = entries.readBigInt64LE(at);
+    if (tag === 0n) break;
+    tags.add(tag);
+  }
+  return tags.has(STRING_TABLE) && tags.has(SYMBOL_TABLE);
+}
+
+/** What the file has there, which may be less than was asked for. */
+function readAt(file: number, position: number, byteLength: number): Buffer {
+  // Beyond what a file can have there is nothing, and Node refuses the number.
+  if (!Number.isSafeInteger(position)) return Buffer.alloc(0);
+  const bytes = Buffer.alloc(byteLength);
+  return bytes.subarray(0, readSync(file, bytes, 0, byteLength, position));
 }

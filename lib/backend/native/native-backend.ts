@@ -190,6 +190,35 @@ export class NativeBackend implements Backend {
     return this.#dist.copy(dst, src, BigInt(byteLength));
   }
 
+  copyRanges(dst: BigUint64Array, src: BigUint64Array, byteLengths: BigUint64Array): Promise<void> {
+    return this.#dist.copyRanges(dst, src, byteLengths);
+  }
+
+  async readRanges(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array> {
+    const atATime = rangesAtATime(byteLength);
+    if (addresses.length <= atATime && byteLength <= CHUNK_BYTES) return this.#dist.readRanges(addresses, byteLength);
+    const bytes = allocated(addresses.length * byteLength);
+    for (let first = 0; first < addresses.length; first += atATime) {
+      const some = addresses.subarray(first, first + atATime);
+      const part =
+        byteLength > CHUNK_BYTES
+          ? await this.read(some[0] ?? 0n, byteLength)
+          : await this.#dist.readRanges(some, byteLength);
+      bytes.set(part, first * byteLength);
+    }
+    return bytes;
+  }
+
+  async writeRanges(addresses: BigUint64Array, byteLength: number, data: Uint8Array): Promise<void> {
+    const atATime = rangesAtATime(byteLength);
+    for (let first = 0; first < addresses.length; first += atATime) {
+      const some = addresses.subarray(first, first + atATime);
+      const part = data.subarray(first * byteLength, (first + some.length) * byteLength);
+      if (byteLength > CHUNK_BYTES) await this.write(some[0] ?? 0n, part);
+      else await this.#dist.writeRanges(some, part);
+    }
+  }
+
   abandon(): void {
     this.#dist.abandon();
   }
@@ -197,6 +226,11 @@ export class NativeBackend implements Backend {
   controlElapsedMs(): number {
     return this.#dist.elapsedMs();
   }
+}
+
+/** How many ranges are copied in one go on the JavaScript thread; of larger ones one at a time. */
+function rangesAtATime(byteLength: number): number {
+  return Math.max(1, Math.floor(CHUNK_BYTES / byteLength));
 }
 
 /** The device of the memory functions; -1 for none. What is wrong with the option the library says itself. */

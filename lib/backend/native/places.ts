@@ -1,8 +1,9 @@
-import { dirname, isAbsolute, join } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { variable } from '../environment';
 
 /** A file that may be the vendor's library, and files that may be the Ascend runtime, which is loaded before it. */
 export interface LibraryPlace {
-  /** A path, or a name that is left to the loader's own search path. */
+  /** An absolute path, or a name that is left to the loader's own search path. */
   readonly library: string;
   readonly runtimes: readonly string[];
 }
@@ -12,30 +13,66 @@ const LIBRARIES = ['libllm_datadist.so', 'libllm_engine.so'];
 const RUNTIMES = ['libascendcl.so', 'libacl_rt.so'];
 
 /** Where the vendor's installers put a toolkit. */
-const DEFAULT_DIRECTORIES = ['/usr/local/Ascend/cann/lib64', '/usr/local/Ascend/ascend-toolkit/latest/lib64'];
+export const DEFAULT_FOLDERS = ['/usr/local/Ascend/cann/lib64', '/usr/local/Ascend/ascend-toolkit/latest/lib64'];
 
 /**
  * Where the library is looked for, in this order: what `LLM_DATADIST_LIBRARY` names, and nowhere else then; the `lib64` of
- * `ASCEND_HOME_PATH`; the vendor's default directories; the loader's own search path.
+ * `ASCEND_HOME_PATH`; the vendor's default folders; the loader's own search path.
  */
 export function libraryPlaces(env: NodeJS.ProcessEnv): LibraryPlace[] {
-  const { LLM_DATADIST_LIBRARY: chosen = '', ASCEND_HOME_PATH: home = '' } = env;
-  const directories = [...(home === '' ? [] : [join(home, 'lib64')]), ...DEFAULT_DIRECTORIES];
-  if (chosen !== '') {
-    const own = isAbsolute(chosen) || chosen.includes('/') ? [dirname(chosen)] : [];
-    return [{ library: chosen, runtimes: [...filesOf([...own, ...directories], RUNTIMES), ...RUNTIMES] }];
+  const chosen = chosenLibrary(env);
+  const home = homeFolder(env);
+  const folders = [...(home === undefined ? [] : [home]), ...DEFAULT_FOLDERS];
+  if (chosen !== undefined) {
+    const own = isPath(chosen) ? [dirname(chosen)] : [];
+    return [{ library: chosen, runtimes: [...filesOf([...own, ...folders], RUNTIMES), ...RUNTIMES] }];
   }
   return [
-    ...directories.flatMap((directory) =>
-      filesOf([directory], LIBRARIES).map((library) => ({
+    ...folders.flatMap((folder) =>
+      filesOf([folder], LIBRARIES).map((library) => ({
         library,
-        runtimes: [...filesOf([directory], RUNTIMES), ...RUNTIMES],
+        runtimes: [...filesOf([folder], RUNTIMES), ...RUNTIMES],
       })),
     ),
     ...LIBRARIES.map((library) => ({ library, runtimes: RUNTIMES })),
   ];
 }
 
-function filesOf(directories: readonly string[], names: readonly string[]): string[] {
-  return directories.flatMap((directory) => names.map((name) => join(directory, name)));
+/**
+ * What `LLM_DATADIST_LIBRARY` names: a path, relative ones to the working directory; without a slash it is a name for the
+ * loader's own search path, as the loader has it.
+ */
+export function chosenLibrary(env: NodeJS.ProcessEnv): string | undefined {
+  const chosen = variable('LLM_DATADIST_LIBRARY', env);
+  return chosen === undefined || !isPath(chosen) ? chosen : absolutePath(chosen);
+}
+
+/** The folder of libraries of the toolkit that `ASCEND_HOME_PATH` names. */
+export function homeFolder({ ASCEND_HOME_PATH: home = '' }: NodeJS.ProcessEnv): string | undefined {
+  return home === '' ? undefined : join(absolutePath(home), 'lib64');
+}
+
+/** The folders in which the loader looks for names before it looks in those of the system. */
+export function searchFolders({ LD_LIBRARY_PATH: path = '' }: NodeJS.ProcessEnv): string[] {
+  // An empty entry is the working directory, an empty list is none.
+  return path === '' ? [] : path.split(/[:;]/).map((folder) => (folder === '' ? '.' : folder));
+}
+
+/** The path from the root; as it is where the working directory is gone, since nothing is there then. */
+export function absolutePath(path: string): string {
+  if (isAbsolute(path)) return path;
+  try {
+    return resolve(path);
+  } catch {
+    return path;
+  }
+}
+
+/** Whether it is a path, and not a name for the loader's search path. */
+export function isPath(name: string): boolean {
+  return name.includes('/');
+}
+
+function filesOf(folders: readonly string[], names: readonly string[]): string[] {
+  return folders.flatMap((folder) => names.map((name) => join(folder, name)));
 }

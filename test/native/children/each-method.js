@@ -4,7 +4,7 @@
 
 const path = require('node:path');
 
-const lib = path.dirname(process.env.LLM_DATADIST_COMPILED);
+const lib = path.dirname(process.env.DATADIST_TEST_COMPILED);
 const { DEFAULT_CACHE_DESC: DESC, DEFAULT_EXT_PARAM: EXT, LLMException } = require(path.join(lib, 'index.js'));
 const { createNativeBackend } = require(path.join(lib, 'backend/native.js'));
 

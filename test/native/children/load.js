@@ -31,7 +31,7 @@ let lib;
 
 const STEPS = {
   require() {
-    lib = require(process.env.LLM_DATADIST_COMPILED);
+    lib = require(process.env.DATADIST_TEST_COMPILED);
     return Object.keys(lib).includes('LLMDataDist');
   },
   probe: () => lib.probeNative(),

@@ -5,8 +5,8 @@
 const path = require('node:path');
 const { control } = require('../standin/control');
 
-const lib = require(process.env.LLM_DATADIST_COMPILED);
-const native = require(path.join(path.dirname(process.env.LLM_DATADIST_COMPILED), 'backend', 'native.js'));
+const lib = require(process.env.DATADIST_TEST_COMPILED);
+const native = require(path.join(path.dirname(process.env.DATADIST_TEST_COMPILED), 'backend', 'native.js'));
 const { DataType, LLMDataDist, LLMRole } = lib;
 
 const runtime = path.join(path.dirname(process.env.LLM_DATADIST_LIBRARY), 'libascendcl.so');

@@ -4,7 +4,7 @@
 
 const path = require('node:path');
 
-const lib = path.dirname(process.env.LLM_DATADIST_COMPILED);
+const lib = path.dirname(process.env.DATADIST_TEST_COMPILED);
 const { LLMException } = require(path.join(lib, 'exception.js'));
 const { createNativeBackend } = require(path.join(lib, 'backend/native.js'));
 

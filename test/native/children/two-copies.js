@@ -8,7 +8,7 @@
 // of the package has loaded before (newer).
 
 const [what, lib, addon] = process.argv.slice(2);
-const { LLMDataDist, LLMRole } = require(process.env.LLM_DATADIST_COMPILED);
+const { LLMDataDist, LLMRole } = require(process.env.DATADIST_TEST_COMPILED);
 
 const FIRST = {
   /** The stand-in is told to keep the first init. */

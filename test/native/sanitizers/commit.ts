@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 
 // No test of the suite: scripts/test-sanitized.js runs it to see that the sanitizer speaks up, in the way the suite is run.
 
-const { LLM_DATADIST_PLANTED: addon = '', LLM_DATADIST_FAULT: fault = '' } = process.env;
+const { DATADIST_TEST_PLANTED: addon = '', DATADIST_TEST_FAULT: fault = '' } = process.env;
 
 test(`commits ${fault} in this process`, () => {
   const { commit } = jest.requireActual<{ readonly commit: (name: string) => boolean }>(addon);

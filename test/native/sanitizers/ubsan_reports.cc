@@ -12,7 +12,7 @@ namespace {
 using SetReportPath = void (*)(const char*);
 
 __attribute__((constructor)) void SetPath() {
-  const char* const path = std::getenv("LLM_DATADIST_UBSAN_REPORTS");
+  const char* const path = std::getenv("DATADIST_TEST_UBSAN_REPORTS");
   void* const runtime = dlopen("libubsan.so.1", RTLD_NOW | RTLD_NOLOAD);
   void* const function = runtime == nullptr ? nullptr : dlsym(runtime, "__sanitizer_set_report_path");
   if (path == nullptr || function == nullptr) {

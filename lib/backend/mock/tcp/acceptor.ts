@@ -1,32 +1,47 @@
 import type { Identity } from '../peer';
+import type { Refusal } from '../refusal';
 import type { Session } from '../session';
 import type { Channel, Service } from './channel';
+import { refuseDisplacing } from './established-link';
 import { FrameError, FrameKind } from './frame';
-import { readFlag, readIdentity, writeIdentity, writeRefusal } from './messages';
+import { readFlag, readGreeting, readNothing, writeIdentity, writeRefusal } from './messages';
 import { RemoteEnd } from './remote-end';
 import { ServedEnd } from './served-end';
+import type { TimeLimit } from './time-limit';
 
-/** Unlinks that wait for transfers; an instance asks once per connection. */
-const MAX_UNLINKS = 1;
+/** What an {@link Acceptor} tells the network about its connection. */
+export interface Admission {
+  /** The other side has said which instance it is. */
+  greeted(): void;
+  /** There is a link, or an unlink is under way: it may last. */
+  settled(): void;
+  /** It is over with what may last. */
+  unsettled(): void;
+  closed(): void;
+  /** How long a peer that is asked about a connection may take. */
+  newLimit(): TimeLimit;
+}
 
-/** The side of a connection that was connected to: it says who it is, links when it is asked to, and serves then. */
+/**
+ * The side of a connection that was connected to: it says which instance it is, links when it is asked to, and serves then.
+ * A connection makes one link, or one unlink, and waits for each answer before it goes on.
+ */
 export class Acceptor implements Service {
   readonly #channel: Channel;
   readonly #session: () => Session | undefined;
-  readonly #greeted: () => void;
+  readonly #admission: Admission;
   #peer: Identity | undefined;
+  /** What was asked for already. */
+  readonly #seen = new Set<FrameKind>();
+  #isBusy = false;
   #prepared = false;
-  #unlinks = 0;
   #end: ServedEnd | undefined;
 
-  /**
-   * @param session who listens, if somebody does
-   * @param greeted called when the other side has said who it is, and when it has gone
-   */
-  constructor(channel: Channel, session: () => Session | undefined, greeted: () => void) {
+  /** @param session which one listens, if there is one */
+  constructor(channel: Channel, session: () => Session | undefined, admission: Admission) {
     this.#channel = channel;
     this.#session = session;
-    this.#greeted = greeted;
+    this.#admission = admission;
   }
 
   request(kind: FrameKind, id: number, payload: Buffer): void {
@@ -40,9 +55,9 @@ export class Acceptor implements Service {
     else this.#end.request(kind, id, payload);
   }
 
-  pushed(id: number, bytes: Buffer): void {
+  pushed(id: number, bytes: Buffer): number {
     if (this.#end === undefined) throw new FrameError('bytes before there is a link');
-    this.#end.pushed(id, bytes);
+    return this.#end.pushed(id, bytes);
   }
 
   cancel(id: number): void {
@@ -51,46 +66,93 @@ export class Acceptor implements Service {
 
   closed(): void {
     this.#end?.closed();
-    this.#greeted();
+    this.#admission.closed();
   }
 
   #greet(kind: FrameKind, id: number, payload: Buffer, session: Session): void {
     if (kind !== FrameKind.HELLO) throw new FrameError(`a connection that begins with a frame of kind ${kind}`);
-    this.#peer = readIdentity(payload);
+    const { identity, token } = readGreeting(payload);
+    this.#peer = identity;
+    this.#channel.peer = { token, instance: identity.instance };
     this.#channel.belongTo(session);
-    this.#greeted();
-    this.#channel.send(FrameKind.ANSWER, id, writeIdentity(session.identity));
+    this.#admission.greeted();
+    this.#channel.send(FrameKind.ANSWER, id, writeIdentity(session.identity, this.#channel.token));
   }
 
   #link(kind: FrameKind, id: number, payload: Buffer, session: Session, peer: Identity): void {
+    if (this.#isBusy) throw new FrameError('a request before the answer to the one before');
+    if (this.#seen.has(kind)) throw new FrameError(`a second frame of kind ${kind}`);
+    this.#seen.add(kind);
     switch (kind) {
       case FrameKind.PREPARE: {
-        const refusal = session.prepare(peer, readFlag(payload));
-        this.#prepared = refusal === undefined;
-        if (refusal === undefined) this.#channel.send(FrameKind.ANSWER, id);
-        else this.#channel.send(FrameKind.REFUSAL, id, writeRefusal(refusal));
+        const forced = readFlag(payload);
+        // Without force nothing is displaced: a link that there is refuses the new one.
+        this.#admitted(id, session, forced ? peer : undefined, () => {
+          this.#prepare(id, session, peer, forced);
+        });
         return;
       }
       case FrameKind.COMMIT:
+        readNothing(payload);
         if (peer.engine !== session.engine) throw new FrameError('a link between different transfer backends');
-        if (session.engine !== 'hccl') this.#channel.releasePeer();
-        else if (!this.#prepared) throw new FrameError('a link that was not prepared');
-        this.#end = new ServedEnd(session, this.#channel);
-        this.#channel.send(FrameKind.ANSWER, id);
-        session.links.accept(peer, new RemoteEnd(session, this.#channel, peer.clusterId));
+        if (session.engine === 'hccl' && !this.#prepared) throw new FrameError('a link that was not prepared');
+        this.#admitted(id, session, peer, () => {
+          this.#commit(id, session, peer);
+        });
         return;
       case FrameKind.UNLINK:
-        this.#unlinks += 1;
-        if (this.#unlinks > MAX_UNLINKS) throw new FrameError('a second unlink');
-        void this.#unlink(id, session, peer);
+        readNothing(payload);
+        this.#admitted(id, session, peer, () => {
+          void this.#unlink(id, session, peer);
+        });
         return;
       default:
         throw new FrameError(`an unexpected frame of kind ${kind}`);
     }
   }
 
-  async #unlink(id: number, session: Session, peer: Identity): Promise<void> {
-    await session.unlink(peer.clusterId);
+  /** Goes on when no link of another instance is in the way; at once where there is none to `displaced`. */
+  #admitted(id: number, session: Session, displaced: Identity | undefined, next: () => void): void {
+    const checking = displaced && refuseDisplacing(session, displaced, this.#channel, () => this.#admission.newLimit());
+    if (checking === undefined) {
+      next();
+      return;
+    }
+    this.#isBusy = true;
+    void checking.then((refusal) => {
+      this.#isBusy = false;
+      if (!this.#channel.alive || !session.alive) return;
+      if (refusal === undefined) next();
+      else this.#refuse(id, refusal);
+    });
+  }
+
+  #prepare(id: number, session: Session, peer: Identity, forced: boolean): void {
+    const refusal = session.prepare(peer, forced);
+    this.#prepared = refusal === undefined;
+    if (refusal === undefined) this.#channel.send(FrameKind.ANSWER, id);
+    else this.#refuse(id, refusal);
+  }
+
+  #commit(id: number, session: Session, peer: Identity): void {
+    if (session.engine !== 'hccl') this.#channel.releasePeer();
+    this.#end = new ServedEnd(session, this.#channel);
+    this.#admission.settled();
     this.#channel.send(FrameKind.ANSWER, id);
+    session.links.accept(peer, new RemoteEnd(session, this.#channel, peer.clusterId));
+  }
+
+  async #unlink(id: number, session: Session, peer: Identity): Promise<void> {
+    this.#isBusy = true;
+    this.#admission.settled();
+    await session.unlink(peer.clusterId);
+    this.#isBusy = false;
+    if (!this.#channel.alive) return;
+    this.#admission.unsettled();
+    this.#channel.send(FrameKind.ANSWER, id);
+  }
+
+  #refuse(id: number, refusal: Refusal): void {
+    this.#channel.send(FrameKind.REFUSAL, id, writeRefusal(refusal));
   }
 }

@@ -1,70 +1,89 @@
+import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { Deadline } from '../../../deadline';
-import { Refusal } from '../refusal';
+import { failed, Refusal } from '../refusal';
 import type { OpenConnection, Session } from '../session';
-import { FrameError, FrameKind, writeHeader } from './frame';
+import type { Asked, Exchange, Request } from './exchanges';
+import { Exchanges } from './exchanges';
+import { FRAME_VERSION, FrameError, FrameKind, VersionError, writeHeader } from './frame';
 import type { FrameTarget } from './frame-decoder';
 import { FrameDecoder } from './frame-decoder';
-import { readRefusal } from './messages';
+import { readRefusal, writeRefusal } from './messages';
 import { isLoopback } from './loopback';
-import type { Spread } from './spread';
+import type { OutgoingFrames } from './outbox';
+import { Outbox } from './outbox';
 import type { TimeLimit } from './time-limit';
+import { FRAME_WORK, TurnBudget } from './turn-budget';
+import { Watchdog } from './watchdog';
 
-/** Who does what the other side asks for. What it throws ends the connection. */
+/** Does what the other side asks for. What it throws ends the connection. */
 export interface Service {
   request(kind: FrameKind, id: number, payload: Buffer): void;
-  pushed(id: number, bytes: Buffer): void;
+  /** @returns how many of the bytes were taken, at least one */
+  pushed(id: number, bytes: Buffer): number;
   cancel(id: number): void;
   closed(): void;
 }
 
-/** What becomes of a request of this side, besides its answer. */
-export interface Progress {
-  pulled?(bytes: Buffer): void;
-  ready?(id: number): void;
-}
-
-/** What is asked for. */
-export interface Request {
+/** A request of one frame. */
+export interface FrameRequest<T> extends Request<T> {
   readonly kind: FrameKind;
   readonly payload?: Buffer;
 }
 
-interface Exchange {
-  readonly progress: Progress;
-  answer(payload: Buffer): void;
-  refuse(refusal: Refusal): void;
+/** A request whose frames are made when they can be sent, under the number that it gets. */
+export interface StreamRequest<T> extends Request<T> {
+  frames(id: number): OutgoingFrames;
 }
 
 export interface ChannelLimits {
   /** How long a frame that has begun may take, in milliseconds. */
   readonly frameMs: number;
+  /** How long what is sent may wait without any of it being taken, in milliseconds. */
+  readonly unreadMs: number;
   /** By how much a peer may take longer than the calls allow. */
   readonly patience: number;
 }
 
-/** Answers that a peer lets lie: who does not read does not want them. */
-const MAX_WAITING = 16 * 2 ** 20;
+/** A host that died without a word is noticed after this, and the ten probes that libuv sends, one a second. */
+const KEEP_ALIVE_MS = 30_000;
+
+const TOKEN_BYTES = 16;
+const NOTHING: Buffer = Buffer.alloc(0);
 
 /**
- * A connection to an instance of another process, from either side. It serves both directions, because who connected may
- * not listen, and ends when both sides have released it or one of them is gone.
+ * A connection to an instance of another process, from either side. It serves both directions, because the side that
+ * connected may not listen, and ends when both sides have released it or one of them is gone.
  *
- * It keeps no process alive: a call of this side that waits does so by its time limit.
+ * While the other side does not read its answers, or asks for more than one turn of the event loop can do, nothing is read
+ * from it. It keeps no process alive: a call of this side that waits does so by its time limit.
  */
 export class Channel implements FrameTarget, OpenConnection {
-  /** Who is there; known from the first exchange on. */
+  /** Which side is there; known from the first exchange on. */
   service: Service | undefined;
+  /** Known to the other side of this connection and to no one else. */
+  readonly token = randomBytes(TOKEN_BYTES).toString('base64url');
+  /** What the other side has said of itself: the token of the connection there, and which instance it is. */
+  peer: { readonly token: string; readonly instance: string } | undefined;
+  /** What the work for the other side counts against. */
+  readonly budget = new TurnBudget(() => {
+    this.#outbox.flush();
+    this.#goOn();
+  });
   readonly #socket: Socket;
   readonly #decoder = new FrameDecoder(this);
-  readonly #exchanges = new Map<number, Exchange>();
+  readonly #outbox: Outbox;
+  readonly #exchanges = new Exchanges();
+  readonly #frameWatch: Watchdog;
+  readonly #unreadWatch: Watchdog;
   #session: Session | undefined;
-  #lastId = 0;
-  #highestId = 0;
   #alive = true;
   #released = false;
   #peerReleased = false;
-  #slowFrame: NodeJS.Timeout | undefined;
+  /** What was received and not looked at. */
+  #rest = NOTHING;
+  #isHeld = false;
+  #isReading = false;
 
   constructor(
     socket: Socket,
@@ -73,19 +92,22 @@ export class Channel implements FrameTarget, OpenConnection {
     public gone: () => Refusal,
   ) {
     this.#socket = socket;
+    this.#outbox = new Outbox(socket, this.budget, () => {
+      this.#goOn();
+    });
+    this.#frameWatch = new Watchdog(limits.frameMs, this.#frameProgress, this.#expire);
+    this.#unreadWatch = new Watchdog(limits.unreadMs, () => this.#outbox.progress, this.#expire);
     socket.unref();
     socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
     socket.on('data', (chunk) => {
-      this.#take(chunk);
+      this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+      this.#read(true);
     });
-    socket.on('end', () => {
-      this.destroy();
-    });
-    // 'close' follows, and what went wrong makes no difference to anybody who waits.
+    socket.on('end', this.#expire);
+    // 'close' follows, and what went wrong makes no difference to those that wait.
     socket.on('error', () => undefined);
-    socket.on('close', () => {
-      this.destroy();
-    });
+    socket.on('close', this.#expire);
   }
 
   /** False once the other side, or this one, has gone. */
@@ -106,77 +128,70 @@ export class Channel implements FrameTarget, OpenConnection {
   }
 
   /**
-   * Asks for something.
-   * @param read makes the result of the answer, which is there during the call only
+   * Asks for something. At a peer that leaves too much unanswered it waits for that first.
    * @throws Refusal what the other side refuses with, or that it is gone, or too late
    */
-  ask<T>(request: Request, limit: TimeLimit, read: (answer: Buffer) => T, progress: Progress = {}): Promise<T> {
-    if (!this.#alive) return Promise.reject(this.gone());
-    const id = (this.#lastId % 0xffff_ffff) + 1;
-    this.#lastId = id;
-    this.#highestId = Math.max(this.#highestId, id);
-    return new Promise((resolve, reject) => {
-      const deadline = new Deadline(
-        limit.left,
-        () => limit.left,
-        () => {
-          this.giveUp(id, limit.refusal());
-        },
-      );
-      this.#exchanges.set(id, {
-        progress,
-        answer: (answer) => {
-          const result = read(answer);
-          deadline.end();
-          resolve(result);
-        },
-        refuse: (refusal) => {
-          deadline.end();
-          reject(refusal);
-        },
-      });
-      this.send(request.kind, id, request.payload);
-    });
+  async ask<T>(request: FrameRequest<T>, limit: TimeLimit): Promise<T> {
+    if (!this.#alive || this.#exchanges.isFull) await this.untilAskable(limit);
+    const { id, answer } = this.#exchanges.begin(this.#exchanges.nextId(), request);
+    const deadline = new Deadline(
+      limit.left,
+      () => limit.left,
+      () => {
+        this.giveUp(id, limit.refusal());
+      },
+    );
+    this.send(request.kind, id, request.payload);
+    try {
+      return await answer;
+    } finally {
+      deadline.end();
+    }
+  }
+
+  /** Resolves when one more request may be made. @throws Refusal as {@link ask} */
+  async untilAskable(limit: TimeLimit): Promise<void> {
+    while (this.#alive && this.#exchanges.isFull) await this.#exchanges.untilAnswered(limit);
+    if (!this.#alive) throw this.gone();
+  }
+
+  /** Asks for something by frames that follow each other as the other side takes them. The caller limits the time. */
+  stream<T>(request: StreamRequest<T>): Asked<T> {
+    const id = this.#exchanges.nextId();
+    const frames = request.frames(id);
+    const asked = this.#exchanges.begin(id, request, frames);
+    if (this.#alive) {
+      this.#outbox.sendWrite(frames);
+      this.#unreadWatch.watch();
+    } else this.giveUp(id, this.gone());
+    return asked;
   }
 
   /** Ends a request of this side: whatever comes of it now is not looked at. */
   giveUp(id: number, refusal: Refusal): void {
-    const exchange = this.#exchanges.get(id);
+    const isSent = ({ frames }: Exchange): boolean => frames?.begun !== false;
+    const exchange = this.#exchanges.giveUp(id, isSent);
     if (exchange === undefined) return;
-    this.#exchanges.delete(id);
-    this.send(FrameKind.CANCEL, id);
+    if (exchange.frames !== undefined) this.#outbox.drop(exchange.frames);
+    if (isSent(exchange)) this.send(FrameKind.CANCEL, id);
     exchange.refuse(refusal);
-  }
-
-  isWaiting(id: number): boolean {
-    return this.#exchanges.has(id);
   }
 
   send(kind: FrameKind, id: number, payload?: Buffer): void {
     if (!this.#alive) return;
-    if (this.#socket.writableLength > MAX_WAITING) {
-      this.destroy();
-      return;
-    }
-    this.#socket.cork();
-    this.#socket.write(writeHeader(kind, id, payload?.length ?? 0));
-    if (payload !== undefined && payload.length > 0) this.#socket.write(payload);
-    this.#socket.uncork();
+    this.#outbox.send({ kind, id, payload });
+    this.#unreadWatch.watch();
   }
 
-  /**
-   * Sends bytes as fast as the other side takes them: never more than two frames wait to be sent.
-   * @param isWanted asked before each frame
-   * @throws Refusal when the memory was freed
-   */
-  async stream(kind: FrameKind, id: number, bytes: Spread, isWanted: () => boolean): Promise<void> {
-    let sent: Promise<void> = Promise.resolve();
-    while (bytes.left > 0 && this.#alive && isWanted()) {
-      const sending = this.#sendBytes(kind, id, bytes.nextFrame());
-      await sent;
-      sent = sending;
-    }
-    await sent;
+  /** Answers a request by frames that follow each other as the other side reads them. */
+  sendRead(frames: OutgoingFrames): void {
+    if (!this.#alive) return;
+    this.#outbox.sendRead(frames);
+    this.#unreadWatch.watch();
+  }
+
+  drop(frames: OutgoingFrames): void {
+    this.#outbox.drop(frames);
   }
 
   /** This side uses the link no more. */
@@ -195,20 +210,17 @@ export class Channel implements FrameTarget, OpenConnection {
 
   destroy(): void {
     if (!this.#alive) return;
-    this.#alive = false;
-    clearTimeout(this.#slowFrame);
     this.#socket.destroy();
-    this.#session?.connections.delete(this);
-    for (const exchange of this.#exchanges.values()) exchange.refuse(this.gone());
-    this.#exchanges.clear();
-    this.service?.closed();
+    this.#end();
   }
 
   takeFrame(kind: FrameKind, id: number, payload: Buffer): void {
     // What came together with the frame that ended the connection.
     if (!this.#alive) return;
+    this.budget.spend(FRAME_WORK);
     switch (kind) {
       case FrameKind.ANSWER:
+        // An answer that cannot be read ends the connection, and with it the exchange.
         this.#settle(id, (exchange) => {
           exchange.answer(payload);
         });
@@ -220,9 +232,6 @@ export class Channel implements FrameTarget, OpenConnection {
         });
         return;
       }
-      case FrameKind.READY:
-        this.#exchangeOf(id)?.progress.ready?.(id);
-        return;
       case FrameKind.CANCEL:
         this.service?.cancel(id);
         return;
@@ -230,80 +239,94 @@ export class Channel implements FrameTarget, OpenConnection {
         this.releasePeer();
         return;
       default:
-        if (this.service === undefined) throw new FrameError('a request to nobody');
+        if (this.service === undefined) throw new FrameError('a request to a side that serves none');
         this.service.request(kind, id, payload);
     }
   }
 
-  takeBytes(kind: FrameKind, id: number, bytes: Buffer): void {
-    if (!this.#alive) return;
-    if (kind === FrameKind.PUSHED) {
-      this.service?.pushed(id, bytes);
-      return;
-    }
-    const exchange = this.#exchangeOf(id);
-    if (exchange === undefined) return;
-    if (exchange.progress.pulled === undefined) throw new FrameError('bytes that were not asked for');
+  takeBytes(kind: FrameKind, id: number, bytes: Buffer): number {
+    if (!this.#alive) return bytes.length;
+    if (kind === FrameKind.PUSHED) return this.service?.pushed(id, bytes) ?? bytes.length;
+    const exchange = this.#exchanges.find(id);
+    if (exchange === undefined) return bytes.length;
+    if (exchange.pulled === undefined) throw new FrameError('bytes that were not asked for');
     try {
-      exchange.progress.pulled(bytes);
+      return exchange.pulled(bytes);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       this.giveUp(id, error);
+      return bytes.length;
     }
   }
 
   #settle(id: number, settle: (exchange: Exchange) => void): void {
-    const exchange = this.#exchangeOf(id);
-    if (exchange === undefined) return;
-    // An answer that cannot be read ends the connection, and with it the exchange.
-    settle(exchange);
-    this.#exchanges.delete(id);
+    const exchange = this.#exchanges.find(id);
+    if (exchange !== undefined) {
+      // A peer may answer before it has all that belongs to the request.
+      if (exchange.frames !== undefined) this.#outbox.drop(exchange.frames);
+      settle(exchange);
+    }
+    this.#exchanges.answered(id);
   }
 
-  /** `undefined` for one that was given up. */
-  #exchangeOf(id: number): Exchange | undefined {
-    if (id === 0 || id > this.#highestId) throw new FrameError(`an answer to request ${id}, which was never made`);
-    return this.#exchanges.get(id);
-  }
-
-  #sendBytes(kind: FrameKind, id: number, bytes: Uint8Array): Promise<void> {
-    return new Promise((resolve) => {
-      this.#socket.cork();
-      this.#socket.write(writeHeader(kind, id, bytes.length));
-      // Called with an error as well when the socket is destroyed, which whoever waits is told otherwise.
-      this.#socket.write(bytes, () => {
-        resolve();
-      });
-      this.#socket.uncork();
-    });
-  }
-
-  #take(chunk: Buffer): void {
+  /** @param isBorrowed whether what was received is in memory that the next bytes will be written to */
+  #read(isBorrowed: boolean): void {
+    this.#isReading = true;
     try {
-      this.#decoder.take(chunk);
+      this.#rest = this.#decoder.take(this.#rest, this.#mustWait);
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
-      this.destroy();
+      if (error instanceof VersionError) this.#refuseVersion(error);
+      else this.destroy();
+    } finally {
+      this.#isReading = false;
+    }
+    if (!this.#alive) {
+      this.#rest = NOTHING;
       return;
     }
-    if (this.#decoder.isInside && this.#alive) this.#watchFrame();
+    if (isBorrowed && this.#rest.length > 0) this.#rest = Buffer.from(this.#rest);
+    this.#frameWatch.watch();
+    const mustWait = this.#mustWait();
+    if (mustWait === this.#isHeld) return;
+    this.#isHeld = mustWait;
+    if (mustWait) this.#socket.pause();
+    else this.#socket.resume();
   }
 
-  /** One timer for many frames: it looks twice at the one that it finds. */
-  #watchFrame(): void {
-    if (this.#slowFrame !== undefined) return;
-    const { finished } = this.#decoder;
-    let looked = false;
-    const timer = setInterval(() => {
-      if (!this.#decoder.isInside || this.#decoder.finished !== finished) {
-        clearInterval(timer);
-        this.#slowFrame = undefined;
-        if (this.#decoder.isInside) this.#watchFrame();
-      } else if (looked) this.destroy();
-      // After a pause of this process the rest may have arrived and not been read: it gets another turn.
-      else looked = true;
-    }, this.limits.frameMs / 2);
-    this.#slowFrame = timer.unref();
+  /** Reads on, where that had to wait and need not any more. */
+  #goOn(): void {
+    if (this.#isHeld && !this.#isReading && this.#alive && !this.#mustWait()) this.#read(false);
+  }
+
+  readonly #mustWait = (): boolean => this.budget.isSpent || this.#outbox.isFull;
+
+  readonly #frameProgress = (): number | undefined =>
+    this.#decoder.isInside && !this.#isHeld ? this.#decoder.finished : undefined;
+
+  readonly #expire = (): void => {
+    this.destroy();
+  };
+
+  /** In frames of the other side's version, so that it can say why. */
+  #refuseVersion({ version, id }: VersionError): void {
+    const reason =
+      `the peer uses version ${FRAME_VERSION} of the mock's protocol, this side version ${version}: ` +
+      'use one version of llm-datadist in all processes';
+    const payload = writeRefusal(failed(reason));
+    this.#end();
+    this.#socket.end(Buffer.concat([writeHeader(FrameKind.REFUSAL, id, payload.length, version), payload]));
+    this.#socket.destroySoon();
+  }
+
+  #end(): void {
+    this.#alive = false;
+    this.#frameWatch.stop();
+    this.#unreadWatch.stop();
+    this.#outbox.clear();
+    this.#session?.connections.delete(this);
+    this.#exchanges.clear(this.gone);
+    this.service?.closed();
   }
 
   #endWhenReleased(): void {

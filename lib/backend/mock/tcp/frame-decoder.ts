@@ -5,8 +5,11 @@ import { HEADER_BYTES, isBytes, readHeader } from './frame';
 export interface FrameTarget {
   /** A whole frame. The payload is valid during the call only. */
   takeFrame(kind: FrameKind, id: number, payload: Buffer): void;
-  /** Bytes of a transfer, as they come; valid during the call only. */
-  takeBytes(kind: FrameKind, id: number, bytes: Buffer): void;
+  /**
+   * Bytes of a transfer, as they come; valid during the call only.
+   * @returns how many of them were taken, at least one
+   */
+  takeBytes(kind: FrameKind, id: number, bytes: Buffer): number;
 }
 
 const NOTHING: Buffer = Buffer.alloc(0);
@@ -38,13 +41,18 @@ export class FrameDecoder {
     return this.#finished;
   }
 
-  /** @throws FrameError; nothing can be made of what follows then */
-  take(chunk: Buffer): void {
+  /**
+   * @param isHeld asked before each step; what it leaves is to be given again
+   * @returns what was not taken
+   * @throws FrameError; nothing can be made of what follows then
+   */
+  take(chunk: Buffer, isHeld: () => boolean = () => false): Buffer {
     let rest = chunk;
-    while (rest.length > 0) {
+    while (rest.length > 0 && !isHeld()) {
       if (this.#frame === undefined) rest = this.#takeHeader(rest);
       else rest = this.#takePayload(this.#frame, rest);
     }
+    return rest;
   }
 
   #takeHeader(chunk: Buffer): Buffer {
@@ -60,9 +68,14 @@ export class FrameDecoder {
 
   #takePayload(frame: FrameHeader, chunk: Buffer): Buffer {
     const piece = chunk.subarray(0, this.#missing);
+    if (isBytes(frame.kind)) {
+      const taken = this.#target.takeBytes(frame.kind, frame.id, piece);
+      this.#missing -= taken;
+      if (this.#missing === 0) this.#finish(frame);
+      return chunk.subarray(taken);
+    }
     this.#missing -= piece.length;
-    if (isBytes(frame.kind)) this.#target.takeBytes(frame.kind, frame.id, piece);
-    else if (piece.length < frame.length) this.#keep(piece);
+    if (piece.length < frame.length) this.#keep(piece);
     if (this.#missing === 0) this.#finish(frame, piece.length === frame.length ? piece : undefined);
     return chunk.subarray(piece.length);
   }

@@ -17,7 +17,18 @@ const BYTES_PER_CHARACTER = 4;
 /** One character more is enough for the other side to find a resource too long. */
 const MAX_RESOURCE_LENGTH = MAX_RESOURCE_BYTES + 1;
 
-export function writeIdentity(identity: Identity): Buffer {
+/** How long a token of a connection may be. */
+const MAX_TOKEN_BYTES = 64;
+
+/** What both sides of a connection say first. */
+export interface Greeting {
+  readonly identity: Identity;
+  /** Of the connection on that side, see `VOUCH`; '' for a side that has none. */
+  readonly token: string;
+}
+
+/** A {@link Greeting}. */
+export function writeIdentity(identity: Identity, token = ''): Buffer {
   return new FieldWriter()
     .text(identity.instance)
     .uint64(identity.clusterId)
@@ -27,11 +38,12 @@ export function writeIdentity(identity: Identity): Buffer {
     .text(identity.address)
     .optionalText(identity.resource?.text.slice(0, MAX_RESOURCE_LENGTH))
     .optionalText(identity.generatedFrom)
+    .text(token)
     .end();
 }
 
 /** @throws FrameError */
-export function readIdentity(payload: Buffer): Identity {
+export function readGreeting(payload: Buffer): Greeting {
   const fields = new FieldReader(payload);
   const instance = fields.text(MAX_NAME_BYTES);
   const clusterId = fields.uint64();
@@ -42,9 +54,20 @@ export function readIdentity(payload: Buffer): Identity {
   const address = fields.text(MAX_NAME_BYTES);
   const text = fields.optionalText(MAX_RESOURCE_LENGTH * BYTES_PER_CHARACTER);
   const generatedFrom = fields.optionalText(MAX_NAME_BYTES);
+  const token = fields.text(MAX_TOKEN_BYTES);
   fields.end();
   const resource = text === undefined ? undefined : { text, deviceId };
-  return { instance, clusterId, engine, deviceId, host, address, resource, generatedFrom };
+  return { identity: { instance, clusterId, engine, deviceId, host, address, resource, generatedFrom }, token };
+}
+
+export const writeToken = (token: string): Buffer => new FieldWriter().text(token).end();
+
+/** @throws FrameError */
+export function readToken(payload: Buffer): string {
+  const fields = new FieldReader(payload);
+  const token = fields.text(MAX_TOKEN_BYTES);
+  fields.end();
+  return token;
 }
 
 export const writeFlag = (value: boolean): Buffer => new FieldWriter().flag(value).end();
@@ -88,10 +111,20 @@ export function readRefusal(payload: Buffer): Refusal {
 
 const BYTES_PER_CACHE = 24;
 
+/** A peer that asks again for the same table is to cost no more than the bytes. */
+const written = new WeakMap<Snapshot, Buffer>();
+
 export function writeTable(table: Snapshot | undefined): Buffer {
-  const fields = new FieldWriter().flag(table !== undefined);
-  if (table === undefined) return fields.end();
-  fields.uint32(table.size);
+  if (table === undefined) return new FieldWriter().flag(false).end();
+  const before = written.get(table);
+  if (before !== undefined) return before;
+  const payload = writeCaches(table);
+  written.set(table, payload);
+  return payload;
+}
+
+function writeCaches(table: Snapshot): Buffer {
+  const fields = new FieldWriter().flag(true).uint32(table.size);
   for (const { id, tensorCount, tensorBytes, rows } of table.values()) {
     fields.uint64(id).uint32(tensorCount).uint48(tensorBytes).uint48(rows);
   }
@@ -131,6 +164,10 @@ export interface TransferRequest {
   readonly extents: readonly Extent[];
   /** On the clock that all processes of a host share, see `hostMilliseconds`; whole milliseconds. */
   readonly deadline: number;
+  /** Number of the WRITE of the same push before this one: this one is not written when that one was not. */
+  readonly after?: number;
+  /** Milliseconds that this one has from the end of that one on, instead of the deadline. */
+  readonly waitMs?: number | undefined;
 }
 
 const BYTES_PER_EXTENT = 12;
@@ -138,8 +175,13 @@ const BYTES_PER_EXTENT = 12;
 /** A request of so many fits a frame. */
 export const MAX_EXTENTS = 65_536;
 
-export function writeTransfer({ cacheId, firstTensor, tensors, extents, deadline }: TransferRequest): Buffer {
-  const fields = new FieldWriter().uint64(cacheId).uint32(firstTensor).uint32(tensors).uint48(deadline);
+export function writeTransfer(request: TransferRequest): Buffer {
+  const { cacheId, firstTensor, tensors, extents, deadline, after = 0, waitMs } = request;
+  const fields = new FieldWriter().uint64(cacheId).uint32(firstTensor).uint32(tensors);
+  fields
+    .uint48(waitMs ?? deadline)
+    .uint32(after)
+    .flag(waitMs !== undefined);
   fields.uint32(extents.length);
   for (const { offset, length } of extents) fields.uint48(offset).uint48(length);
   return fields.end();
@@ -151,9 +193,12 @@ export function readTransfer(payload: Buffer): TransferRequest {
   const cacheId = fields.int64();
   const firstTensor = fields.uint32();
   const tensors = fields.uint32();
-  const deadline = fields.uint48();
+  const time = fields.uint48();
+  const after = fields.uint32();
+  const waitMs = fields.flag() ? time : undefined;
+  if (waitMs !== undefined && after === 0) throw new FrameError('a time after nothing');
   const extents = fields.list(BYTES_PER_EXTENT, () => ({ offset: fields.uint48(), length: fields.uint48() }));
   fields.end();
   if (extents.length > MAX_EXTENTS) throw new FrameError(`a transfer of ${extents.length} extents`);
-  return { cacheId, firstTensor, tensors, extents, deadline };
+  return { cacheId, firstTensor, tensors, extents, deadline: time, after, waitMs };
 }

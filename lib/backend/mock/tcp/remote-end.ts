@@ -8,7 +8,8 @@ import type { Direction, Span, TensorPairs } from '../transfer';
 import type { Channel } from './channel';
 import { FrameError, FrameKind } from './frame';
 import type { Extent, TransferRequest } from './messages';
-import { MAX_EXTENTS, readFlag, readNothing, readTable, writeCacheId, writeTransfer } from './messages';
+import { MAX_EXTENTS, readFlag, readNothing, readTable, writeCacheId, writeToken, writeTransfer } from './messages';
+import { PushPipeline } from './push-pipeline';
 import { Spread } from './spread';
 import { hostMilliseconds, TimeLimit } from './time-limit';
 
@@ -19,6 +20,7 @@ const INSTEAD_OF_FOR_EVER_MS = 1000;
 export class RemoteEnd implements LinkEnd {
   readonly #session: Session;
   readonly #channel: Channel;
+  readonly #pushes: PushPipeline;
 
   /** @param session of this side */
   constructor(
@@ -28,7 +30,13 @@ export class RemoteEnd implements LinkEnd {
   ) {
     this.#session = session;
     this.#channel = channel;
+    this.#pushes = new PushPipeline(channel, () => this.#limit());
     channel.gone = () => peerGone(clusterId);
+  }
+
+  /** Whether it is at the other end of this connection. */
+  isOver(channel: Channel): boolean {
+    return this.#channel === channel;
   }
 
   get alive(): boolean {
@@ -36,13 +44,13 @@ export class RemoteEnd implements LinkEnd {
   }
 
   copyTable(): Promise<Snapshot<CacheLayout> | undefined> {
-    return this.#channel.ask({ kind: FrameKind.TABLE }, this.#limit(), readTable);
+    return this.#channel.ask({ kind: FrameKind.TABLE, read: readTable }, this.#limit());
   }
 
   async hasCache(cacheId: bigint): Promise<boolean> {
     try {
-      const request = { kind: FrameKind.HAS_CACHE, payload: writeCacheId(cacheId) };
-      return await this.#channel.ask(request, this.#limit(), readFlag);
+      const request = { kind: FrameKind.HAS_CACHE, payload: writeCacheId(cacheId), read: readFlag };
+      return await this.#channel.ask(request, this.#limit());
     } catch (error) {
       // The cache was not in the table, whatever there is by now; the answer would only have said more about it.
       if (error instanceof Refusal) return false;
@@ -58,16 +66,38 @@ export class RemoteEnd implements LinkEnd {
     { localStart, remoteStart, count }: TensorPairs,
     spans: readonly Span[],
   ): Promise<void> {
+    if (direction === 'pull') await this.#pushes.quiet();
     const limit = this.#limit();
-    const deadline = hostMilliseconds() + Math.max(Math.floor(limit.left), 0);
-    const tensors = local.tensors.slice(localStart, localStart + count);
     for (let first = 0; first < spans.length; first += MAX_EXTENTS) {
       const some = spans.slice(first, first + MAX_EXTENTS);
-      const here = new Spread(tensors, some.map(toExtent('local')));
+      const range = { tensors: local.tensors, first: localStart, count };
+      const here = new Spread(range, some.map(toExtent('local')), this.#channel.budget);
       const extents = some.map(toExtent('remote'));
-      const request = { cacheId: remote.id, firstTensor: remoteStart, tensors: count, extents, deadline };
+      const request = { cacheId: remote.id, firstTensor: remoteStart, tensors: count, extents };
       if (direction === 'pull') await this.#pull(request, here, limit);
-      else await this.#push(request, here, limit);
+      else await this.#pushes.push(request, here);
+    }
+  }
+
+  confirm(): Promise<void> {
+    return this.#pushes.confirm();
+  }
+
+  quiet(): Promise<void> {
+    return this.#pushes.quiet();
+  }
+
+  /**
+   * Whether the connection with this token was made by the instance at the other end of this link. One that does not answer,
+   * although its host keeps the connection, does not vouch for any.
+   */
+  async vouches(token: string, limit: TimeLimit): Promise<boolean> {
+    try {
+      const request = { kind: FrameKind.VOUCH, payload: writeToken(token), read: readFlag };
+      return await this.#channel.ask(request, limit);
+    } catch (error) {
+      if (error instanceof Refusal) return !this.#channel.alive;
+      throw error;
     }
   }
 
@@ -75,38 +105,23 @@ export class RemoteEnd implements LinkEnd {
     this.#channel.release();
   }
 
-  #pull(transfer: TransferRequest, destination: Spread, limit: TimeLimit): Promise<void> {
-    const request = { kind: FrameKind.READ, payload: writeTransfer(transfer) };
-    const read = (answer: Buffer): void => {
-      readNothing(answer);
-      if (destination.left > 0) throw new FrameError(`${destination.left} bytes are missing`);
-    };
-    return this.#channel.ask(request, limit, read, {
-      pulled(bytes) {
-        if (bytes.length > destination.left) throw new FrameError('more bytes than were asked for');
-        destination.fill(bytes);
+  #pull(transfer: Omit<TransferRequest, 'deadline'>, destination: Spread, limit: TimeLimit): Promise<void> {
+    const deadline = hostMilliseconds() + Math.max(Math.floor(limit.left), 0);
+    return this.#channel.ask(
+      {
+        kind: FrameKind.READ,
+        payload: writeTransfer({ ...transfer, deadline }),
+        read(answer) {
+          readNothing(answer);
+          if (destination.left > 0) throw new FrameError(`${destination.left} bytes are missing`);
+        },
+        pulled: (bytes) => {
+          if (bytes.length > destination.left) throw new FrameError('more bytes than were asked for');
+          return destination.fill(bytes);
+        },
       },
-    });
-  }
-
-  #push(transfer: TransferRequest, source: Spread, limit: TimeLimit): Promise<void> {
-    const channel = this.#channel;
-    const request = { kind: FrameKind.WRITE, payload: writeTransfer(transfer) };
-    const send = async (id: number): Promise<void> => {
-      try {
-        await channel.stream(FrameKind.PUSHED, id, source, () => channel.isWaiting(id));
-      } catch (error) {
-        if (!(error instanceof Refusal)) throw error;
-        channel.giveUp(id, error);
-      }
-    };
-    let sending: Promise<void> | undefined;
-    return channel.ask(request, limit, readNothing, {
-      ready(id) {
-        if (sending !== undefined) throw new FrameError('a transfer that was to begin twice');
-        sending = send(id);
-      },
-    });
+      limit,
+    );
   }
 
   #limit(): TimeLimit {

@@ -1,17 +1,22 @@
 import type { CacheEntry, Snapshot } from '../cache-table';
 import { checkInside, LocalEnd } from '../local-end';
 import { failed, Refusal } from '../refusal';
-import type { Tensor } from '../registered-memory';
 import type { Session } from '../session';
-import type { Channel, Service } from './channel';
+import type { Service } from './channel';
+import { Channel } from './channel';
 import { FrameError, FrameKind } from './frame';
 import type { TransferRequest } from './messages';
-import { readCacheId, readTransfer, writeFlag, writeRefusal, writeTable } from './messages';
+import { readCacheId, readToken, readTransfer, writeFlag, writeRefusal, writeTable } from './messages';
+import type { OutgoingFrames } from './outbox';
+import { readFrames } from './outgoing-transfer';
 import { Spread } from './spread';
 import { hostMilliseconds } from './time-limit';
 
 /** A link has two directions, with one transfer at a time; the rest are leftovers of ones that were given up. */
 const MAX_OPEN = 4;
+
+/** To look at a tensor is so much cheaper than to copy a piece. */
+const TENSORS_PER_UNIT_SHIFT = 4;
 
 /** A WRITE of the other side that was allowed. */
 interface OpenWrite {
@@ -20,16 +25,24 @@ interface OpenWrite {
   readonly deadline: number;
 }
 
+/** The WRITE of the other side that came last: the next one of its push depends on it. */
+interface LastWrite {
+  readonly id: number;
+  state: 'open' | 'written' | 'failed';
+  endedAt: number;
+}
+
 /**
- * What an instance lets another process do over a link: copy its table, and read and write the bytes of caches that are
- * in it. Nothing is taken from the other side but numbers, and each is compared with what is registered here.
+ * What an instance lets another process do over a link: copy its table, read and write the bytes of caches that are in it,
+ * and ask whether a connection is one of this side. Nothing is taken from the other side but numbers, and each is compared with what is registered here.
  */
 export class ServedEnd implements Service {
   readonly #session: Session;
   readonly #channel: Channel;
   readonly #end: LocalEnd;
-  readonly #reads = new Set<number>();
+  readonly #reads = new Map<number, OutgoingFrames>();
   readonly #writes = new Map<number, OpenWrite>();
+  #lastWrite: LastWrite | undefined;
   /** As the other side copied it: what was unregistered since has gone from the table, but may still be registered memory. */
   #table: Snapshot | undefined;
 
@@ -49,35 +62,41 @@ export class ServedEnd implements Service {
       case FrameKind.HAS_CACHE:
         this.#channel.send(FrameKind.ANSWER, id, writeFlag(this.#end.hasCache(readCacheId(payload))));
         return;
+      case FrameKind.VOUCH:
+        this.#channel.send(FrameKind.ANSWER, id, writeFlag(this.#hasConnection(readToken(payload))));
+        return;
       case FrameKind.READ:
+        this.#beginRead(id, readTransfer(payload));
+        return;
       case FrameKind.WRITE:
-        this.#begin(kind, id, readTransfer(payload));
+        this.#beginWrite(id, readTransfer(payload));
         return;
       default:
         throw new FrameError(`an unexpected frame of kind ${kind}`);
     }
   }
 
-  pushed(id: number, bytes: Buffer): void {
+  pushed(id: number, bytes: Buffer): number {
     const write = this.#writes.get(id);
     // Bytes on their way when it was cancelled or refused.
-    if (write === undefined) return;
+    if (write === undefined) return bytes.length;
     if (bytes.length > write.destination.left) throw new FrameError('more bytes than were announced');
     if (this.#channel.isLocal && hostMilliseconds() > write.deadline) {
       this.#refuse(id, failed('the time of the transfer was over before its bytes were there'));
-      return;
+      return bytes.length;
     }
+    let taken = bytes.length;
     this.#refusing(id, () => {
-      write.destination.fill(bytes);
-      if (write.destination.left > 0) return;
-      this.#writes.delete(id);
-      this.#channel.send(FrameKind.ANSWER, id);
+      taken = write.destination.fill(bytes);
+      if (write.destination.left === 0) this.#finishWrite(id);
     });
+    return taken;
   }
 
   cancel(id: number): void {
-    this.#reads.delete(id);
-    this.#writes.delete(id);
+    const isOpen = this.#reads.has(id) || this.#writes.has(id);
+    // The other side counts on an answer to each request.
+    if (isOpen) this.#refuse(id, failed('the transfer was given up'));
   }
 
   closed(): void {
@@ -85,42 +104,77 @@ export class ServedEnd implements Service {
     this.#writes.clear();
   }
 
-  #begin(kind: typeof FrameKind.READ | typeof FrameKind.WRITE, id: number, request: TransferRequest): void {
-    if (this.#reads.has(id) || this.#writes.has(id)) throw new FrameError(`transfer ${id} was begun twice`);
-    if (this.#reads.size + this.#writes.size >= MAX_OPEN)
-      throw new FrameError(`more than ${MAX_OPEN} transfers at a time`);
+  #beginRead(id: number, request: TransferRequest): void {
+    this.#checkNumber(id);
     this.#refusing(id, () => {
-      const spread = new Spread(this.#tensors(request), request.extents);
-      if (kind === FrameKind.READ) {
-        this.#reads.add(id);
-        void this.#read(id, spread);
-        return;
-      }
-      this.#writes.set(id, { destination: spread, deadline: request.deadline });
-      this.#channel.send(FrameKind.READY, id);
-      if (spread.left === 0) this.pushed(id, NOTHING);
+      const bytes = this.#spread(request);
+      const frames = readFrames(
+        id,
+        bytes,
+        () => this.#reads.delete(id),
+        (refusal) => {
+          this.#refuse(id, refusal);
+        },
+      );
+      this.#reads.set(id, frames);
+      this.#channel.sendRead(frames);
     });
   }
 
-  async #read(id: number, source: Spread): Promise<void> {
-    try {
-      await this.#channel.stream(FrameKind.PULLED, id, source, () => this.#reads.has(id));
-      if (this.#reads.delete(id)) this.#channel.send(FrameKind.ANSWER, id);
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      this.#refuse(id, error);
-    }
+  #beginWrite(id: number, request: TransferRequest): void {
+    this.#checkNumber(id);
+    const { after = 0, waitMs, deadline } = request;
+    const before = after === 0 ? undefined : this.#lastWrite;
+    if (after !== (before?.id ?? 0) || before?.state === 'open')
+      throw new FrameError(`a WRITE that follows WRITE ${after}, which is not the last one or is not complete`);
+    this.#lastWrite = { id, state: 'open', endedAt: 0 };
+    this.#refusing(id, () => {
+      if (before?.state === 'failed') throw failed('an earlier part of the push failed');
+      const destination = this.#spread(request);
+      const end = waitMs === undefined ? deadline : (before?.endedAt ?? 0) + waitMs;
+      this.#writes.set(id, { destination, deadline: end });
+      if (destination.left === 0) this.#finishWrite(id);
+    });
   }
 
-  /** The tensors of a request, all of whose bytes may be read and written. */
-  #tensors({ cacheId, firstTensor, tensors, extents }: TransferRequest): readonly Tensor[] {
+  #finishWrite(id: number): void {
+    this.#writes.delete(id);
+    this.#endWrite(id, 'written');
+    this.#channel.send(FrameKind.ANSWER, id);
+  }
+
+  #endWrite(id: number, state: 'written' | 'failed'): void {
+    if (this.#lastWrite?.id !== id) return;
+    this.#lastWrite.state = state;
+    this.#lastWrite.endedAt = hostMilliseconds();
+  }
+
+  #checkNumber(id: number): void {
+    if (this.#reads.has(id) || this.#writes.has(id)) throw new FrameError(`transfer ${id} was begun twice`);
+    if (this.#reads.size + this.#writes.size >= MAX_OPEN)
+      throw new FrameError(`more than ${MAX_OPEN} transfers at a time`);
+  }
+
+  /** The bytes of a request, all of which may be read and written. */
+  #spread({ cacheId, firstTensor, tensors, extents }: TransferRequest): Spread {
     const entry = this.#entry(cacheId);
     if (firstTensor + tensors > entry.tensorCount) {
       throw failed(`tensors ${firstTensor} to ${firstTensor + tensors - 1} of ${entry.tensorCount} were asked for`);
     }
+    const { budget } = this.#channel;
+    budget.spend(extents.length + (tensors >>> TENSORS_PER_UNIT_SHIFT));
     for (const { offset, length } of extents) checkInside(offset, length, entry, 'remote');
     this.#end.checkReach(entry, firstTensor, tensors, 'remote');
-    return entry.tensors.slice(firstTensor, firstTensor + tensors);
+    return new Spread({ tensors: entry.tensors, first: firstTensor, count: tensors }, extents, budget);
+  }
+
+  /** Whether this side made the connection whose other side has been given this token by it. */
+  #hasConnection(token: string): boolean {
+    const instance = this.#channel.peer?.instance;
+    for (const connection of this.#session.connections) {
+      if (connection instanceof Channel && connection.token === token) return connection.peer?.instance === instance;
+    }
+    return false;
   }
 
   #entry(cacheId: bigint): CacheEntry {
@@ -139,9 +193,11 @@ export class ServedEnd implements Service {
   }
 
   #refuse(id: number, refusal: Refusal): void {
-    this.cancel(id);
+    const frames = this.#reads.get(id);
+    if (frames !== undefined) this.#channel.drop(frames);
+    this.#reads.delete(id);
+    this.#writes.delete(id);
+    this.#endWrite(id, 'failed');
     this.#channel.send(FrameKind.REFUSAL, id, writeRefusal(refusal));
   }
 }
-
-const NOTHING = Buffer.alloc(0);

@@ -14,9 +14,12 @@ import type { Session } from '../session';
 import { Acceptor } from './acceptor';
 import type { ChannelLimits } from './channel';
 import { Channel } from './channel';
+import { descriptorLimit } from './descriptor-limit';
 import { isLoopback } from './loopback';
 import { RemotePeer } from './remote-peer';
 import { TimeLimit } from './time-limit';
+import type { UnlinkedLimits } from './unlinked-connections';
+import { UnlinkedConnections } from './unlinked-connections';
 
 export interface TcpFabricOptions {
   /**
@@ -24,17 +27,34 @@ export interface TcpFabricOptions {
    * as another one. Nobody is asked who he is: whoever reaches the port can read and write registered memory. Default false.
    */
   allowRemote?: boolean;
-  /** How long a stranger may take to say who he is, in milliseconds, 1 to 2^31-1; default 10,000. */
+  /**
+   * How long a connection may be without a link, in milliseconds, 1 to 2^31-1; default 10,000. When it is over the connection
+   * is closed, at most half as much later.
+   */
   handshakeTimeout?: number;
   /** How long the rest of a message may take, in milliseconds, 1 to 2^31-1; default 30,000. */
   frameTimeout?: number;
+  /**
+   * How long a peer may read nothing of what waits for it, in milliseconds, 1 to 2^31-1; default 30,000. Then its connection
+   * is closed. Before that nothing more is read from a peer that leaves its answers unread.
+   */
+  unreadTimeout?: number;
   /**
    * By how much peers may take longer than the timeouts of the calls say, 1 to 1000: for rehearsals on machines that have
    * much else to do. Default 1.
    */
   patience?: number;
-  /** Connections that a listener has at a time, 1 to 65,535; default 4096. */
+  /**
+   * Connections that a listener has at a time, 1 to 65,535; default 4096. Where it has as many, a new one takes the place of
+   * the oldest one that has no link, and is closed where all have one.
+   */
   maxConnections?: number;
+  /**
+   * Connections without a link that a listener has at a time from one address, 1 to 65,535; default 512. They are no more than
+   * a quarter of the files that this process may open. From all addresses together there are twice as many. Of more the oldest
+   * one is closed, of those that have said nothing first.
+   */
+  maxUnlinked?: number;
 }
 
 const MAX_TIMEOUT = 2 ** 31 - 1;
@@ -42,12 +62,14 @@ const MAX_TIMEOUT = 2 ** 31 - 1;
 /** What one read takes at most. */
 const READ_BYTES = 256 * 1024;
 
-/** Strangers at a time that have not said who they are; of more the oldest has to go, so that others get their turn. */
-const MAX_STRANGERS = 256;
+/** Where descriptors run out connections are closed without a word, honest ones too. */
+const SHARE_OF_DESCRIPTORS = 4;
 
 interface TcpBinding extends Binding {
   readonly server: Server;
-  readonly strangers: Set<Channel>;
+  readonly unlinked: UnlinkedConnections;
+  /** All connections to this listener. */
+  readonly open: Set<Channel>;
 }
 
 /**
@@ -56,7 +78,7 @@ interface TcpBinding extends Binding {
  */
 export class TcpFabric implements Network {
   readonly #allowRemote: boolean;
-  readonly #handshakeMs: number;
+  readonly #unlinked: UnlinkedLimits;
   readonly #maxConnections: number;
   readonly #limits: ChannelLimits;
   readonly #bindings = new WeakMap<Binding, TcpBinding>();
@@ -68,13 +90,22 @@ export class TcpFabric implements Network {
       allowRemote = false,
       handshakeTimeout = 10_000,
       frameTimeout = 30_000,
+      unreadTimeout = 30_000,
       patience = 1,
       maxConnections = 4096,
+      maxUnlinked = 512,
     } = given;
     this.#allowRemote = checkBoolean(allowRemote, 'options.allowRemote');
-    this.#handshakeMs = checkInteger(handshakeTimeout, 'options.handshakeTimeout', 1, MAX_TIMEOUT);
+    this.#unlinked = {
+      milliseconds: checkInteger(handshakeTimeout, 'options.handshakeTimeout', 1, MAX_TIMEOUT),
+      perAddress: Math.min(
+        checkInteger(maxUnlinked, 'options.maxUnlinked', 1, 0xffff),
+        Math.max(1, Math.floor(descriptorLimit() / SHARE_OF_DESCRIPTORS)),
+      ),
+    };
     this.#limits = {
       frameMs: checkInteger(frameTimeout, 'options.frameTimeout', 1, MAX_TIMEOUT),
+      unreadMs: checkInteger(unreadTimeout, 'options.unreadTimeout', 1, MAX_TIMEOUT),
       patience: checkInteger(patience, 'options.patience', 1, 1000),
     };
     this.#maxConnections = checkInteger(maxConnections, 'options.maxConnections', 1, 0xffff);
@@ -86,13 +117,14 @@ export class TcpFabric implements Network {
   async bind({ ip, boundPort }: ListenAddress, session: Session): Promise<Binding> {
     this.#checkAddress(ip, 'listen on');
     const server = createServer();
-    server.maxConnections = this.#maxConnections;
     const port = await listen(server, ip, boundPort);
-    const binding: TcpBinding = { ip, port, address: `${ip}:${port}`, session, server, strangers: new Set() };
+    const unlinked = new UnlinkedConnections(this.#unlinked);
+    const address = `${ip}:${port}`;
+    const binding: TcpBinding = { ip, port, address, session, server, unlinked, open: new Set() };
     server.on('connection', (socket) => {
       this.#accept(socket, binding);
     });
-    // Such as no more file descriptors: who connects is to try again, and this instance has its other peers.
+    // Such as no more file descriptors: the peer that connects is to try again, and this instance has its other peers.
     server.on('error', () => undefined);
     server.unref();
     this.#bindings.set(binding, binding);
@@ -102,7 +134,7 @@ export class TcpFabric implements Network {
   release(binding: Binding): void {
     const bound = this.#bindings.get(binding);
     bound?.server.close();
-    for (const channel of bound?.strangers ?? []) channel.destroy();
+    bound?.unlinked.clear();
   }
 
   async dial(from: Session, ip: string, port: number, timeoutMs: number): Promise<Connection> {
@@ -120,6 +152,11 @@ export class TcpFabric implements Network {
       return { kind: 'accepted', peer: await RemotePeer.greet(channel, from, limit) };
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
+      // The peer has said why.
+      if (channel.alive && error.statusCode !== LLMStatusCode.LLM_TIMEOUT) {
+        channel.destroy();
+        throw error;
+      }
       channel.destroy();
       return error.statusCode === LLMStatusCode.LLM_TIMEOUT
         ? { kind: 'silent' }
@@ -136,24 +173,31 @@ export class TcpFabric implements Network {
   }
 
   #accept(socket: Socket, binding: TcpBinding): void {
-    const { strangers } = binding;
+    const { unlinked, open } = binding;
+    // A connection that has ended already has none.
+    const address = socket.remoteAddress ?? '';
     const channel: Channel = new Channel(socket, this.#limits, () => failed('a peer closed the connection'));
-    const timer = setTimeout(() => {
-      channel.destroy();
-    }, this.#handshakeMs).unref();
-    channel.service = new Acceptor(
-      channel,
-      () => binding.session,
-      () => {
-        clearTimeout(timer);
-        strangers.delete(channel);
+    const { milliseconds } = this.#unlinked;
+    channel.service = new Acceptor(channel, () => binding.session, {
+      greeted() {
+        unlinked.greeted(channel, address);
       },
-    );
-    strangers.add(channel);
+      settled() {
+        unlinked.remove(channel, address);
+      },
+      unsettled() {
+        unlinked.add(channel, address, false);
+      },
+      closed() {
+        unlinked.remove(channel, address);
+        open.delete(channel);
+      },
+      newLimit: () => new TimeLimit(milliseconds, () => failed('the instance at the other end of the link is silent')),
+    });
+    open.add(channel);
+    if (open.size > this.#maxConnections && !unlinked.dropOldest()) channel.destroy();
+    else unlinked.add(channel, address, true);
     if (binding.session === undefined) channel.destroy();
-    if (strangers.size <= MAX_STRANGERS) return;
-    const [oldest] = strangers;
-    oldest?.destroy();
   }
 
   #checkAddress(ip: string, verb: string): void {
@@ -172,6 +216,10 @@ export class TcpFabric implements Network {
 
 /**
  * A network over which mock instances of several processes and worker threads find each other.
+ *
+ * A peer that does not read, says nothing or lies loses its own connection. A link whose connection is open is replaced or
+ * ended only by the instance that made it: a second one with its cluster id is refused with `LLM_FAILED`. All processes are to
+ * use one version of this package.
  * @throws TypeError, RangeError for options that are none
  */
 export function createTcpFabric(options?: TcpFabricOptions): TcpFabric {

@@ -1,0 +1,121 @@
+import type { Backend } from './backend/backend';
+import { checkBytes, checkUint64List, outOfRange } from './check';
+import { LLMException } from './exception';
+import { refusal } from './guard/rule';
+import type { Instance } from './instance';
+import type { Registration } from './registrations';
+import { LLMStatusCode } from './status';
+
+/** The largest result of one call: a Uint8Array holds no more on any supported Node. */
+const MAX_BYTES = 2n ** 32n;
+
+/** Places that one call goes to, each of which takes an address; blocks of a byte would make billions. */
+const MAX_PLACES = 2n ** 24n;
+
+/** A cache of an instance, as its handle knows it. */
+export interface OwnCache {
+  readonly instance: Instance;
+  readonly registration: Registration;
+  /** Whether it was registered in the life that the instance leads now. */
+  readonly isCurrent: boolean;
+}
+
+/** Bytes of blocks in all tensors, block after block; see `KvCache.readBlocks`. */
+export async function readBlocks(cache: OwnCache, blocks: unknown): Promise<Uint8Array> {
+  const operation = 'readBlocks';
+  const list = checkUint64List(blocks, 'blocks');
+  const byteLength = totalBytes(cache, list, 'blocks');
+  return onCache(cache, operation, list, async (addrs, pieceBytes, moved) => {
+    const { backend } = cache.instance;
+    if (byteLength === 0) return new Uint8Array(0);
+    if (backend.readRanges !== undefined) return backend.readRanges(addrs, pieceBytes);
+    const bytes = new Uint8Array(byteLength);
+    for (const [i, address] of addrs.entries()) {
+      bytes.set(await backend.read(address, pieceBytes), i * pieceBytes);
+      moved();
+    }
+    return bytes;
+  });
+}
+
+export async function writeBlocks(cache: OwnCache, blocks: unknown, data: unknown): Promise<void> {
+  const operation = 'writeBlocks';
+  const list = checkUint64List(blocks, 'blocks');
+  const byteLength = totalBytes(cache, list, 'blocks');
+  const given = checkBytes(data, 'data');
+  if (given.length !== byteLength) {
+    const { length } = list;
+    const { desc, size } = cache.registration;
+    throw outOfRange(
+      'data.byteLength',
+      `${byteLength}: ${length} blocks of ${desc.numTensors} tensors of ${size.rowBytes} bytes each`,
+      given.length,
+    );
+  }
+  // As it is at the call: the caller may use its memory again as soon as this has returned.
+  const bytes = given.slice();
+  await onCache(cache, operation, list, (addrs, pieceBytes, moved) =>
+    byteLength === 0 ? Promise.resolve() : write(cache.instance.backend, addrs, pieceBytes, bytes, moved),
+  );
+}
+
+async function write(
+  backend: Backend,
+  addrs: BigUint64Array,
+  pieceBytes: number,
+  bytes: Uint8Array,
+  moved: () => void,
+): Promise<void> {
+  if (backend.writeRanges !== undefined) {
+    await backend.writeRanges(addrs, pieceBytes, bytes);
+    return;
+  }
+  for (const [i, address] of addrs.entries()) {
+    await backend.write(address, bytes.subarray(i * pieceBytes, (i + 1) * pieceBytes));
+    moved();
+  }
+}
+
+function totalBytes({ registration: { desc, size } }: OwnCache, blocks: BigUint64Array, name: string): number {
+  const places = BigInt(blocks.length) * BigInt(desc.numTensors);
+  const bytes = places * size.rowBytes;
+  if (bytes <= MAX_BYTES && places <= MAX_PLACES) return Number(bytes);
+  const most = `${MAX_BYTES} bytes and ${MAX_PLACES} places`;
+  const what = `${desc.numTensors} tensors and ${size.rowBytes} bytes in each`;
+  throw outOfRange(`${name}.length`, `such that blocks of ${what} stay within ${most} a call`, blocks.length);
+}
+
+/** Runs `work` with the address of every block in every tensor: block after block, tensor after tensor. */
+function onCache<T>(
+  { instance, registration, isCurrent }: OwnCache,
+  operation: 'readBlocks' | 'writeBlocks',
+  blocks: BigUint64Array,
+  work: (addrs: BigUint64Array, pieceBytes: number, moved: () => void) => Promise<T>,
+): Promise<T> {
+  const { cacheId, addrs, size } = registration;
+  // Before init and after finalize there is one answer to everything, and the call is going to get it.
+  if (instance.isInitialized && !isCurrent) {
+    throw refusal(
+      'own-cache',
+      operation,
+      `the handle of cache ${cacheId} does not come from the present life of this instance (cluster ${instance.clusterId})`,
+      { cacheId },
+    );
+  }
+  return instance.copy(operation, [cacheId], async (moved) => {
+    const far = blocks.find((block) => block >= size.rows);
+    if (far !== undefined) {
+      throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
+        operation,
+        message: `block ${far} of a cache with ${size.rows} blocks`,
+        cacheId,
+      });
+    }
+    const places = new BigUint64Array(blocks.length * addrs.length);
+    for (const [i, block] of blocks.entries()) {
+      const offset = block * size.rowBytes;
+      for (const [t, address] of addrs.entries()) places[i * addrs.length + t] = address + offset;
+    }
+    return work(places, Number(size.rowBytes), moved);
+  });
+}
