@@ -208,8 +208,9 @@ export class RegisteredCache implements KvCache {
   declare readonly regions?: AllocatedRegion[];
 
   static {
-    takeTurns(RegisteredCache.prototype, ['readBlocks', 'writeBlocks'], (cache) =>
-      RegisteredCache.is(cache) ? cache.#instance.backend.turns : undefined,
+    // By `this`: TypeScript gives the class another name here that is not bound yet, since its private getter names it.
+    takeTurns(this.prototype, ['readBlocks', 'writeBlocks'], (cache) =>
+      this.is(cache) ? cache.#instance.backend.turns : undefined,
     );
   }
 
