@@ -1,6 +1,7 @@
 import { inspect, type InspectOptionsStylized } from 'node:util';
 import { checkArray, checkInt64, checkObject, checkString, checkUint32, checkUint64, invalidArgType } from './check';
 import { recognizeCopies } from './brand';
+import { withDecimalJSON } from './decimal-json';
 import { shortList } from './short-list';
 import { captureStack } from './stack';
 import type { ClusterResult } from './cluster';
@@ -264,11 +265,11 @@ function checkInfo(value: unknown, id: (value: unknown) => unknown = (given) => 
 function checkResult(value: unknown, name: string, id: (value: unknown) => unknown): ClusterResult {
   const result = checkObject(value, name);
   const statusCode = checkUint32(result.statusCode, `${name}.statusCode`);
-  return {
+  return withDecimalJSON({
     remoteClusterId: checkUint64(id(result.remoteClusterId), `${name}.remoteClusterId`),
     statusCode,
     code: statusName(statusCode),
-  };
+  });
 }
 
 function checkRecovery(value: unknown, name: string): Recovery {

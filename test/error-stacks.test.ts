@@ -201,7 +201,56 @@ function expectCaller({ error, line = NaN }: Caught): void {
   expect(linesOf(error as Error)).toContain(line + 1);
 }
 
+async function byBareReturn(call: () => Promise<unknown>): Promise<Caught> {
+  let line: number | undefined;
+  const pass = () => {
+    line = here();
+    return call();
+  };
+  const error = await pass().catch((caught: unknown) => caught);
+  return { error, line };
+}
+async function byCatchOnly(call: () => Promise<unknown>): Promise<Caught> {
+  let line: number | undefined;
+  const error = await new Promise((resolve) => {
+    line = here();
+    call().catch(resolve);
+  });
+  return { error, line };
+}
+async function byLateAwait(call: () => Promise<unknown>): Promise<Caught> {
+  const line = here();
+  const promise = call();
+  await new Promise((resolve) => {
+    promise.then(resolve, resolve);
+  });
+  const error = await promise.catch((caught: unknown) => caught);
+  return { error, line };
+}
+
 const WAYS = [byAwait, byCatch, byThen, byAll, bySettled, byRace];
+
+/** Ways in which nobody awaits the call in the function that made it when it fails. */
+const UNAWAITED_WAYS = [byBareReturn, byCatchOnly, byLateAwait];
+
+/** Transfers, and what makes its call after another one. */
+const NOT_UNAWAITED = /^(pull|push)|twice|behind|while finalize runs/;
+
+describe('the stack of a control call or a copy that fails names the caller, who does not await it', () => {
+  test.each(FAILURES.filter(([what]) => !NOT_UNAWAITED.test(what)))(
+    '%s',
+    async (_what, code, call) => {
+      for (const way of UNAWAITED_WAYS) {
+        const things = await all();
+        const caught = await way(() => call(things));
+        expect(caught.error).toMatchObject({ code });
+        expectCaller(caught);
+        await things.dist[Symbol.asyncDispose]();
+      }
+    },
+    30_000,
+  );
+});
 
 describe('the stack of a rejection names the caller', () => {
   test.each(FAILURES)(
