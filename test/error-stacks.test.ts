@@ -132,7 +132,7 @@ const FAILURES: readonly Failure[] = [
     async ({ dist }) => {
       const end = dist.finalize();
       const refused = dist.allocateMemory(8);
-      await Promise.allSettled([end]);
+      await Promise.allSettled([end, refused]);
       return refused;
     },
   ],
