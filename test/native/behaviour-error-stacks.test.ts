@@ -6,11 +6,6 @@ runOverStandIn(
   () => {
     jest.requireActual('../error-stacks.test');
   },
-  [
-    {
-      name: 'a call that is lost',
-      because: 'time that a test turns is the one of the mock; lost.test.ts loses real calls',
-    },
-  ],
+  [],
   50,
 );
