@@ -1,7 +1,5 @@
 import { deserialize, serialize } from 'node:v8';
 
-const { toString } = BigInt.prototype;
-
 /**
  * Makes `JSON.stringify` write a bigint as its decimal digits, where it would throw.
  *
@@ -44,5 +42,5 @@ function boxedElsewhere(): object | undefined {
 }
 
 function toDecimal(this: bigint): string {
-  return toString.call(this);
+  return BigInt.prototype.toString.call(this);
 }

@@ -66,6 +66,9 @@ ErrorByPrototype.prototype = Object.create(Error.prototype, {
 /**
  * A failure that the library reported (or the mock in its place), or that this package found in its name.
  *
+ * The stack of a control call or a local copy ends in the line that made the call; that of a pull or push in the line that
+ * awaits it, and in the place where the failure was found if nothing awaits it then.
+ *
  * The message says what happened, with which peer, and what to do. `structuredClone` and `postMessage` make a plain
  * object of an exception, with the same `name`, `message`, `code` and so on but without stack and cause;
  * {@link LLMException.from} makes an exception of that again.

@@ -95,7 +95,7 @@ export class Instance {
 
   /** @param check called when its turn has come, unless the instance is initialised then and the library does nothing */
   async init(options: BackendOptions, check: () => void): Promise<void> {
-    const site = callSite(this.init);
+    const site = callSite();
     this.#lastFinalize = undefined;
     try {
       // After a finalize that is under way: the library's object can be initialised again.
@@ -106,7 +106,7 @@ export class Instance {
   }
 
   async finalize(): Promise<void> {
-    const site = callSite(this.finalize);
+    const site = callSite();
     this.#watchdog.check('finalize');
     const last = this.#lastFinalize;
     if (last === undefined && !this.#initialized && this.#control.isEmpty) return;
@@ -129,7 +129,7 @@ export class Instance {
   /** Runs a call of the instance; `finalize()` waits for it, and comes before it when it was called before it. */
   async run<T>(operation: string, work: () => Promise<T>): Promise<T> {
     this.#checkAlive(operation);
-    const site = callSite(this.run);
+    const site = callSite();
     this.#calls.enter();
     try {
       return await work();

@@ -24,9 +24,9 @@ export type CallSite = Error;
  * Takes the stack of a call that has just been made, without putting it into words. That takes some microseconds: too long
  * for a transfer.
  */
-export function callSite(above: CallableFunction): CallSite {
+export function callSite(): CallSite {
   const site = Object.create(Error.prototype) as CallSite;
-  captureStack(site, above);
+  captureStack(site, callSite);
   return site;
 }
 
