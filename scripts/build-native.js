@@ -86,18 +86,14 @@ function buildWithCmake({ out, config, arch, sanitize, compiler }) {
   return path.join(tree, config);
 }
 
-/**
- * node-gyp empties build/ in the folder that it works in, so it gets one with links to what it reads. Its build file is not
- * at the root of the package, where package managers take it for something to build at every install.
- */
+/** node-gyp empties build/ in the folder that it works in, so it gets one with links to what it reads. */
 function buildWithGyp({ out, config, arch, sanitize, compiler }) {
   const nodeGyp = programOf('node-gyp', 'bin/node-gyp.js');
   const { CXXFLAGS, LDFLAGS } = process.env;
   const tree = treeFor(path.join(out, 'gyp'), { arch, compiler, CXXFLAGS, LDFLAGS, sanitize });
-  for (const file of ['native/binding.gyp', 'native', 'node_modules', 'package.json']) {
-    const link = path.join(tree, path.basename(file));
-    fs.rmSync(link, { force: true });
-    fs.symlinkSync(path.join(root, file), link);
+  for (const name of ['binding.gyp', 'native', 'node_modules', 'package.json']) {
+    fs.rmSync(path.join(tree, name), { force: true });
+    fs.symlinkSync(path.join(root, name), path.join(tree, name));
   }
   const common = ['--loglevel', 'warn', `--arch=${arch}`, config === 'Debug' ? '--debug' : '--release'];
   const headers = nodeHeaders();

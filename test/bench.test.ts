@@ -465,7 +465,7 @@ describe('the program', () => {
   test('prints a table of the suites that were asked for', () => {
     const { status, stdout } = run('--only', 'pull-rate', '--rounds', '1', '--milliseconds', '1');
     expect(status).toBe(0);
-    expect(stdout).toMatch(/^1 × 64 B, one by one, key with layout +[\d,]+ pulls\/s .* at least 100000 pulls\/s/m);
+    expect(stdout).toMatch(/^1 × 64 B, 64 in flight, key with layout +[\d,]+ pulls\/s .* at least 100000 pulls\/s/m);
     expect(stdout).not.toContain('nodes');
   }, 120_000);
 

@@ -340,7 +340,7 @@ test('the end of a cache waits for blocks that are read', async () => {
 
 describe('on a test fabric', () => {
   test('they are reads and writes, which faults can hit and the history has', async () => {
-    const { fabric, decoderCache } = await linked();
+    const { fabric, decoderCache } = await linked({ recordMemory: true });
     const fault = fabric.inject({ op: ['read', 'write'], times: 2, status: 'LLM_TIMEOUT' });
     const data = new Uint8Array(2 * TENSORS * ROW).fill(9);
     expect(await rejection(decoderCache.readBlocks([0]))).toBeInstanceOf(LLMException);

@@ -15,7 +15,7 @@ jest.setTimeout(180_000);
 const LONG = { timeout: 60_000 };
 const MIB = 2 ** 20;
 /** More than sockets and a garbage collector's idleness take, and much less than what is asked for. */
-const MAX_GROWTH = 64 * MIB;
+const MAX_GROWTH = 160 * MIB;
 
 const hasCache = (id: number) => frame(FrameKind.HAS_CACHE, id, writeCacheId(1n));
 

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { stat, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { mock as nodeMock } from 'node:test';
+import { inspect } from 'node:util';
 import { KvCacheManager, LLMDataDist, LLMRole, Placement } from '../lib';
 import type { KvCache, MemoryRegion } from '../lib';
 import { turns } from '../lib/backend/mock/turns';
@@ -184,10 +185,18 @@ test('a loop of calls over TCP lets them run, also where no other process is ask
 }, 60_000);
 
 describe('no method of the public classes', () => {
-  const SYNC = new Set(['constructor', 'key', 'release', 'releaseHeld', 'giveBack']);
+  const SYNC = new Set<string | symbol>([
+    'constructor',
+    'key',
+    'release',
+    'releaseHeld',
+    'giveBack',
+    'toJSON',
+    inspect.custom,
+  ]);
   const methods = (prototype: object) =>
     Reflect.ownKeys(prototype)
-      .filter((key) => !SYNC.has(String(key)))
+      .filter((key) => !SYNC.has(key))
       .filter((key) => typeof Object.getOwnPropertyDescriptor(prototype, key)?.value === 'function');
 
   test.each([
@@ -236,7 +245,7 @@ test('calls that are over in one turn settle together, in the order in which the
 });
 
 test('the work of a call is done when it is called: only the answer comes later', async () => {
-  const { fabric, decoder, promptCache, decoderCache } = await linked();
+  const { fabric, decoder, promptCache, decoderCache } = await linked({ recordMemory: true });
   const [region] = promptCache.regions!;
   const first = decoder.kvCacheManager.pullBlocks(promptCache.key(), decoderCache, [0], [0]);
   const written = region!.write(new Uint8Array(64).fill(255));

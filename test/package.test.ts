@@ -281,8 +281,8 @@ describe('check-package', () => {
           '        node_modules/extra/package.json: not on the list of files that are published\n',
           '        prebuilds/linux-sparc/llm_datadist.node: not on the list of files that are published\n',
           '        prebuilds/linux-x64/notes.txt: not on the list of files that are published\n',
-          '        CHANGELOG.md: missing\n',
           '        dist/conformance/scenarios.jsonl.gz: missing\n',
+          '        CHANGELOG.md: missing\n',
         ].join(''),
       );
       expect(failed.get('the prebuilt binaries are there for each processor, and load wherever Node does')).toBe(

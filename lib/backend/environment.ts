@@ -23,10 +23,15 @@ const OF_A_SERVICE = /^LLM_DATADIST_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|U
 
 const MAX_MS = 0x7fff_ffff;
 
-/** The value of a variable; `undefined` where it is not set, or empty. */
+/**
+ * The value of a variable; `undefined` where it is not set, or empty.
+ * @throws TypeError, RangeError for a wrong value
+ */
 export function variable(name: Variable, env: NodeJS.ProcessEnv = process.env): string | undefined {
   const { [name]: text = '' } = env;
-  return text === '' ? undefined : text;
+  if (text === '') return undefined;
+  VARIABLES[name](name, text);
+  return text;
 }
 
 /**
@@ -36,16 +41,13 @@ export function variable(name: Variable, env: NodeJS.ProcessEnv = process.env): 
  * @throws TypeError, RangeError that name the variable
  */
 export function checkEnvironment(env: NodeJS.ProcessEnv = process.env): void {
-  for (const name of NAMES) {
-    const text = variable(name, env);
-    if (text !== undefined) VARIABLES[name](name, text);
-  }
+  for (const name of NAMES) variable(name, env);
 }
 
 /** `LLM_DATADIST_EXIT_TIMEOUT`, where it is set. @throws RangeError */
 export function exitTimeoutMs(env: NodeJS.ProcessEnv = process.env): number | undefined {
   const text = variable('LLM_DATADIST_EXIT_TIMEOUT', env);
-  return text === undefined ? undefined : milliseconds('LLM_DATADIST_EXIT_TIMEOUT', text);
+  return text === undefined ? undefined : Number(text);
 }
 
 /** One warning per process and name. */
