@@ -14,7 +14,7 @@ import { isLoopback } from './loopback';
 import type { OutgoingFrames } from './outbox';
 import { Outbox } from './outbox';
 import type { TimeLimit } from './time-limit';
-import { FRAME_WORK, TurnBudget } from './turn-budget';
+import { pieceWork, TurnBudget } from './turn-budget';
 import { Watchdog } from './watchdog';
 
 /** Does what the other side asks for. What it throws ends the connection. */
@@ -76,7 +76,9 @@ export class Channel implements FrameTarget, OpenConnection {
     this.#goOn();
   });
   readonly #socket: Socket;
-  readonly #decoder = new FrameDecoder(this);
+  readonly #decoder = new FrameDecoder(this, (work) => {
+    this.budget.spend(work);
+  });
   readonly #outbox: Outbox;
   readonly #exchanges = new Exchanges();
   readonly #frameWatch: Watchdog;
@@ -243,9 +245,6 @@ export class Channel implements FrameTarget, OpenConnection {
   }
 
   takeFrame(kind: FrameKind, id: number, payload: Buffer): void {
-    // What came together with the frame that ended the connection.
-    if (!this.#alive) return;
-    this.budget.spend(FRAME_WORK);
     switch (kind) {
       case FrameKind.ANSWER:
         // An answer that cannot be read ends the connection, and with it the exchange.
@@ -253,14 +252,13 @@ export class Channel implements FrameTarget, OpenConnection {
           exchange.answer(payload);
         });
         return;
-      case FrameKind.REFUSAL: {
-        const refusal = readRefusal(payload);
+      case FrameKind.REFUSAL:
         this.#settle(id, (exchange) => {
+          const refusal = readRefusal(payload);
           if (refusal.statusCode === LLMStatusCode.LLM_TIMEOUT) passTime(exchange);
           else exchange.refuse(refusal);
         });
         return;
-      }
       case FrameKind.CANCEL:
         this.service?.cancel(id);
         return;
@@ -274,18 +272,26 @@ export class Channel implements FrameTarget, OpenConnection {
   }
 
   takeBytes(kind: FrameKind, id: number, bytes: Buffer): number {
-    if (!this.#alive) return bytes.length;
-    if (kind === FrameKind.PUSHED) return this.service?.pushed(id, bytes) ?? bytes.length;
+    if (kind === FrameKind.PUSHED) {
+      if (this.service === undefined) throw new FrameError('bytes to a side that serves nothing');
+      return this.service.pushed(id, bytes);
+    }
     const exchange = this.#exchanges.find(id);
-    if (exchange === undefined) return bytes.length;
+    if (exchange === undefined) return this.discard(bytes);
     if (exchange.pulled === undefined) throw new FrameError('bytes that were not asked for');
     try {
       return exchange.pulled(bytes);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       this.giveUp(id, error);
-      return bytes.length;
+      return this.discard(bytes);
     }
+  }
+
+  /** Bytes that have no place to go to any more cost what others do. @returns how many */
+  discard(bytes: Buffer): number {
+    this.budget.spend(pieceWork(bytes.length));
+    return bytes.length;
   }
 
   /** And in the way of those of this side. */
@@ -325,7 +331,7 @@ export class Channel implements FrameTarget, OpenConnection {
   #read(isBorrowed: boolean): void {
     this.#isReading = true;
     try {
-      this.#rest = this.#decoder.take(this.#rest, this.#mustWait);
+      this.#rest = this.#decoder.take(this.#rest, () => !this.#alive || this.#mustWait());
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
       if (error instanceof VersionError) this.#refuseVersion(error);

@@ -37,7 +37,6 @@ export class Exchanges {
   readonly #givenUp = new Set<number>();
   readonly #waiting = new Set<() => void>();
   #lastId = 0;
-  #highestId = 0;
 
   /** Whether one more is to wait for answers to earlier ones. */
   get isFull(): boolean {
@@ -67,7 +66,6 @@ export class Exchanges {
   nextId(): number {
     const id = (this.#lastId % 0xffff_ffff) + 1;
     this.#lastId = id;
-    this.#highestId = Math.max(this.#highestId, id);
     return id;
   }
 
@@ -94,11 +92,13 @@ export class Exchanges {
 
   /**
    * @returns the one of this number; `undefined` for one that was given up
-   * @throws FrameError for one that was never made
+   * @throws FrameError for one that was never made, or is answered
    */
   find(id: number): Exchange | undefined {
-    if (id === 0 || id > this.#highestId) throw new FrameError(`an answer to request ${id}, which was never made`);
-    return this.#open.get(id);
+    const exchange = this.#open.get(id);
+    if (exchange === undefined && !this.#givenUp.has(id))
+      throw new FrameError(`an answer to request ${id}, which was never made or is answered`);
+    return exchange;
   }
 
   /** The other side has answered; another one may take the place. */

@@ -1,12 +1,13 @@
 import type { FrameHeader, FrameKind } from './frame';
 import { HEADER_BYTES, isBytes, readHeader } from './frame';
+import { FRAME_WORK, fieldsWork } from './turn-budget';
 
 /** Who takes what a {@link FrameDecoder} finds. */
 export interface FrameTarget {
   /** A whole frame. The payload is valid during the call only. */
   takeFrame(kind: FrameKind, id: number, payload: Buffer): void;
   /**
-   * Bytes of a transfer, as they come; valid during the call only.
+   * Bytes of a transfer, at least one, as they come; valid during the call only.
    * @returns how many of them were taken, at least one
    */
   takeBytes(kind: FrameKind, id: number, bytes: Buffer): number;
@@ -17,6 +18,7 @@ const NOTHING: Buffer = Buffer.alloc(0);
 /** Makes frames of the pieces in which a socket delivers them. */
 export class FrameDecoder {
   readonly #target: FrameTarget;
+  readonly #spend: (work: number) => void;
   readonly #header = Buffer.alloc(HEADER_BYTES);
   #headerLength = 0;
   #frame: FrameHeader | undefined;
@@ -27,8 +29,10 @@ export class FrameDecoder {
   #payloadLength = 0;
   #finished = 0;
 
-  constructor(target: FrameTarget) {
+  /** @param spend called before anything is done: for each frame, of any kind, and for the fields that it is made of */
+  constructor(target: FrameTarget, spend: (work: number) => void = () => undefined) {
     this.#target = target;
+    this.#spend = spend;
   }
 
   /** Whether a frame has begun and is not complete. */
@@ -59,6 +63,7 @@ export class FrameDecoder {
     const taken = chunk.copy(this.#header, this.#headerLength);
     this.#headerLength += taken;
     if (this.#headerLength === HEADER_BYTES) {
+      this.#spend(FRAME_WORK);
       this.#frame = readHeader(this.#header);
       this.#missing = this.#frame.length;
       if (this.#missing === 0) this.#finish(this.#frame);
@@ -74,6 +79,7 @@ export class FrameDecoder {
       if (this.#missing === 0) this.#finish(frame);
       return chunk.subarray(taken);
     }
+    this.#spend(fieldsWork(piece.length));
     this.#missing -= piece.length;
     if (piece.length < frame.length) this.#keep(piece);
     if (this.#missing === 0) this.#finish(frame, piece.length === frame.length ? piece : undefined);

@@ -88,6 +88,7 @@ export function readHeader(bytes: Buffer): FrameHeader {
   if (!isKind(kind)) throw new FrameError(`a frame of the unknown kind ${kind}`);
   const length = bytes.readUInt32BE(8);
   if (length > MAX_PAYLOAD) throw new FrameError(`a frame of ${length} bytes, at most ${MAX_PAYLOAD} are allowed`);
+  if (length === 0 && isBytes(kind)) throw new FrameError(`a frame of kind ${kind} that has no bytes`);
   return { kind, id: bytes.readUInt32BE(4), length };
 }
 

@@ -150,7 +150,7 @@ export function readTable(payload: Buffer): Snapshot<CacheLayout> | undefined {
   return new Map(caches.map((cache) => [cache.id, cache]));
 }
 
-/** Where bytes are in every tensor, from its start. */
+/** Where bytes are in every tensor, from its start: one at least. */
 export interface Extent {
   readonly offset: number;
   readonly length: number;
@@ -187,6 +187,13 @@ export function writeTransfer(request: TransferRequest): Buffer {
   return fields.end();
 }
 
+function readExtent(fields: FieldReader): Extent {
+  const offset = fields.uint48();
+  const length = fields.uint48();
+  if (length === 0) throw new FrameError('an extent of no bytes');
+  return { offset, length };
+}
+
 /** @throws FrameError */
 export function readTransfer(payload: Buffer): TransferRequest {
   const fields = new FieldReader(payload);
@@ -197,7 +204,7 @@ export function readTransfer(payload: Buffer): TransferRequest {
   const after = fields.uint32();
   const waitMs = fields.flag() ? time : undefined;
   if (waitMs !== undefined && after === 0) throw new FrameError('a time after nothing');
-  const extents = fields.list(BYTES_PER_EXTENT, () => ({ offset: fields.uint48(), length: fields.uint48() }));
+  const extents = fields.list(BYTES_PER_EXTENT, () => readExtent(fields));
   fields.end();
   if (extents.length > MAX_EXTENTS) throw new FrameError(`a transfer of ${extents.length} extents`);
   return { cacheId, firstTensor, tensors, extents, deadline: time, after, waitMs };

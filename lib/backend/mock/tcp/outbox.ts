@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { FrameKind } from './frame';
 import { writeHeader } from './frame';
 import type { TurnBudget } from './turn-budget';
+import { FRAME_WORK, pieceWork } from './turn-budget';
 
 /** A frame that is ready to be sent. */
 export interface OutgoingFrame {
@@ -84,6 +85,7 @@ export class Outbox {
 
   send(frame: OutgoingFrame): void {
     this.#handedOver += 1;
+    this.#budget.spend(FRAME_WORK + pieceWork(frame.payload?.byteLength ?? 0));
     this.#frames.push(buffersOf(frame));
     if (this.isFull) this.#wasFull = true;
     this.flush();

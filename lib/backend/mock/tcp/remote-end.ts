@@ -68,8 +68,10 @@ export class RemoteEnd implements LinkEnd {
   ): Promise<void> {
     if (direction === 'pull') await this.#pushes.quiet();
     const limit = this.#limit();
-    for (let first = 0; first < spans.length; first += MAX_EXTENTS) {
-      const some = spans.slice(first, first + MAX_EXTENTS);
+    // A peer sends no empty extents: what has no bytes at all is a request without any, which is checked like others.
+    const filled = spans.some(({ length }) => length === 0) ? spans.filter(({ length }) => length > 0) : spans;
+    for (let first = 0; first < Math.max(filled.length, Math.min(spans.length, 1)); first += MAX_EXTENTS) {
+      const some = filled.slice(first, first + MAX_EXTENTS);
       const range = { tensors: local.tensors, first: localStart, count };
       const here = new Spread(range, some.map(toExtent('local')), this.#channel.budget);
       const extents = some.map(toExtent('remote'));

@@ -11,12 +11,10 @@ import type { OutgoingFrames } from './outbox';
 import { readFrames } from './outgoing-transfer';
 import { Spread } from './spread';
 import { hostMilliseconds } from './time-limit';
+import { looksWork } from './turn-budget';
 
 /** A link has two directions, with one transfer at a time; the rest are leftovers of ones that were given up. */
 const MAX_OPEN = 4;
-
-/** To look at a tensor is so much cheaper than to copy a piece. */
-const TENSORS_PER_UNIT_SHIFT = 4;
 
 /** A WRITE of the other side that was allowed. */
 interface OpenWrite {
@@ -78,12 +76,17 @@ export class ServedEnd implements Service {
 
   pushed(id: number, bytes: Buffer): number {
     const write = this.#writes.get(id);
-    // Bytes on their way when it was cancelled or refused.
-    if (write === undefined) return bytes.length;
+    if (write === undefined) {
+      const last = this.#lastWrite;
+      if (last?.id !== id || last.state !== 'failed')
+        throw new FrameError(`bytes of WRITE ${id}, which is not the last one or is complete`);
+      // They were on their way when it was cancelled or refused.
+      return this.#channel.discard(bytes);
+    }
     if (bytes.length > write.destination.left) throw new FrameError('more bytes than were announced');
     if (this.#channel.isLocal && hostMilliseconds() > write.deadline) {
       this.#refuse(id, failed('the time of the transfer was over before its bytes were there'));
-      return bytes.length;
+      return this.#channel.discard(bytes);
     }
     let taken = bytes.length;
     this.#refusing(id, () => {
@@ -169,7 +172,7 @@ export class ServedEnd implements Service {
       throw failed(`tensors ${firstTensor} to ${firstTensor + tensors - 1} of ${entry.tensorCount} were asked for`);
     }
     const { budget } = this.#channel;
-    budget.spend(extents.length + (tensors >>> TENSORS_PER_UNIT_SHIFT));
+    budget.spend(extents.length + looksWork(tensors));
     for (const { offset, length } of extents) checkInside(offset, length, entry, 'remote');
     this.#end.checkReach(entry, firstTensor, tensors, 'remote');
     return new Spread({ tensors: entry.tensors, first: firstTensor, count: tensors }, extents, budget);
@@ -178,7 +181,9 @@ export class ServedEnd implements Service {
   /** Whether this side made the connection whose other side has been given this token by it. */
   #hasConnection(token: string): boolean {
     const instance = this.#channel.peer?.instance;
-    for (const connection of this.#session.connections) {
+    const { connections } = this.#session;
+    this.#channel.budget.spend(looksWork(connections.size));
+    for (const connection of connections) {
       if (connection instanceof Channel && connection.token === token) return connection.peer?.instance === instance;
     }
     return false;

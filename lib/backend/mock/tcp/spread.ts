@@ -38,9 +38,8 @@ export class Spread {
     this.#tensors = tensors;
     this.#tensor = first;
     this.#budget = budget;
-    // Empty ones would only have to be skipped, and a peer may send as many as it likes.
-    this.#extents = extents.some(({ length }) => length === 0) ? extents.filter(({ length }) => length > 0) : extents;
-    this.#left = count * this.#extents.reduce((sum, { length }) => sum + length, 0);
+    this.#extents = extents;
+    this.#left = count * extents.reduce((sum, { length }) => sum + length, 0);
     if (!Number.isSafeInteger(this.#left)) throw failed(`a transfer of ${this.#left} bytes`);
   }
 
