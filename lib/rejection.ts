@@ -1,5 +1,6 @@
 import { LLMException } from './exception';
-import { captureStack } from './stack';
+import { captureStack, moveStack } from './stack';
+import type { CallSite } from './stack';
 
 /** Exceptions that a test has made, to be rejected with as they are. */
 const kept = new WeakSet<object>();
@@ -10,14 +11,21 @@ export function keepStackOf(error: object): void {
 }
 
 /**
- * The exception that a call is rejected with, with a stack that begins at the call.
+ * The exception that a call is rejected with, with a stack that has the caller's line.
  *
  * What is made in a callback of the addon, in a timer or for a call that has waited for others has a stack without the
- * caller. In an async function that the caller awaits V8 knows it: called there, after the failure, this costs nothing
- * where a call succeeds. To take the stack at each call would take as long as a pull.
+ * caller. Control calls and copies take the stack when they are called: it is the one of the line that made the call,
+ * however its promise is used. To take it at each transfer would take as long as a pull. But in an async function that the
+ * caller awaits V8 knows the line that awaits: called there, after the failure, this costs nothing where a call succeeds.
+ *
+ * @param site where the call was made, when that was taken
  */
-export function atCaller(error: unknown): unknown {
+export function atCaller(error: unknown, site?: CallSite): unknown {
   if (!(error instanceof LLMException) || kept.has(error) || !Object.isExtensible(error)) return error;
+  if (site !== undefined) {
+    moveStack(error, site);
+    return error;
+  }
   // Where nobody awaits the call yet, the stack that the exception was made with is the better one.
   if (isAwaited()) captureStack(error, atCaller);
   return error;
@@ -46,9 +54,9 @@ function isAwaited(): boolean {
 }
 
 /** As {@link atCaller}, for an exception that another call is rejected with: each has a stack of its own. */
-export function alsoAtCaller(error: unknown): unknown {
+export function alsoAtCaller(error: unknown, site: CallSite): unknown {
   if (!(error instanceof LLMException) || kept.has(error)) return error;
   const copy = LLMException.from(error.toJSON());
   if (error.cause !== undefined) Object.defineProperty(copy, 'cause', { value: error.cause, configurable: true });
-  return atCaller(copy);
+  return atCaller(copy, site);
 }
