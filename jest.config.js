@@ -47,6 +47,8 @@ const native = {
 /** @type {import('jest').Config} */
 module.exports = {
   reporters: ['default', ...(isNativeChecked ? [] : [['<rootDir>/test/not-checked-reporter.js', notChecked]])],
+  // A worker for each processor; jest would leave one of them idle.
+  maxWorkers: '100%',
   // Tests wait for events; a machine that has much else to do may take long to bring them.
   testTimeout: 60_000,
   projects: [

@@ -3,15 +3,23 @@ import { deserialize, serialize } from 'node:v8';
 /**
  * Makes `JSON.stringify` write a bigint as its decimal digits, where it would throw.
  *
- * What this package returns is full of 64-bit ids, and a copy of it (`{ ...key }`, a structured clone, a record in a log)
- * has no `toJSON` of its own: nothing but the prototype of the bigints reaches all of these. An application that has
- * given bigints a `toJSON` before keeps it, and can do so later.
+ * What this package returns has its own `toJSON` where it can have one. Copies of it cannot: `{ ...key }` and a structured
+ * clone have enumerable properties only, and a function among those could not be cloned. A bare `clusterId` in a log cannot
+ * either, nor what jest 29 sends to its parent process. The prototype of the bigints reaches all of these.
+ *
+ * An application that has given bigints a `toJSON` before keeps it, and it can replace or delete this one later. Where the
+ * intrinsics are frozen they stay as they are.
  */
 export function writeBigintsInJSON(): void {
   for (const prototype of bigintPrototypes()) {
-    if (Object.hasOwn(prototype, 'toJSON')) continue;
-    // Reflect, because frozen intrinsics stay as they are.
-    Reflect.defineProperty(prototype, 'toJSON', { value: toDecimal, configurable: true, writable: true });
+    if ('toJSON' in prototype) continue;
+    // Reflect, because that reports a frozen prototype, and throws nothing.
+    Reflect.defineProperty(prototype, 'toJSON', {
+      value: toDecimal,
+      enumerable: false,
+      configurable: true,
+      writable: true,
+    });
   }
 }
 
@@ -20,8 +28,17 @@ export function writeBigintsInJSON(): void {
  * its parent process as JSON that is written there, and dies where the failure holds a bigint.
  */
 function bigintPrototypes(): ReadonlySet<object> {
-  const boxed = deserialize(serialize(Object(0n))) as object;
-  return new Set<object>([BigInt.prototype, Object.getPrototypeOf(boxed) as object]);
+  const boxed = boxedElsewhere();
+  return new Set<object>([BigInt.prototype, ...(boxed === undefined ? [] : [Object.getPrototypeOf(boxed) as object])]);
+}
+
+/** A bigint as an object of the realm of Node's modules; a runtime that cannot clone one has no other realm here. */
+function boxedElsewhere(): object | undefined {
+  try {
+    return deserialize(serialize(Object(0n))) as object;
+  } catch {
+    return undefined;
+  }
 }
 
 function toDecimal(this: bigint): string {

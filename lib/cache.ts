@@ -5,6 +5,7 @@ import type { BackendCacheDesc, CacheIndex } from './backend/backend';
 import { readBlocks, writeBlocks } from './cache-blocks';
 import type { OwnCache } from './cache-blocks';
 import { DataType } from './data-type';
+import { withDecimalJSON } from './decimal-json';
 import { inspected } from './inspection';
 import type { Instance } from './instance';
 import type { AllocatedRegion, MemoryRegion } from './memory';
@@ -193,12 +194,13 @@ const MAX_SHAPE = 1024;
 
 export function checkDesc(value: unknown, name: string): BackendCacheDesc {
   const { numTensors, dataType, shape, placement } = checkObject(value, name);
-  return Object.freeze({
+  const desc = {
     numTensors: checkUint32(numTensors, `${name}.numTensors`),
     dataType: checkInt32(dataType, `${name}.dataType`),
     shape: Object.freeze(checkArray(shape, `${name}.shape`, checkInt64, MAX_SHAPE)),
     placement: placement === undefined ? Placement.DEVICE : checkUint32(placement, `${name}.placement`),
-  });
+  };
+  return Object.freeze(withDecimalJSON(desc));
 }
 
 /** The handle of a cache that one instance registered. */

@@ -9,6 +9,7 @@ import { checkBoolean, checkInt32, checkInteger, checkObject, checkOptionalObjec
 import { checkClusters } from './cluster';
 import type { ClusterResult, LLMClusterInfo } from './cluster';
 import { LLMConfig } from './config';
+import { withDecimalJSON } from './decimal-json';
 import { toOptions, toUntranslatedOptions } from './init-options';
 import type { LLMInitOptions } from './init-options';
 import { isOptionProperty } from './option-keys';
@@ -332,6 +333,6 @@ function toResults(
 ): ClusterResult[] {
   return clusters.map(({ remoteClusterId }, i) => {
     const statusCode = statuses[i] ?? LLMStatusCode.LLM_SUCCESS;
-    return { remoteClusterId, statusCode, code: statusName(statusCode) };
+    return withDecimalJSON({ remoteClusterId, statusCode, code: statusName(statusCode) });
   });
 }

@@ -1,6 +1,7 @@
 import { inspect, type InspectOptionsStylized } from 'node:util';
 import { checkArray, checkInt64, checkObject, checkString, checkUint32, checkUint64, invalidArgType } from './check';
 import { recognizeCopies } from './brand';
+import { withDecimalJSON } from './decimal-json';
 import { shortList } from './short-list';
 import { captureStack } from './stack';
 import type { ClusterResult } from './cluster';
@@ -64,6 +65,9 @@ ErrorByPrototype.prototype = Object.create(Error.prototype, {
 
 /**
  * A failure that the library reported (or the mock in its place), or that this package found in its name.
+ *
+ * The stack of a control call or a local copy ends in the line that made the call; that of a pull or push in the line that
+ * awaits it, and in the place where the failure was found if nothing awaits it then.
  *
  * The message says what happened, with which peer, and what to do. `structuredClone` and `postMessage` make a plain
  * object of an exception, with the same `name`, `message`, `code` and so on but without stack and cause;
@@ -264,11 +268,11 @@ function checkInfo(value: unknown, id: (value: unknown) => unknown = (given) => 
 function checkResult(value: unknown, name: string, id: (value: unknown) => unknown): ClusterResult {
   const result = checkObject(value, name);
   const statusCode = checkUint32(result.statusCode, `${name}.statusCode`);
-  return {
+  return withDecimalJSON({
     remoteClusterId: checkUint64(id(result.remoteClusterId), `${name}.remoteClusterId`),
     statusCode,
     code: statusName(statusCode),
-  };
+  });
 }
 
 function checkRecovery(value: unknown, name: string): Recovery {

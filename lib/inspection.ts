@@ -9,5 +9,5 @@ export function inspected(
   options: InspectOptionsStylized,
 ): string {
   if (depth !== null && depth < 0) return options.stylize(`[${name}]`, 'special');
-  return `${name} ${inspect(fields, { ...options, depth: depth === null ? null : depth - 1 })}`;
+  return `${name} ${inspect(fields, { ...options, depth })}`;
 }

@@ -13,6 +13,8 @@ import { alsoAtCaller, atCaller } from './rejection';
 import type { Registration } from './registrations';
 import { Registrations } from './registrations';
 import { shortList } from './short-list';
+import { callSite } from './stack';
+import type { CallSite } from './stack';
 import { LLMStatusCode } from './status';
 import { Uses } from './uses';
 import { Watchdog } from './watchdog';
@@ -93,23 +95,25 @@ export class Instance {
 
   /** @param check called when its turn has come, unless the instance is initialised then and the library does nothing */
   async init(options: BackendOptions, check: () => void): Promise<void> {
+    const site = callSite();
     this.#lastFinalize = undefined;
     try {
       // After a finalize that is under way: the library's object can be initialised again.
       await this.inTurn('init', () => this.#start(options, check));
     } catch (error) {
-      throw this.#located(error);
+      throw this.#located(error, site);
     }
   }
 
   async finalize(): Promise<void> {
+    const site = callSite();
     this.#watchdog.check('finalize');
     const last = this.#lastFinalize;
     if (last === undefined && !this.#initialized && this.#control.isEmpty) return;
     try {
       await (last ?? this.#beginFinalize());
     } catch (error) {
-      throw last === undefined ? this.#located(error) : this.#alsoLocated(error);
+      throw last === undefined ? this.#located(error, site) : this.#alsoLocated(error, site);
     }
   }
 
@@ -125,11 +129,12 @@ export class Instance {
   /** Runs a call of the instance; `finalize()` waits for it, and comes before it when it was called before it. */
   async run<T>(operation: string, work: () => Promise<T>): Promise<T> {
     this.#checkAlive(operation);
+    const site = callSite();
     this.#calls.enter();
     try {
       return await work();
     } catch (error) {
-      throw this.#located(error);
+      throw this.#located(error, site);
     } finally {
       this.#calls.leave();
     }
@@ -157,15 +162,20 @@ export class Instance {
     this.#calls.enter();
     peer.enter();
     cache?.enter();
+    let hasBegun = false;
     try {
       if (peer.opens !== undefined) {
         lists?.keep();
         await peer.opens;
         this.#watchdog.check(operation);
       }
-      await work(local);
+      const answer = work(local);
+      hasBegun = true;
+      await answer;
     } catch (error) {
-      throw this.#located(lists === undefined ? error : lists.explain(error));
+      const explained = lists === undefined ? error : lists.explain(error);
+      // What was thrown at once has the caller in its stack already.
+      throw hasBegun ? this.#located(explained) : explained;
     } finally {
       cache?.leave();
       peer.leave();
@@ -283,13 +293,13 @@ export class Instance {
   }
 
   /** What a call is rejected with: of an exception of this package's backends with the stack of the call. */
-  #located(error: unknown): unknown {
-    return this.#isForeign ? error : atCaller(error);
+  #located(error: unknown, site?: CallSite): unknown {
+    return this.#isForeign ? error : atCaller(error, site);
   }
 
   /** The same for one more call that has waited for the same. */
-  #alsoLocated(error: unknown): unknown {
-    return this.#isForeign ? error : alsoAtCaller(error);
+  #alsoLocated(error: unknown, site: CallSite): unknown {
+    return this.#isForeign ? error : alsoAtCaller(error, site);
   }
 
   #checkAlive(operation: string): void {

@@ -1,5 +1,6 @@
 import { LLMException } from './exception';
-import { captureStack } from './stack';
+import { captureStack, moveStack } from './stack';
+import type { CallSite } from './stack';
 
 /** Exceptions that a test has made, to be rejected with as they are. */
 const kept = new WeakSet<object>();
@@ -10,45 +11,30 @@ export function keepStackOf(error: object): void {
 }
 
 /**
- * The exception that a call is rejected with, with a stack that begins at the call.
+ * The exception that a call is rejected with, with a stack that has the caller's line.
  *
  * What is made in a callback of the addon, in a timer or for a call that has waited for others has a stack without the
- * caller. In an async function that the caller awaits V8 knows it: called there, after the failure, this costs nothing
- * where a call succeeds. To take the stack at each call would take as long as a pull.
+ * caller. Control calls and copies take the stack when they are called: it is the one of the line that made the call,
+ * however its promise is used. To take it at each transfer would take as long as a pull. But in an async function that the
+ * caller awaits V8 knows the line that awaits: called there, after the failure, this costs nothing where a call succeeds.
+ *
+ * @param site where the call was made, when that was taken; without it, only after an `await` of the call: before that the
+ *   exception's own stack has the caller
  */
-export function atCaller(error: unknown): unknown {
+export function atCaller(error: unknown, site?: CallSite): unknown {
   if (!(error instanceof LLMException) || kept.has(error) || !Object.isExtensible(error)) return error;
-  // Where nobody awaits the call yet, the stack that the exception was made with is the better one.
-  if (isAwaited()) captureStack(error, atCaller);
+  if (site !== undefined) {
+    moveStack(error, site);
+    return error;
+  }
+  captureStack(error, atCaller);
   return error;
 }
 
-/** The part of a frame that is asked here. */
-interface Frame {
-  isAsync?(): boolean;
-}
-
-/**
- * Whether V8 knows who awaits the promise of the call that is at its end here. Asked of the frames themselves: in text,
- * source maps may leave out what tells.
- */
-function isAwaited(): boolean {
-  const before: unknown = Reflect.get(Error, 'prepareStackTrace');
-  const probe: { stack?: unknown } = {};
-  const hasAsync = (_error: unknown, frames: readonly Frame[]) => frames.some((frame) => frame.isAsync?.() === true);
-  if (!Reflect.set(Error, 'prepareStackTrace', hasAsync)) return true;
-  try {
-    captureStack(probe, atCaller);
-    return probe.stack === true;
-  } finally {
-    Reflect.set(Error, 'prepareStackTrace', before);
-  }
-}
-
 /** As {@link atCaller}, for an exception that another call is rejected with: each has a stack of its own. */
-export function alsoAtCaller(error: unknown): unknown {
+export function alsoAtCaller(error: unknown, site: CallSite): unknown {
   if (!(error instanceof LLMException) || kept.has(error)) return error;
   const copy = LLMException.from(error.toJSON());
   if (error.cause !== undefined) Object.defineProperty(copy, 'cause', { value: error.cause, configurable: true });
-  return atCaller(copy);
+  return atCaller(copy, site);
 }

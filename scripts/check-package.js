@@ -14,6 +14,7 @@ const path = require('node:path');
 const { parseArgs } = require('node:util');
 const { runQuietly, runWell } = require('./check-package/command');
 const { consumerPrograms } = require('./check-package/first-program');
+const { checkJest29 } = require('./check-package/jest29');
 const { checkFiles, checkMaps, checkPaths, checkPrebuilt } = require('./check-package/package-files');
 const { MANAGERS, checkManager, configuredRegistry } = require('./check-package/package-managers');
 const { check, count, fail } = require('./check-package/report');
@@ -147,6 +148,9 @@ function checkElsewhere({ manifest, entryPoints }, folder, tarball, installed) {
   check('ts-jest as it is set up by default', () =>
     checkTsJest(installed, path.join(folder, 'ts-jest'), manifest.name),
   );
+  check('workers of jest 29 report failing tests that hold bigints', () =>
+    checkJest29(installed, path.join(folder, 'jest29'), manifest.name),
+  );
   const programs = check('the first program of the README compiles', () => consumerPrograms(installed, names));
   const registry = check('npm has a registry', () => configuredRegistry(folder));
   if (programs === undefined || registry === undefined) return;
@@ -176,7 +180,7 @@ function checkPackage(thePackage, folder, isOffline) {
   checkContents(thePackage, project, installed);
   checkUse(thePackage, project);
   if (isOffline) {
-    const left = [`TypeScript ${COMPILERS.join(', ')}`, 'ts-jest', ...MANAGERS.map(({ name }) => name)];
+    const left = [`TypeScript ${COMPILERS.join(', ')}`, 'ts-jest', 'jest 29', ...MANAGERS.map(({ name }) => name)];
     console.log(`NOT CHECKED, because of --offline: ${left.join('; ')}`);
     return;
   }

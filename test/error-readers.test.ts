@@ -1,7 +1,11 @@
+import { deepStrictEqual } from 'node:assert';
+import { execFileSync } from 'node:child_process';
 import { inspect } from 'node:util';
-import { cacheKeyFromJSON, describeStatus, LLMException, LLMStatusCode } from '../lib';
-import { createFabric, ManualClock, RealClock, VirtualClock } from '../lib/testing';
-import { DESC, linkedPair, PROMPT_CLUSTER, rejection } from './fixtures/cluster';
+import { cacheKeyFromJSON, describeStatus, LLMConfig, LLMDataDist, LLMException, LLMRole, LLMStatusCode } from '../lib';
+import { createFabric, createTcpFabric, ManualClock, RealClock, VirtualClock } from '../lib/testing';
+import { DESC, linkedPair, PROMPT_CLUSTER, rejection, track } from './fixtures/cluster';
+import { compileLib } from './fixtures/compiled-lib';
+import { freePort } from './fixtures/tcp-node';
 import { clusterOf, linked, newFabric, start } from './fixtures/fabric';
 
 const invalid = (value: unknown) => value as never;
@@ -26,6 +30,98 @@ describe('JSON', () => {
   });
 });
 
+describe('JSON of what has its own toJSON', () => {
+  const patched = Object.getOwnPropertyDescriptor(BigInt.prototype, 'toJSON')!;
+  beforeEach(() => {
+    Reflect.deleteProperty(BigInt.prototype, 'toJSON');
+  });
+  afterEach(() => {
+    Object.defineProperty(BigInt.prototype, 'toJSON', patched);
+  });
+
+  test('needs nothing of the prototype of bigints', async () => {
+    const { fabric, decoder, promptCache, decoderCache } = await linked();
+    const fault = fabric.inject({ op: 'pullBlocks', peer: 1n, cacheId: 1n, status: 'LLM_TIMEOUT' });
+    await rejection(decoder.kvCacheManager.pullBlocks(promptCache.key(), decoderCache, [0], [1]));
+    const failure = (await rejection(decoder.linkClusters([clusterOf(9n)]))) as LLMException;
+    const unlinked = await decoder.unlinkClusters([clusterOf(1n)]);
+    const json = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
+    expect(() => JSON.stringify(1n)).toThrow(TypeError);
+    expect(json(unlinked)).toEqual([{ remoteClusterId: '1', statusCode: 0, code: 'LLM_SUCCESS' }]);
+    expect(json({ at: failure.results })).toMatchObject({ at: [{ remoteClusterId: '9', code: 'LLM_LINK_FAILED' }] });
+    expect(json(failure)).toMatchObject({ results: [{ remoteClusterId: '9' }] });
+    expect(json(promptCache.key())).toMatchObject({ clusterId: '1', layout: { rowBytes: '64' } });
+    expect(json(decoderCache)).toMatchObject({ cacheId: '1', desc: { shape: ['4', '16'] } });
+    expect(json(decoderCache.desc)).toMatchObject({ numTensors: 4, shape: ['4', '16'] });
+    expect(json(decoderCache.regions)).toHaveLength(4);
+    expect(json(new LLMConfig({ deviceId: 1, linkTotalTime: 5 }))).toEqual({ deviceId: 1, linkTotalTime: 5 });
+    expect(json(decoder)).toMatchObject({ clusterId: '2' });
+    expect(json(decoder.kvCacheManager)).toMatchObject({ clusterId: '2' });
+    expect(json(fault)).toMatchObject({ fault: { peer: '1', cacheId: '1' }, hits: 1 });
+    const pulls = fabric.history.filter(({ op }) => op === 'pullBlocks');
+    expect(json(pulls)).toEqual([
+      expect.objectContaining({ node: '2', peer: '1', faults: [expect.objectContaining({ peer: '1' })] }),
+    ]);
+    expect(json(pulls[0]?.args)).toMatchObject({ localCacheId: '1', srcBlocks: [0], dstBlocks: [1] });
+    const topology = fabric.topology();
+    expect(json(topology)).toMatchObject({ nodes: [{ node: '1', caches: [{ cacheId: '1' }] }, { node: '2' }] });
+    expect(json(topology.nodes[0]?.memory[0])).toMatchObject({ byteLength: 256, placement: 1 });
+  });
+});
+
+describe('the toJSON of what is returned', () => {
+  test('is not seen by comparisons, copies, clones and printers of differences', async () => {
+    const { decoder } = await linked();
+    const results = await decoder.unlinkClusters([clusterOf(1n)]);
+    const plain = [{ remoteClusterId: 1n, statusCode: 0, code: 'LLM_SUCCESS' }];
+    expect(results).toStrictEqual(plain);
+    deepStrictEqual(results, plain);
+    expect(structuredClone(results)).toEqual(plain);
+    deepStrictEqual({ ...results[0] }, plain[0]);
+    expect(inspect(results)).toBe(inspect(plain));
+    // Printers call it without a key.
+    const { toJSON } = results[0] as unknown as { toJSON: () => unknown };
+    deepStrictEqual(toJSON.call(results[0]), plain[0]);
+    expect(() => {
+      expect(results).toEqual([{ ...plain[0], statusCode: 1 }]);
+    }).toThrow(/ {4}"remoteClusterId": 1n,\n-.*"statusCode": 1,/);
+  });
+});
+
+describe('the toJSON of bigints', () => {
+  const lib = compileLib('bigint-json');
+  afterAll(() => {
+    lib.remove();
+  });
+  const run = (before: string, after: string, flags: string[]) =>
+    execFileSync(
+      process.execPath,
+      [...flags, '-e', `${before}; require(${JSON.stringify(lib.path)}).writeBigintsInJSON(); ${after}`],
+      { encoding: 'utf8' },
+    ).trim();
+  const SHOW = 'try { console.log(JSON.stringify([1n])) } catch (error) { console.log(error.name) }';
+
+  test.each<[string, string, string, string, string[]]>([
+    ['writes decimal digits', '', SHOW, '["1"]', []],
+    [
+      'is like the methods of Node: hidden, and replaceable',
+      '',
+      'const { enumerable, configurable, writable } = Object.getOwnPropertyDescriptor(BigInt.prototype, "toJSON");' +
+        'console.log(enumerable, configurable, writable)',
+      'false true true',
+      [],
+    ],
+    ['leaves the one of an application', 'BigInt.prototype.toJSON = () => "mine"', SHOW, '["mine"]', []],
+    ['leaves one that bigints inherit', 'Object.prototype.toJSON = function () { return 7 }', SHOW, '7', []],
+    ['is replaced by an application later', '', `BigInt.prototype.toJSON = () => "mine"; ${SHOW}`, '["mine"]', []],
+    ['is deleted by an application', '', `delete BigInt.prototype.toJSON; ${SHOW}`, 'TypeError', []],
+    ['leaves a frozen prototype', 'Object.freeze(BigInt.prototype)', SHOW, 'TypeError', []],
+    ['leaves frozen intrinsics', '', SHOW, 'TypeError', ['--frozen-intrinsics', '--no-warnings']],
+  ])('%s', (_what, before, after, expected, flags) => {
+    expect(run(before, after, flags)).toBe(expected);
+  });
+});
+
 describe('inspection', () => {
   test('shows what tells an object apart, in short', async () => {
     const { fabric, decoder, decoderCache } = await linked();
@@ -36,7 +132,15 @@ describe('inspection', () => {
     expect(inspect(decoderCache.regions?.[0])).toMatch(/^MemoryRegion \{\s*address: '0x/);
     expect(inspect(decoder.kvCacheManager)).toBe('KvCacheManager { clusterId: 2n, caches: 1 }');
     expect(inspect(fabric)).toMatch(/^TestFabric \{\s*nodes: \[/);
+    const tcp = createTcpFabric();
+    expect(inspect(tcp)).toBe('TcpFabric { listening: [], allowRemote: false }');
+    const dist = track(new LLMDataDist(LLMRole.PROMPT, 7n, { backend: tcp.backend }));
+    await dist.init({ deviceId: 0, listenIpInfo: `127.0.0.1:${await freePort()}` });
+    expect(inspect(tcp)).toMatch(/^TcpFabric \{\s*listening: \[ '127\.0\.0\.1:\d+' \]/);
+    await dist.finalize();
+    expect(JSON.stringify(tcp)).toBe('{"listening":[],"allowRemote":false}');
     expect(inspect({ a: { decoder } }, { depth: 0 })).toContain('[Object]');
+    expect(inspect({ decoder }, { depth: 1 })).toMatch(/LLMDataDist \{\s*clusterId: 2n,\s*role: 'MIX'/);
     expect(inspect({ decoder }, { depth: 0 })).toContain('[LLMDataDist]');
   });
 });

@@ -1,8 +1,8 @@
 import { LLMDataDist, LLMException, LLMRole } from '../lib';
 import type { KvCache, MemoryRegion } from '../lib';
 import { Fabric, MockBackend } from '../lib/testing';
-import { expectNoTimers, GRACE, initialised, pass } from './fixtures/hangs';
 import { DESC, linkedPair, node, PROMPT_CLUSTER, PROMPT_ID, PROMPT_PORT, track } from './fixtures/cluster';
+import { byAwait, byCatch, expectCaller, UNAWAITED_WAYS, WAYS } from './fixtures/stack-callers';
 
 interface All {
   readonly dist: LLMDataDist;
@@ -132,76 +132,30 @@ const FAILURES: readonly Failure[] = [
     async ({ dist }) => {
       const end = dist.finalize();
       const refused = dist.allocateMemory(8);
-      await Promise.allSettled([end]);
+      await Promise.allSettled([end, refused]);
       return refused;
     },
   ],
 ];
 
-/** Lines of this file that a stack names. */
-function linesOf({ stack = '' }: Error): number[] {
-  return Array.from(stack.matchAll(/error-stacks\.test\.ts:(\d+)/g), ([, line]) => Number(line));
-}
+/** Transfers, and what makes its call after another one. */
+const NOT_UNAWAITED = /^(pull|push)|twice|behind|while finalize runs/;
 
-interface Caught {
-  readonly error: unknown;
-  /** The line above that of the call. */
-  readonly line: number | undefined;
-}
-
-const here = () => linesOf(new Error())[1];
-
-async function byAwait(call: () => Promise<unknown>): Promise<Caught> {
-  let line: number | undefined;
-  try {
-    line = here();
-    await call();
-    return { error: undefined, line };
-  } catch (error) {
-    return { error, line };
-  }
-}
-async function byCatch(call: () => Promise<unknown>): Promise<Caught> {
-  const line = here();
-  const error = await call().catch((caught: unknown) => caught);
-  return { error, line };
-}
-async function byThen(call: () => Promise<unknown>): Promise<Caught> {
-  const line = here();
-  const error = await call().then(undefined, (caught: unknown) => caught);
-  return { error, line };
-}
-async function byAll(call: () => Promise<unknown>): Promise<Caught> {
-  let line: number | undefined;
-  try {
-    line = here();
-    await Promise.all([call()]);
-    return { error: undefined, line };
-  } catch (error) {
-    return { error, line };
-  }
-}
-async function bySettled(call: () => Promise<unknown>): Promise<Caught> {
-  const line = here();
-  const [outcome] = await Promise.allSettled([call()]);
-  return { error: outcome.status === 'rejected' ? outcome.reason : undefined, line };
-}
-async function byRace(call: () => Promise<unknown>): Promise<Caught> {
-  let line: number | undefined;
-  try {
-    line = here();
-    await Promise.race([call(), new Promise(() => undefined)]);
-    return { error: undefined, line };
-  } catch (error) {
-    return { error, line };
-  }
-}
-
-function expectCaller({ error, line = NaN }: Caught): void {
-  expect(linesOf(error as Error)).toContain(line + 1);
-}
-
-const WAYS = [byAwait, byCatch, byThen, byAll, bySettled, byRace];
+describe('the stack of a control call or a copy that fails names the caller, who does not await it', () => {
+  test.each(FAILURES.filter(([what]) => !NOT_UNAWAITED.test(what)))(
+    '%s',
+    async (_what, code, call) => {
+      for (const way of UNAWAITED_WAYS) {
+        const things = await all();
+        const caught = await way(() => call(things));
+        expect(caught.error).toMatchObject({ code });
+        expectCaller(caught);
+        await things.dist[Symbol.asyncDispose]();
+      }
+    },
+    30_000,
+  );
+});
 
 describe('the stack of a rejection names the caller', () => {
   test.each(FAILURES)(
@@ -301,20 +255,5 @@ describe('an error that two calls wait for', () => {
     expect(other.error).toMatchObject({ message: failure.message, cause: 'x' });
     expectCaller(one);
     expectCaller(other);
-  });
-});
-
-describe('a call that is lost', () => {
-  expectNoTimers();
-
-  test('names its caller, and so does each that waits behind it', async () => {
-    const { dist } = await initialised({}, { linkLlmClusters: () => new Promise(() => undefined) });
-    const first = byAwait(() => dist.linkClusters([NOBODY], { timeout: 1000 }));
-    const second = byCatch(() => dist.unlinkClusters([NOBODY]));
-    await pass(GRACE + 1000);
-    for (const caught of [await first, await second]) {
-      expect(caught.error).toMatchObject({ recovery: 'fatal' });
-      expectCaller(caught);
-    }
   });
 });

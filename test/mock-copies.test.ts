@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { types } from 'node:util';
 import { runInNewContext } from 'node:vm';
 import { LLMDataDist, LLMException, LLMRole } from '../lib';
 import { listenersOfProcess } from '../lib/backend/mock/process-listeners';
@@ -125,7 +126,8 @@ describe('the list of listeners of the process', () => {
     two.delete('10.0.0.1:1', '2.0.0');
     expect(one.find('10.0.0.1', 1)).toBeUndefined();
     const inContext = runInNewContext('(events, key) => events[Symbol.for(key)]') as (...args: unknown[]) => unknown;
-    expect(inContext(EventEmitter, 'llm-datadist.mockListeners/1')).toBeInstanceOf(Map);
+    // The realm that looked first has made it: another test file, perhaps.
+    expect(types.isMap(inContext(EventEmitter, 'llm-datadist.mockListeners/1'))).toBe(true);
   });
 
   test('is one for each copy where the built-in modules cannot be extended', () => {
@@ -144,15 +146,11 @@ describe('the list of listeners of the process', () => {
 });
 
 test('the warning of the mock comes once for all copies', () => {
-  const { LLM_DATADIST_ADDON: addon } = process.env;
-  process.env.LLM_DATADIST_ADDON = '/no/addon.node';
   const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
   try {
     for (const lib of [{ LLMDataDist }, copyOf(), copyOf('99.88.77')]) new lib.LLMDataDist(LLMRole.PROMPT, 1n);
     expect(warn).toHaveBeenCalledTimes(1);
   } finally {
     warn.mockRestore();
-    if (addon === undefined) delete process.env.LLM_DATADIST_ADDON;
-    else process.env.LLM_DATADIST_ADDON = addon;
   }
 });

@@ -136,9 +136,19 @@ describe('the newer engine of hixl', () => {
     const register = (offset: bigint, placement = 1) =>
       dist.kvCacheManager.registerCache({ ...DESC, numTensors: 1, placement }, [region.address + offset]);
     await register(0n);
-    expect(await rejection(register(128n))).toMatchObject({ code: 'LLM_PARAM_INVALID' });
+    expect(await rejection(register(128n))).toMatchObject({
+      code: 'LLM_PARAM_INVALID',
+      message: expect.stringMatching(
+        /256 bytes at 0x[\da-f]+ overlap 256 bytes at 0x[\da-f]+ of cache 1, which is registered/,
+      ) as string,
+    });
     expect((await register(128n, 0)).cacheId).toBe(3n);
     expect((await register(0n)).cacheId).toBe(4n);
     expect((await register(256n)).cacheId).toBe(5n);
+    const two = [region.address + 512n, region.address + 600n];
+    const pair = () => dist.kvCacheManager.registerCache({ ...DESC, numTensors: 2 }, two);
+    expect(String(await rejection(pair()))).toMatch(/of another tensor of the call/);
+    // The library keeps the first address of a call that it refused.
+    expect(String(await rejection(pair()))).toMatch(/of cache 6, whose registration failed and left memory registered/);
   });
 });

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { LLMDataDist, LLMRole } from '../lib';
 import { createFabric } from '../lib/testing';
 import type { SharedFabricOptions } from '../lib/testing';
@@ -22,6 +23,24 @@ afterEach(() => {
 });
 
 const TOKEN = '0123456789abcdef0123456789abcdef';
+
+test('a fabric of several processes shows itself without the secret of its address', async () => {
+  const { fabric } = await linkedNodes();
+  const [place, secret = ''] = fabric.controlAddress.split('#');
+  for (const text of [inspect(fabric), JSON.stringify(fabric)]) {
+    expect(text).toContain(place);
+    expect(text).not.toContain(secret);
+  }
+  expect(inspect(fabric)).toMatch(/^SharedFabric \{\s*control: '127\.0\.0\.1:\d+',\s*isHub: true/);
+  const json = JSON.parse(JSON.stringify({ history: await fabric.history, topology: await fabric.topology() })) as {
+    history: { op: string; node: unknown }[];
+    topology: { nodes: { node: unknown }[] };
+  };
+  expect(json.history.find(({ op }) => op === 'linkClusters')?.node).toMatch(/^\d+$/);
+  expect(json.topology.nodes.map(({ node }) => typeof node)).toEqual(['string', 'string']);
+  expect((await fabric.topology()).nodes.map(({ node }) => typeof node)).toEqual(['bigint', 'bigint']);
+  expect((await fabric.history).every(({ node }) => typeof node === 'bigint')).toBe(true);
+});
 
 describe('joining', () => {
   test('a process that joins late has the faults and the time that there are', async () => {

@@ -13,6 +13,9 @@ const VARIABLES = {
   LLM_DATADIST_ADDON: () => undefined,
 } as const satisfies Readonly<Record<string, (name: string, text: string) => unknown>>;
 
+/** The variables of a process, as `process.env` has them; declared without the types of Node, which users may lack. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 export type Variable = keyof typeof VARIABLES;
 
 const NAMES = Object.keys(VARIABLES) as Variable[];
@@ -27,7 +30,7 @@ const MAX_MS = 0x7fff_ffff;
  * The value of a variable; `undefined` where it is not set, or empty.
  * @throws TypeError, RangeError for a wrong value
  */
-export function variable(name: Variable, env: NodeJS.ProcessEnv = process.env): string | undefined {
+export function variable(name: Variable, env: Environment = process.env): string | undefined {
   const { [name]: text = '' } = env;
   if (text === '') return undefined;
   VARIABLES[name](name, text);
@@ -40,12 +43,12 @@ export function variable(name: Variable, env: NodeJS.ProcessEnv = process.env): 
  *
  * @throws TypeError, RangeError that name the variable
  */
-export function checkEnvironment(env: NodeJS.ProcessEnv = process.env): void {
+export function checkEnvironment(env: Environment = process.env): void {
   for (const name of NAMES) variable(name, env);
 }
 
 /** `LLM_DATADIST_EXIT_TIMEOUT`, where it is set. @throws RangeError */
-export function exitTimeoutMs(env: NodeJS.ProcessEnv = process.env): number | undefined {
+export function exitTimeoutMs(env: Environment = process.env): number | undefined {
   const text = variable('LLM_DATADIST_EXIT_TIMEOUT', env);
   return text === undefined ? undefined : Number(text);
 }
@@ -57,7 +60,7 @@ const warned = new Set<string>();
  * Warns of variables with the prefix of the package that nothing reads. They are no error: other programs may have names
  * with the same prefix, and Kubernetes makes some of the name of a service.
  */
-export function warnOfUnknownVariables(env: NodeJS.ProcessEnv = process.env): void {
+export function warnOfUnknownVariables(env: Environment = process.env): void {
   for (const name of Object.keys(env)) {
     if (!name.startsWith(PREFIX) || name in VARIABLES || OF_A_SERVICE.test(name) || warned.has(name)) continue;
     warned.add(name);

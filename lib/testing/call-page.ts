@@ -1,6 +1,7 @@
 import { DEFAULT_EXT_PARAM } from '../backend/backend';
 import type { KvCacheExtParam } from '../backend/backend';
 import type { Operation } from '../backend/mock/call-observer';
+import { withDecimalJSON } from '../decimal-json';
 import { LLMException } from '../exception';
 import { LLMStatusCode, operations, statusName } from '../status';
 import type { CallRecord } from './call-record';
@@ -227,18 +228,19 @@ function outcomeOf(error: unknown): Outcome {
 
 function recordOf(call: LoggedCall, outcome: Outcome & Pick<CallRecord, 'state' | 'durationMs'>): CallRecord {
   const { index, node, operation, peer, cacheId, bytes, startMs, faults } = call;
-  return Object.freeze({
+  const record = {
     number: index + 1,
     node,
     op: operation,
-    args: argumentsOf(call),
+    args: withDecimalJSON(argumentsOf(call)),
     peer,
     cacheId,
     ...outcome,
     bytes,
     startMs,
     faults: faults.map(({ definition }) => definition),
-  });
+  };
+  return Object.freeze(withDecimalJSON(record));
 }
 
 function argumentsOf({ localCacheId, ext, srcBlocks, dstBlocks, details }: LoggedCall): CallRecord['args'] {

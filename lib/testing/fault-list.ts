@@ -56,6 +56,11 @@ export class ActiveFault implements InjectedFault {
     this.#skip = fault.skip;
   }
 
+  /** The fault for logs. */
+  toJSON(): Record<string, unknown> {
+    return { fault: this.fault.definition, hits: this.#hits };
+  }
+
   get hits(): number {
     return this.#hits;
   }

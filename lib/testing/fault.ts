@@ -10,6 +10,7 @@ import {
   outOfRange,
   unfit,
 } from '../check';
+import { withDecimalJSON } from '../decimal-json';
 import { keepStackOf } from '../rejection';
 import { checkStatusName, LLMStatusCode, operations, statusName, statusOfName } from '../status';
 import { clusterIdOf } from './node-ref';
@@ -133,12 +134,14 @@ export function checkFault(value: unknown): CheckedFault {
   const nodeId = node === undefined ? undefined : clusterIdOf(node, 'fault.node');
   const peerId = peer === undefined ? undefined : clusterIdOf(peer, 'fault.peer');
   const fault: CheckedFault = {
-    definition: Object.freeze({
-      ...fields,
-      op: [...ops],
-      ...(nodeId !== undefined && { node: nodeId }),
-      ...(peerId !== undefined && { peer: peerId }),
-    }),
+    definition: Object.freeze(
+      withDecimalJSON({
+        ...fields,
+        op: [...ops],
+        ...(nodeId !== undefined && { node: nodeId }),
+        ...(peerId !== undefined && { peer: peerId }),
+      }),
+    ),
     ops,
     node: nodeId,
     peer: peerId,

@@ -31,7 +31,7 @@ import type { NodeRef } from './node-ref';
 import { KnownNodes, namedNodes } from './known-nodes';
 import { Partitions } from './partitions';
 import { breaks, MAX_ADDRESSES } from './strict';
-import { describeNode } from './topology';
+import { describeNode, topologyOf } from './topology';
 import type { Topology } from './topology';
 
 /** What a test fabric is made with. `strict` and `seed` are read when they are needed first: they may come from elsewhere. */
@@ -192,7 +192,7 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
 
   /** Nodes, links, caches and memory as they are now. */
   topology(): Topology {
-    return { nodes: Array.from(this.#nodes, (node) => describeNode(node, this.#obstacles)) };
+    return topologyOf(Array.from(this.#nodes, (node) => describeNode(node, this.#obstacles)));
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { Obstacles } from '../backend/mock/network';
+import { withDecimalJSON } from '../decimal-json';
 import type { LLMRole } from '../role';
 import type { FabricNode } from './fabric-node';
 
@@ -52,6 +53,14 @@ export interface TopologyMemory {
   readonly address: bigint;
   readonly byteLength: number;
   readonly placement: number;
+}
+
+/** A topology of nodes that were described, here or in another process: each part of it can be logged. */
+export function topologyOf(nodes: readonly TopologyNode[]): Topology {
+  for (const node of nodes) {
+    for (const each of [node, ...node.links, ...node.caches, ...node.memory]) withDecimalJSON(each);
+  }
+  return withDecimalJSON({ nodes });
 }
 
 export function describeNode(instance: FabricNode, obstacles: Obstacles): TopologyNode {

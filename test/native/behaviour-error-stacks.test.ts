@@ -7,5 +7,5 @@ runOverStandIn(
     jest.requireActual('../error-stacks.test');
   },
   [],
-  30,
+  50,
 );

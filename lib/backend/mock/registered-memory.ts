@@ -14,6 +14,8 @@ export class MemoryHandle {
     /** Where it stands in the order of registrations; a link knows those made before it. */
     readonly sequence: number,
     readonly host: boolean,
+    /** The cache with which it was registered. */
+    readonly cacheId: bigint,
   ) {}
 }
 
@@ -55,7 +57,7 @@ export class RegisteredMemory {
       const range = `${address}+${byteLength}`;
       let handle = this.#byRange.get(range);
       if (handle === undefined || handle.region.freed) {
-        handle = this.#newHandle(place, Number(byteLength), host);
+        handle = this.#newHandle(place, Number(byteLength), host, cacheId);
         this.#byRange.set(range, handle);
         owned.push(range);
       }
@@ -86,19 +88,26 @@ export class RegisteredMemory {
     this.#byCache.clear();
   }
 
-  #newHandle(place: Place, byteLength: number, host: boolean): MemoryHandle {
+  #newHandle(place: Place, byteLength: number, host: boolean, cacheId: bigint): MemoryHandle {
     const { region, offset } = place;
     const end = offset + byteLength;
     if (this.#refuseOverlap) {
       for (const other of this.#byRange.values()) {
         if (other.region === region && other.host === host && offset < other.end && other.start < end) {
-          throw invalid(
-            `${byteLength} bytes at ${hexAddress(region.address + BigInt(offset))} overlap memory that is registered already`,
-          );
+          const bytes = `${byteLength} bytes at ${hexAddress(region.address + BigInt(offset))}`;
+          const others = `${other.end - other.start} bytes at ${hexAddress(region.address + BigInt(other.start))}`;
+          throw invalid(`${bytes} overlap ${others} of ${this.#ownerOf(other, cacheId)}`);
         }
       }
     }
     this.#sequence += 1;
-    return new MemoryHandle(region, offset, end, this.#sequence, host);
+    return new MemoryHandle(region, offset, end, this.#sequence, host, cacheId);
+  }
+
+  /** What holds some memory that a cache is refused for. */
+  #ownerOf(handle: MemoryHandle, refused: bigint): string {
+    if (this.#byCache.has(handle.cacheId)) return `cache ${handle.cacheId}, which is registered`;
+    if (handle.cacheId === refused) return 'another tensor of the call';
+    return `cache ${handle.cacheId}, whose registration failed and left memory registered`;
   }
 }

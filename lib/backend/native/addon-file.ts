@@ -1,13 +1,14 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { variable } from '../environment';
+import type { Environment } from '../environment';
 import { fileProblem } from './binary-file';
 import { absolutePath } from './places';
 
 export const ADDON_NAME = 'llm_datadist.node';
 
 /** What `LLM_DATADIST_ADDON` names: a path, relative ones to the working directory. */
-export function chosenAddon(env: NodeJS.ProcessEnv = process.env): string | undefined {
+export function chosenAddon(env: Environment = process.env): string | undefined {
   const chosen = variable('LLM_DATADIST_ADDON', env);
   return chosen === undefined ? undefined : absolutePath(chosen);
 }
@@ -17,7 +18,7 @@ export function chosenAddon(env: NodeJS.ProcessEnv = process.env): string | unde
  * package brings along.
  * @param packageRoot `undefined` in a bundle, which has no other file than the chosen one
  */
-export function addonFiles(packageRoot: string | undefined, env: NodeJS.ProcessEnv = process.env): readonly string[] {
+export function addonFiles(packageRoot: string | undefined, env: Environment = process.env): readonly string[] {
   const chosen = chosenAddon(env);
   if (chosen !== undefined) return [chosen];
   if (packageRoot === undefined) return [];

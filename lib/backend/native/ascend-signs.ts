@@ -1,6 +1,7 @@
 import { lstatSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { shortList } from '../../short-list';
+import type { Environment } from '../environment';
 
 /** Something that only Ascend hosts have, as it was seen on this one. */
 export interface AscendSign {
@@ -11,7 +12,7 @@ export interface AscendSign {
 
 /** How to look at a host. Nothing here throws: what cannot be looked at is not there. */
 export interface HostView {
-  readonly env: NodeJS.ProcessEnv;
+  readonly env: Environment;
   /** Names in a folder; none where it cannot be read. */
   readonly list: (folder: string) => readonly string[];
   /** Whether something is at the path, readable or not. */

@@ -3,6 +3,7 @@ import type { LoadAttempt } from '../../backend-error';
 import type { LoadedAddon, OpenedLibrary } from './addon';
 import { fileProblem } from './binary-file';
 import { isPath, libraryPlaces, searchFolders } from './places';
+import type { Environment } from '../environment';
 
 /** What `openLibrary` of the addon is called with. */
 export interface LibrarySearch {
@@ -16,7 +17,7 @@ export interface LibrarySearch {
  * The search of this environment. Files that cannot be loaded are reported and not tried: the loader may wait for ever at
  * them, or end the process.
  */
-export function librarySearch(bridge: string, env: NodeJS.ProcessEnv = process.env): LibrarySearch {
+export function librarySearch(bridge: string, env: Environment = process.env): LibrarySearch {
   const unusableBridge = fileProblem(bridge);
   if (unusableBridge !== undefined) {
     return { libraries: [], runtimes: [], attempts: [{ path: bridge, error: unusableBridge.text }] };

@@ -1,6 +1,7 @@
 import type { LLMBackendErrorInfo, LoadAttempt } from '../../backend-error';
 import { FIND_THE_LIBRARY, LLMBackendError } from '../../backend-error';
 import { variable } from '../environment';
+import type { Environment } from '../environment';
 import { chosenAddon } from './addon-file';
 import { unsupportedHost } from './host-support';
 import { chosenLibrary, DEFAULT_FOLDERS, homeFolder } from './places';
@@ -18,7 +19,7 @@ export interface LoadFailure {
 }
 
 /** No addon could be loaded, so that no library was looked for. */
-export function addonFailure(attempts: readonly LoadAttempt[], env: NodeJS.ProcessEnv = process.env): LoadFailure {
+export function addonFailure(attempts: readonly LoadAttempt[], env: Environment = process.env): LoadFailure {
   const unsupported = unsupportedHost();
   const chosen = chosenAddon(env);
   return {
@@ -32,7 +33,7 @@ export function addonFailure(attempts: readonly LoadAttempt[], env: NodeJS.Proce
 }
 
 /** The addon was loaded, and could open no library. */
-export function libraryFailure(attempts: readonly LoadAttempt[], env: NodeJS.ProcessEnv = process.env): LoadFailure {
+export function libraryFailure(attempts: readonly LoadAttempt[], env: Environment = process.env): LoadFailure {
   return {
     attempts,
     reason: 'the library cannot be loaded',
@@ -53,7 +54,7 @@ function addonAdvice(chosen: string | undefined): string {
   return `${first}The library was not looked for. ${FIND_THE_LIBRARY}`;
 }
 
-function libraryNotes(env: NodeJS.ProcessEnv): string[] {
+function libraryNotes(env: Environment): string[] {
   const home = homeFolder(env);
   if (chosenLibrary(env) === undefined) {
     return home === undefined ? [] : [`${setting('ASCEND_HOME_PATH', env)}, so ${home} came first.`];
@@ -66,15 +67,12 @@ function libraryNotes(env: NodeJS.ProcessEnv): string[] {
   return [`${setting('LLM_DATADIST_LIBRARY', env)}, so no other place was tried: not ${excluded.join(', not ')}.`];
 }
 
-function setting(name: string, env: NodeJS.ProcessEnv): string {
+function setting(name: string, env: Environment): string {
   return `${name}=${env[name]} is set`;
 }
 
 /** The first of the variables that is set. */
-function askedFor(
-  env: NodeJS.ProcessEnv,
-  ...names: NonNullable<LoadFailure['askedFor']>[]
-): Pick<LoadFailure, 'askedFor'> {
+function askedFor(env: Environment, ...names: NonNullable<LoadFailure['askedFor']>[]): Pick<LoadFailure, 'askedFor'> {
   const name = names.find((each) => variable(each, env) !== undefined);
   return name === undefined ? {} : { askedFor: name };
 }

@@ -1,5 +1,6 @@
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { variable } from '../environment';
+import type { Environment } from '../environment';
 
 /** A file that may be the vendor's library, and files that may be the Ascend runtime, which is loaded before it. */
 export interface LibraryPlace {
@@ -19,7 +20,7 @@ export const DEFAULT_FOLDERS = ['/usr/local/Ascend/cann/lib64', '/usr/local/Asce
  * Where the library is looked for, in this order: what `LLM_DATADIST_LIBRARY` names, and nowhere else then; the `lib64` of
  * `ASCEND_HOME_PATH`; the vendor's default folders; the loader's own search path.
  */
-export function libraryPlaces(env: NodeJS.ProcessEnv): LibraryPlace[] {
+export function libraryPlaces(env: Environment): LibraryPlace[] {
   const chosen = chosenLibrary(env);
   const home = homeFolder(env);
   const folders = [...(home === undefined ? [] : [home]), ...DEFAULT_FOLDERS];
@@ -42,18 +43,18 @@ export function libraryPlaces(env: NodeJS.ProcessEnv): LibraryPlace[] {
  * What `LLM_DATADIST_LIBRARY` names: a path, relative ones to the working directory; without a slash it is a name for the
  * loader's own search path, as the loader has it.
  */
-export function chosenLibrary(env: NodeJS.ProcessEnv): string | undefined {
+export function chosenLibrary(env: Environment): string | undefined {
   const chosen = variable('LLM_DATADIST_LIBRARY', env);
   return chosen === undefined || !isPath(chosen) ? chosen : absolutePath(chosen);
 }
 
 /** The folder of libraries of the toolkit that `ASCEND_HOME_PATH` names. */
-export function homeFolder({ ASCEND_HOME_PATH: home = '' }: NodeJS.ProcessEnv): string | undefined {
+export function homeFolder({ ASCEND_HOME_PATH: home = '' }: Environment): string | undefined {
   return home === '' ? undefined : join(absolutePath(home), 'lib64');
 }
 
 /** The folders in which the loader looks for names before it looks in those of the system. */
-export function searchFolders({ LD_LIBRARY_PATH: path = '' }: NodeJS.ProcessEnv): string[] {
+export function searchFolders({ LD_LIBRARY_PATH: path = '' }: Environment): string[] {
   // An empty entry is the working directory, an empty list is none.
   return path === '' ? [] : path.split(/[:;]/).map((folder) => (folder === '' ? '.' : folder));
 }

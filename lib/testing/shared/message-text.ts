@@ -1,3 +1,4 @@
+import { hasDecimalJSON } from '../../decimal-json';
 import { LLMException } from '../../exception';
 import type { LLMExceptionJSON } from '../../exception';
 
@@ -19,7 +20,8 @@ interface ErrorFields {
 export function toText(message: unknown): string {
   return JSON.stringify(message, function (this: Record<string, unknown>, key, value: unknown) {
     // A value that has a toJSON of its own has gone through it already.
-    return tag(this[key]) ?? value;
+    const original = this[key];
+    return tag(original) ?? (hasDecimalJSON(original) ? { ...original } : value);
   });
 }
 

@@ -1,10 +1,16 @@
+import { inspect } from 'node:util';
+import type { InspectOptionsStylized } from 'node:util';
 import type { BackendFactory } from '../../backend/backend';
+import { withDecimalJSON } from '../../decimal-json';
+import { inspected } from '../../inspection';
 import type { CallRecord } from '../call-record';
 import { checkFault } from '../fault';
 import type { Fault } from '../fault';
 import type { NodeRef } from '../node-ref';
 import { clusterIdOf } from '../node-ref';
+import { shortList } from '../../short-list';
 import { checkPair, reportLeft, reportPending } from '../test-fabric';
+import { topologyOf } from '../topology';
 import type { Topology } from '../topology';
 import type { Member } from './member';
 import type { SharedClock } from './shared-clock';
@@ -139,7 +145,7 @@ export class SharedFabric implements AsyncDisposable {
   /** Nodes, links, caches and memory of all processes, as they are now. */
   async topology(): Promise<Topology> {
     const parts = (await this.#askEach('topology')) as Topology[];
-    return { nodes: parts.flatMap(({ nodes }) => nodes) };
+    return topologyOf(parts.flatMap(({ nodes }) => nodes));
   }
 
   /** @throws as `TestFabric.assertNoPendingFaults` */
@@ -166,10 +172,26 @@ export class SharedFabric implements AsyncDisposable {
     await this.close();
   }
 
+  /** The fabric for logs, without the secret of its control address. */
+  toJSON(): Record<string, unknown> {
+    return this.#summary();
+  }
+
+  /** @internal */
+  [inspect.custom](depth: number | null, options: InspectOptionsStylized): string {
+    return inspected('SharedFabric', this.#summary(), depth, options);
+  }
+
+  #summary() {
+    const nodes = this.#member.local.topology().nodes.map(({ node, state }) => `cluster ${node} (${state})`);
+    const [control] = this.controlAddress.split('#');
+    return { control, isHub: this.#closeHub !== undefined, nodes: shortList(nodes) };
+  }
+
   async #history(): Promise<readonly CallRecord[]> {
     const parts = await Promise.all((await this.#seats()).map((seat) => this.#historyOf(seat)));
     const all = parts.flat().sort((a, b) => a.startMs - b.startMs);
-    return all.map((record, i) => Object.freeze({ ...record, number: i + 1 }));
+    return all.map((record, i) => Object.freeze(withDecimalJSON({ ...record, number: i + 1 })));
   }
 
   async #historyOf(seat: number): Promise<CallRecord[]> {
@@ -217,6 +239,7 @@ function sharedFault(hits: () => Promise<unknown>, remove: () => Promise<unknown
 
 /** A record as it was before it became text, which has no word for what is undefined. */
 function whole(record: CallRecord): CallRecord {
-  const { peer, cacheId, status, code, message, results, durationMs } = record;
+  const { args, peer, cacheId, status, code, message, results, durationMs, faults } = record;
+  for (const each of [args, ...(results ?? []), ...faults]) withDecimalJSON(each);
   return { ...record, peer, cacheId, status, code, message, results, durationMs };
 }

@@ -1,7 +1,11 @@
 import { connect as connectSocket, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
+import { inspect } from 'node:util';
+import type { InspectOptionsStylized } from 'node:util';
 import { checkBoolean, checkInteger, checkOptionalObject } from '../../../check';
 import { Deadline } from '../../../deadline';
+import { inspected } from '../../../inspection';
+import { shortList } from '../../../short-list';
 import { LLMStatusCode } from '../../../status';
 import type { ListenAddress } from '../../../option-text/listen-address';
 import type { BackendFactory } from '../../backend';
@@ -83,6 +87,8 @@ export class TcpFabric implements Network {
   readonly #maxConnections: number;
   readonly #limits: ChannelLimits;
   readonly #bindings = new WeakMap<Binding, TcpBinding>();
+  /** Where instances of this network listen. */
+  readonly #listening = new Set<string>();
   #dialling = 0;
   /** @internal */
   obstacles: Obstacles | undefined;
@@ -132,12 +138,14 @@ export class TcpFabric implements Network {
     server.on('error', () => undefined);
     server.unref();
     this.#bindings.set(binding, binding);
+    this.#listening.add(address);
     return binding;
   }
 
   release(binding: Binding): void {
     const bound = this.#bindings.get(binding);
     bound?.server.close();
+    this.#listening.delete(binding.address);
     bound?.unlinked.clear();
   }
 
@@ -166,6 +174,20 @@ export class TcpFabric implements Network {
   /** @internal How many connections are being made. */
   get dialling(): number {
     return this.#dialling;
+  }
+
+  /** The network for logs. */
+  toJSON(): Record<string, unknown> {
+    return this.#summary();
+  }
+
+  /** @internal */
+  [inspect.custom](depth: number | null, options: InspectOptionsStylized): string {
+    return inspected('TcpFabric', this.#summary(), depth, options);
+  }
+
+  #summary() {
+    return { listening: shortList([...this.#listening]), allowRemote: this.#allowRemote };
   }
 
   async #reach(from: Session, ip: string, port: number, limit: TimeLimit): Promise<Connection> {
