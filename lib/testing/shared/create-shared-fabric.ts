@@ -9,6 +9,7 @@ import {
   invalidArgType,
   outOfRange,
 } from '../../check';
+import { nodeTimers } from '../../node-timers';
 import { checkHistory } from '../call-log';
 import { readControlAddress, readListenPlace, writeControlAddress } from './control-address';
 import type { ControlAddress, ListenPlace } from './control-address';
@@ -106,7 +107,7 @@ export function sharedFabricOf(value: string): SharedFabric {
 
 async function host(checked: Checked, place: ListenPlace): Promise<SharedFabric> {
   const { time, strict, seed, limitMs, history, recordMemory, tcp } = checked;
-  const rules: SharedRules = { time, strict, seed, originNs: process.hrtime.bigint() };
+  const rules: SharedRules = { time, strict, seed, originNs: nodeTimers.hostNanoseconds() };
   const network = createTcpFabric(tcp);
   const server = new HubServer(rules, limitMs);
   await server.listen(place);
