@@ -9,6 +9,7 @@ import {
   invalidArgType,
   outOfRange,
 } from '../../check';
+import { checkFabricOptions } from '../../fabric-options';
 import { nodeTimers } from '../../node-timers';
 import { checkHistory } from '../call-log';
 import { readControlAddress, readListenPlace, writeControlAddress } from './control-address';
@@ -45,7 +46,8 @@ export interface SharedFabricOptions {
   readonly tcp?: TcpFabricOptions;
   /**
    * How long a process may take to answer, and all of them to come to rest while the clock is advanced, in milliseconds of real
-   * time, 1 to 2^31-1. Default 30,000.
+   * time, 1 to 2^31-1. Default 30,000. For a process that joins, a hub that takes longer has gone, which is noticed at most half
+   * as much later.
    */
   readonly controlTimeout?: number;
 }
@@ -139,10 +141,10 @@ function joinShared(
 
 function checkOptions(value: unknown): Checked {
   const options = checkObject(value, 'options');
-  const { control, clock, strict, seed, wire, history, recordMemory, tcp, controlTimeout } = options;
-  if (wire !== undefined)
-    throw outOfRange('options.wire', 'left out: over TCP transfers take the time that they take', wire);
+  checkFabricOptions(options, 'options', 'shared');
+  const { control, clock, strict, seed, history, recordMemory, tcp, controlTimeout } = options;
   const given = checkOptionalObject(tcp, 'options.tcp');
+  checkFabricOptions(given, 'options.tcp', 'tcp');
   const allowRemote =
     given.allowRemote === undefined ? false : checkBoolean(given.allowRemote, 'options.tcp.allowRemote');
   const part = checkControl(control, allowRemote);
@@ -172,9 +174,13 @@ function checkControl(value: unknown, allowRemote: boolean): Part {
   if (value === undefined && variable !== undefined && variable !== '') {
     return { join: readControlAddress(variable, CONTROL_VARIABLE, allowRemote) };
   }
-  const { listen, connect } = value === undefined ? { listen: DEFAULT_LISTEN } : checkObject(value, 'options.control');
+  // A text may be a control address, which has a secret.
+  const given = typeof value === 'string' ? {} : checkOptionalObject(value, 'options.control');
+  checkFabricOptions(given, 'options.control', 'control');
+  const { listen, connect } = value === undefined ? { listen: DEFAULT_LISTEN } : given;
   if ((listen === undefined) === (connect === undefined)) {
-    throw invalidArgType('options.control', "{ listen: 'IP:PORT' } or { connect: controlAddress }", value);
+    const received = typeof value === 'string' ? {} : value;
+    throw invalidArgType('options.control', "{ listen: 'IP:PORT' } or { connect: controlAddress }", received);
   }
   return connect === undefined
     ? { host: readListenPlace(listen, 'options.control.listen', allowRemote) }

@@ -70,9 +70,11 @@ export class HubServer {
 
   #take(socket: Socket): void {
     const line = new SocketLine(socket, LONGEST_GREETING);
-    const timer = nodeTimers.setTimeout(() => {
-      line.close();
-    }, this.#limitMs).unref();
+    const timer = nodeTimers
+      .setTimeout(() => {
+        line.close();
+      }, this.#limitMs)
+      .unref();
     const isKnown = () => {
       nodeTimers.clearTimeout(timer);
       this.#strangers.delete(line);
