@@ -261,7 +261,20 @@ export class NodeCall implements ObservedCall, LoggedCall {
   }
 
   async #delay(ms: number): Promise<void> {
-    await this.#interruptible(this.#calls.clock.sleep(ms));
+    const { clock } = this.#calls;
+    let callOff = (): void => undefined;
+    const passed =
+      clock.after === undefined
+        ? clock.sleep(ms)
+        : new Promise<void>((resolve) => {
+            callOff = clock.after?.(ms, resolve) ?? callOff;
+          });
+    try {
+      await this.#interruptible(passed);
+    } finally {
+      // What was interrupted is waited for no longer: a timer would keep the process alive.
+      callOff();
+    }
     this.isDelayed = false;
   }
 

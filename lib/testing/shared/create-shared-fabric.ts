@@ -8,6 +8,7 @@ import {
   checkUint32,
   invalidArgType,
   outOfRange,
+  wrongType,
 } from '../../check';
 import { checkFabricOptions } from '../../fabric-options';
 import { nodeTimers } from '../../node-timers';
@@ -174,14 +175,13 @@ function checkControl(value: unknown, allowRemote: boolean): Part {
   if (value === undefined && variable !== undefined && variable !== '') {
     return { join: readControlAddress(variable, CONTROL_VARIABLE, allowRemote) };
   }
-  // A text may be a control address, which has a secret.
-  const given = typeof value === 'string' ? {} : checkOptionalObject(value, 'options.control');
+  const expected = "{ listen: 'IP:PORT' } or { connect: controlAddress }";
+  // It may be a control address, which has a secret.
+  if (typeof value === 'string') throw wrongType('options.control', expected, 'a string');
+  const given = value === undefined ? { listen: DEFAULT_LISTEN } : checkObject(value, 'options.control');
   checkFabricOptions(given, 'options.control', 'control');
-  const { listen, connect } = value === undefined ? { listen: DEFAULT_LISTEN } : given;
-  if ((listen === undefined) === (connect === undefined)) {
-    const received = typeof value === 'string' ? {} : value;
-    throw invalidArgType('options.control', "{ listen: 'IP:PORT' } or { connect: controlAddress }", received);
-  }
+  const { listen, connect }: Record<string, unknown> = given;
+  if ((listen === undefined) === (connect === undefined)) throw invalidArgType('options.control', expected, value);
   return connect === undefined
     ? { host: readListenPlace(listen, 'options.control.listen', allowRemote) }
     : { join: readControlAddress(connect, 'options.control.connect', allowRemote) };

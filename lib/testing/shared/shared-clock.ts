@@ -59,6 +59,11 @@ export class SharedClock implements Clock, DeadlineClock {
     });
   }
 
+  /** @internal For what is ended by other means when the hub goes. */
+  after(ms: number, wake: () => void): () => void {
+    return this.#wait({ ms, isLimit: false, due: 0, over: wake, callOff: NEVER_ARMED });
+  }
+
   /** For limits: as on a `ManualClock`. When the hub goes, what is left of it passes in real time. */
   deadline(ms: number, expire: () => void): () => void {
     return this.#wait({ ms, isLimit: true, due: 0, over: expire, callOff: NEVER_ARMED });
