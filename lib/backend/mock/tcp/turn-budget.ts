@@ -1,5 +1,4 @@
-// Node's own, which is not replaced where the clock of a test is.
-import { setImmediate } from 'node:timers';
+import { nodeTimers } from '../../../node-timers';
 
 /** What a connection may do in a turn of the event loop: one to three milliseconds of work. */
 const TURN_WORK = 8192;
@@ -37,7 +36,7 @@ export class TurnBudget {
     this.#used += work;
     if (this.#used < UNNOTICED || this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    nodeTimers.setImmediate(() => {
       this.#scheduled = false;
       this.#used = 0;
       this.#next();
