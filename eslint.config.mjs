@@ -23,6 +23,23 @@ export default tseslint.config(
     rules: { '@typescript-eslint/return-await': ['error', 'always'] },
   },
   {
+    // Fake timers of a test hold up nothing but what follows them on purpose.
+    files: ['lib/**/*.ts'],
+    ignores: ['lib/node-timers.ts', 'lib/backend/mock/clock.ts'],
+    rules: {
+      'no-restricted-imports': ['error', { name: 'node:timers', message: 'Use nodeTimers.' }],
+      'no-restricted-globals': [
+        'error',
+        ...['setTimeout', 'setInterval', 'setImmediate', 'clearTimeout', 'clearInterval', 'clearImmediate'].map(
+          (name) => ({
+            name,
+            message: 'Use nodeTimers.',
+          }),
+        ),
+      ],
+    },
+  },
+  {
     // Tests hand the library what the types forbid, on purpose.
     files: ['test/**/*.ts'],
     rules: {

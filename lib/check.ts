@@ -25,7 +25,12 @@ const MAX_WRITTEN_BIGINT = 2n ** 128n;
 const TYPED_ARRAY = Object.getPrototypeOf(Uint8Array.prototype) as typeof Uint8Array.prototype;
 
 export function invalidArgType(name: string, expected: string, actual: unknown): TypeError {
-  return Object.assign(new TypeError(`The "${name}" argument must be ${expected}. Received ${describe(actual)}`), {
+  return wrongType(name, expected, describe(actual));
+}
+
+/** As {@link invalidArgType}, where the value itself may not be shown. */
+export function wrongType(name: string, expected: string, received: string): TypeError {
+  return Object.assign(new TypeError(`The "${name}" argument must be ${expected}. Received ${received}`), {
     code: 'ERR_INVALID_ARG_TYPE' as const,
   });
 }

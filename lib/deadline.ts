@@ -1,6 +1,5 @@
-// Node's own, which is not replaced where the clock of a test is.
-import { clearImmediate, setImmediate } from 'node:timers';
 import type { DeadlineClock } from './backend/backend';
+import { nodeTimers } from './node-timers';
 
 /** The longest delay that a timer of Node takes; a longer one would end at once. */
 export const LONGEST_DELAY = 2 ** 31 - 1;
@@ -18,7 +17,7 @@ export class Deadline {
    * @param milliseconds from now on; any number of them
    * @param rest asked when they have passed: how many more there are to wait; 0 or less when it is over
    * @param expire called once, unless {@link end} was called before
-   * @param clock whose milliseconds; those of the clock on the wall without one
+   * @param clock whose milliseconds; real ones without one, whatever fake timers a test has installed
    */
   constructor(milliseconds: number, rest: () => number, expire: () => void, clock?: DeadlineClock) {
     this.#rest = rest;
@@ -29,8 +28,8 @@ export class Deadline {
 
   /** What was waited for has come. */
   end(): void {
-    clearTimeout(this.#timer);
-    clearImmediate(this.#lastTurn);
+    nodeTimers.clearTimeout(this.#timer);
+    nodeTimers.clearImmediate(this.#lastTurn);
     this.#callOff?.();
   }
 
@@ -46,15 +45,15 @@ export class Deadline {
 
   #armTimer(milliseconds: number): void {
     const delay = Math.min(Math.ceil(milliseconds), LONGEST_DELAY);
-    this.#timer = setTimeout(() => {
+    this.#timer = nodeTimers.setTimeout(() => {
       if (delay < milliseconds) {
         this.#armTimer(milliseconds - delay);
         return;
       }
       // After a long task of the event loop timers come first: an answer that has been here all along is due next, and
       // settles a turn later where the mock gets it.
-      this.#lastTurn = setImmediate(() => {
-        this.#lastTurn = setImmediate(() => {
+      this.#lastTurn = nodeTimers.setImmediate(() => {
+        this.#lastTurn = nodeTimers.setImmediate(() => {
           this.#askForRest();
         });
       });

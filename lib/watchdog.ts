@@ -1,6 +1,7 @@
 import type { Backend, ClusterInfo } from './backend/backend';
 import { Deadline } from './deadline';
 import { LLMException } from './exception';
+import { nodeTimers } from './node-timers';
 import { peerAddresses } from './peer-addresses';
 import { atCaller } from './rejection';
 import { shortList } from './short-list';
@@ -116,7 +117,7 @@ export class Watchdog {
   }
 
   #now(): number {
-    return (this.#backend.clock ?? performance).now();
+    return (this.#backend.clock ?? nodeTimers).now();
   }
 
   async #watch<T>(

@@ -16,6 +16,7 @@ import { crc32, crcText } from '../lib/conformance/crc32';
 import { ForkedProcess } from '../lib/conformance/forked-process';
 import type { ChildHostOptions, Difference, Scenario } from '../lib/conformance';
 import { LLMBackendError } from '../lib/exception';
+import { goOn, holdTime } from './fixtures/fake-time';
 import { compileLib } from './fixtures/compiled-lib';
 import { MeetingPlace } from './fixtures/meeting-place';
 import { changeStep, handWritten } from './fixtures/recordings';
@@ -169,10 +170,10 @@ describe('a process that takes too long is ended', () => {
 
   beforeEach(() => {
     // Time passes when a test says so, and so after what it waits for.
-    jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate', 'clearImmediate', 'Date'] });
+    holdTime({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate', 'clearImmediate', 'Date'] });
   });
   afterEach(() => {
-    jest.useRealTimers();
+    goOn();
     jest.restoreAllMocks();
   });
 

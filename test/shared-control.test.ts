@@ -2,12 +2,24 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { LLMDataDist, LLMRole } from '../lib';
 import { createFabric } from '../lib/testing';
-import type { SharedFabricOptions } from '../lib/testing';
+import { PROTOCOL_VERSION } from '../lib/testing/shared/protocol';
+import type { SharedFabric, SharedFabricOptions } from '../lib/testing';
 import { rejection, track } from './fixtures/cluster';
-import { firstBlock, inFlight, linkedNodes, originalBlock, pull, rehearse, startNode } from './fixtures/rehearsal';
+import {
+  DESC,
+  firstBlock,
+  inFlight,
+  linkedNodes,
+  originalBlock,
+  pull,
+  rehearse,
+  startNode,
+} from './fixtures/rehearsal';
 import { clusterAt, freePort, TcpNode } from './fixtures/tcp-node';
 
 jest.setTimeout(120_000);
@@ -76,11 +88,20 @@ describe('joining', () => {
     ['LLM_DATADIST_MOCK_CONTROL', `127.0.0.1:70000#${TOKEN}`, 'tcp'],
     ['LLM_DATADIST_MOCK_CONTROL', `10.0.0.1:1234#${TOKEN}`, 'tcp'],
     ['LLM_DATADIST_MOCK_CONTROL', 'true', 'tcp'],
+    ['LLM_DATADIST_MOCK_CONTROL', ` 127.0.0.1:1234#${TOKEN}`, 'tcp'],
+    ['LLM_DATADIST_MOCK_CONTROL', `${TOKEN}#127.0.0.1:1234`, 'tcp'],
     ['LLM_DATADIST_MOCK_FABRIC', `127.0.0.1:1234#${TOKEN}`, 'memory'],
   ])('a wrong %s (%s, fabric %s) is an error that names it', (name, control, fabric) => {
     process.env.LLM_DATADIST_MOCK_CONTROL = control;
     process.env.LLM_DATADIST_MOCK_FABRIC = fabric;
-    expect(() => new LLMDataDist(LLMRole.MIX, 1n, { backend: 'mock' })).toThrow(name);
+    const make = () => new LLMDataDist(LLMRole.MIX, 1n, { backend: 'mock' });
+    expect(make).toThrow(name);
+    // The value has a secret.
+    expect(make).not.toThrow(TOKEN.slice(0, 8));
+    if (name === 'LLM_DATADIST_MOCK_CONTROL') {
+      expect(make).not.toThrow(control);
+      expect(make).toThrow(RangeError);
+    }
   });
 
   test.each([
@@ -94,11 +115,16 @@ describe('joining', () => {
     [{ control: { listen: 1 } }, TypeError],
     [{ control: { connect: 1 } }, TypeError],
     [{ control: { connect: `127.0.0.1:1#${TOKEN}` }, seed: 7 }, RangeError],
+    [{ control: `127.0.0.1:1#${TOKEN}` }, TypeError],
+    [{ control: 5 }, TypeError],
+    [{ control: { conect: '127.0.0.1:1' } }, RangeError],
     [{ controlTimeout: 0 }, RangeError],
     [{ tcp: { patience: 0 } }, RangeError],
   ])('options %o are refused', async (options, error) => {
     const make = async () => createFabric({ network: 'tcp', ...options } as SharedFabricOptions);
-    await expect(make()).rejects.toThrow(error);
+    const refusal = await make().catch((reason: unknown) => reason);
+    expect(refusal).toBeInstanceOf(error);
+    expect(String(refusal)).not.toContain(TOKEN.slice(0, 8));
   });
 
   test('an address that is taken is an error', async () => {
@@ -111,14 +137,14 @@ describe('joining', () => {
 
 describe('the end of the hub', () => {
   /** A process that hosts a rehearsal: node 9 is its own. */
-  async function startHub() {
+  async function startHub(more: { clock?: 'real' } = {}, timeout?: { controlTimeout: number }) {
     const program = `
       const { createSharedFabric } = require(${JSON.stringify(join(TcpNode.lib, 'testing/shared/create-shared-fabric.js'))});
-      createSharedFabric({ network: 'tcp' }).then((fabric) => process.send(fabric.controlAddress));
+      createSharedFabric(${JSON.stringify({ network: 'tcp', ...more })}).then((fabric) => process.send(fabric.controlAddress));
       process.on('message', () => {});`;
     const hub = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     const [connectTo] = (await once(hub, 'message')) as [string];
-    return { hub, fabric: await createFabric({ network: 'tcp', control: { connect: connectTo } }) };
+    return { hub, fabric: await createFabric({ network: 'tcp', control: { connect: connectTo }, ...timeout }) };
   }
 
   test('ends what it held up with LLM_FAILED, and the instances work on', async () => {
@@ -153,6 +179,64 @@ describe('the end of the hub', () => {
     await fabric.close();
   });
 
+  /** Nodes of this process: node 2 is linked to node 1, from which it pulls. */
+  async function localPair(fabric: SharedFabric) {
+    const port = await freePort();
+    const [one, two] = [1n, 2n].map((id) => track(new LLMDataDist(LLMRole.MIX, id, { backend: fabric.backend })));
+    await one!.init({ deviceId: 1, listenIpInfo: `127.0.0.1:${port}` });
+    await two!.init({ deviceId: 2 });
+    const from = await one!.kvCacheManager.allocateCache(DESC);
+    const to = await two!.kvCacheManager.allocateCache(DESC);
+    await two!.linkClusters([clusterAt(1n, port)]);
+    return { one: one!, pull: () => two!.kvCacheManager.pullBlocks(from.key(), to, [0], [0]) };
+  }
+
+  test('ends what a delay holds in real time, and what waits behind it goes on', async () => {
+    const { hub, fabric } = await startHub({ clock: 'real' });
+    const { pull } = await localPair(fabric);
+    await fabric.inject({ op: 'pullBlocks', times: 1, delayMs: 2 ** 30 });
+    const held = rejection(pull());
+    await inFlight(fabric, 1);
+    const next = pull();
+    hub.kill('SIGKILL');
+    expect(await held).toMatchObject({ code: 'LLM_FAILED', message: expect.stringMatching(/has gone/) as string });
+    await next;
+    await fabric.close();
+  });
+
+  test.each([['manual'], ['real']] as const)('one that is stopped counts as gone, with a %s clock', async (clock) => {
+    const { hub, fabric } = await startHub(clock === 'real' ? { clock } : {}, { controlTimeout: 1000 });
+    const { pull } = await localPair(fabric);
+    await fabric.inject({ op: 'pullBlocks', times: 1, delayMs: 2 ** 30 });
+    const held = rejection(pull());
+    await inFlight(fabric, 1);
+    await fabric.inject({ op: 'pullBlocks', status: 'LLM_LINK_BUSY' });
+    hub.kill('SIGSTOP');
+    const next = pull();
+    const asked = rejection(fabric.topology());
+    expect(await held).toMatchObject({
+      code: 'LLM_FAILED',
+      message: expect.stringMatching(/hub .* did not answer within 1000 ms/) as string,
+    });
+    await next;
+    expect(await asked).toMatchObject({ message: expect.stringMatching(/did not answer/) as string });
+    await fabric.close();
+    hub.kill('SIGKILL');
+  });
+
+  test('one that is busy with a process which does not answer is there all the same', async () => {
+    const { hub, fabric } = await startHub({}, { controlTimeout: 200 });
+    const third = await startNode(fabric, 3n);
+    third.node.signal('SIGSTOP');
+    const injecting = fabric.inject({ op: 'pullBlocks', status: 'LLM_LINK_BUSY' });
+    // Longer than the limit of this process, shorter than that of the hub.
+    await sleep(1000);
+    third.node.signal('SIGCONT');
+    await injecting;
+    await fabric.close();
+    hub.kill('SIGKILL');
+  });
+
   test('close() of the process that hosts ends all nodes; of another one its own', async () => {
     const { fabric, prompt, decoder } = await linkedNodes();
     const other = await createFabric({ network: 'tcp', control: { connect: fabric.controlAddress } });
@@ -183,7 +267,7 @@ describe('connections to the hub', () => {
     return received;
   }
 
-  const JOIN = { token: TOKEN, version: 1, pid: 1 };
+  const JOIN = { token: TOKEN, version: PROTOCOL_VERSION, pid: 1 };
 
   test.each([
     ['rubbish', 'GET / HTTP/1.1\r\n\r\n'],
@@ -222,6 +306,58 @@ describe('connections to the hub', () => {
     const text = lines.map((line) => JSON.stringify(line)).join('\n');
     const received = closedAfter(fabric.controlAddress, `${text}\nnull\n`);
     expect((await received).match(/a process of another version asks the hub for/g)).toHaveLength(2);
+  });
+
+  const NODE = { $bigint: '1' };
+
+  test.each<[string, object]>([
+    ['advance', { ms: 'x' }],
+    ['advance', { ms: -1 }],
+    ['runAll', { mostWakes: 0 }],
+    ['announce', { node: {} }],
+    ['inject', { id: 5, fault: { op: 'pullBlocks', status: 1 } }],
+    ['inject', { id: 'x', fault: {} }],
+    ['hits', { id: 'y' }],
+    ['remove', { id: {} }],
+    ['hit', { target: null }],
+    ['hit', { target: { operation: 'dance', node: NODE } }],
+    ['hit', { target: { operation: 'pullBlocks', node: 'x' } }],
+    ['hitClusters', { target: { operation: 'linkClusters', node: NODE }, clusters: 5 }],
+    ['hitClusters', { target: { operation: 'linkClusters', node: NODE }, clusters: [{}] }],
+    ['kill', { node: { $bigint: '999' } }],
+    ['restart', { node: 'x' }],
+    ['part', { a: 'x', b: NODE }],
+    ['part', { a: NODE, b: NODE }],
+    ['isolate', {}],
+    ['heal', { b: NODE }],
+    ['heal', { a: 'x' }],
+    ['forward', { seat: 'x', call: 'history', args: { after: 0 } }],
+    ['forward', { seat: 1, call: 'history', args: { after: 'x' } }],
+    ['forward', { seat: 1, call: 'history' }],
+    ['constructor', {}],
+    ['toString', {}],
+    ['hasOwnProperty', {}],
+    ['__proto__', {}],
+  ])('%s with %j is an error to the process that asks, and changes nothing', async (call, args) => {
+    const fabric = await rehearse();
+    const token = fabric.controlAddress.split('#')[1]!;
+    const socket = connect(Number(fabric.controlAddress.split(/[:#]/)[1]), '127.0.0.1');
+    const lines = [
+      { ask: 1, call: 'join', args: { ...JOIN, token } },
+      { answer: 1, value: null },
+      { ask: 2, call, args },
+    ];
+    socket.write(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    let answer: unknown;
+    for await (const line of createInterface(socket)) {
+      answer = JSON.parse(line);
+      if ((answer as { answer?: number }).answer === 2) break;
+    }
+    socket.destroy();
+    expect(answer).toMatchObject({ error: { $error: { message: expect.any(String) as string } } });
+    await fabric.clock.advance(10);
+    expect(fabric.clock.now()).toBe(10);
+    await fabric.assertNoPendingFaults();
   });
 
   test('a process that does not answer is named, and answers later', async () => {

@@ -1,7 +1,18 @@
-import { LLMException } from '../lib';
-import { firstBlock, inFlight, linkedNodes, originalBlock, pull, sleepers, startNode } from './fixtures/rehearsal';
+import { LLMDataDist, LLMException, LLMRole } from '../lib';
+import { rejection, track } from './fixtures/cluster';
+import {
+  DESC,
+  firstBlock,
+  inFlight,
+  linkedNodes,
+  originalBlock,
+  pull,
+  rehearse,
+  sleepers,
+  startNode,
+} from './fixtures/rehearsal';
 import type { RehearsedNode } from './fixtures/rehearsal';
-import { clusterAt } from './fixtures/tcp-node';
+import { clusterAt, freePort } from './fixtures/tcp-node';
 
 jest.setTimeout(120_000);
 
@@ -49,6 +60,22 @@ test('skip and times count the calls of all processes', async () => {
   expect(all.filter((code) => code === 'LLM_LINK_BUSY')).toHaveLength(7);
   expect(all.filter((code) => code === 'done')).toHaveLength(13);
   await fabric.assertNoPendingFaults();
+});
+
+test('a kill ends a call whose fault is still asked for', async () => {
+  const fabric = await rehearse();
+  const port = await freePort();
+  const [one, two] = [1n, 2n].map((id) => track(new LLMDataDist(LLMRole.MIX, id, { backend: fabric.backend })));
+  await one!.init({ deviceId: 1, listenIpInfo: `127.0.0.1:${port}` });
+  await two!.init({ deviceId: 2 });
+  const from = await one!.kvCacheManager.allocateCache(DESC);
+  const to = await two!.kvCacheManager.allocateCache(DESC);
+  await two!.linkClusters([clusterAt(1n, port)]);
+  await fabric.inject({ op: 'pullBlocks', delayMs: 300 });
+  const pulling = rejection(two!.kvCacheManager.pullBlocks(from.key(), to, [0], [0]));
+  await fabric.kill(one!);
+  expect(await pulling).toMatchObject({ code: 'LLM_FAILED', message: expect.stringMatching(/was killed/) as string });
+  expect(fabric.clock.now()).toBe(0);
 });
 
 test('any process injects, whether it has an instance or not', async () => {

@@ -4,6 +4,7 @@ import type { Backend } from '../lib';
 import { Fabric, ManualClock, MockBackend, RealClock, VirtualClock } from '../lib/testing';
 import type { Clock } from '../lib/testing';
 import { linkedPair, PROMPT_CLUSTER, PROMPT_PORT } from './fixtures/cluster';
+import { goOn, holdTime } from './fixtures/fake-time';
 import { GRACE, watch } from './fixtures/hangs';
 import { hold } from './fixtures/held-calls';
 
@@ -280,7 +281,7 @@ describe('deadlines of an instance', () => {
     ['the real clock', new RealClock()],
     ['a clock of its own that has none', { now: () => 0, sleep: async () => undefined }],
   ])('run in real time with %s', async (_, clock) => {
-    jest.useFakeTimers({ doNotFake: ['nextTick', 'setImmediate', 'clearImmediate', 'queueMicrotask'] });
+    holdTime({ doNotFake: ['nextTick', 'setImmediate', 'clearImmediate', 'queueMicrotask'] });
     try {
       const backend = new MockBackend(2n, LLMRole.DECODER, { fabric: new Fabric(), ...(clock && { clock }) });
       expect(backend.clock).toBeUndefined();
@@ -295,7 +296,7 @@ describe('deadlines of an instance', () => {
       expect(switched.outcome).toMatchObject({ code: 'LLM_TIMEOUT' });
       held.open();
     } finally {
-      jest.useRealTimers();
+      goOn();
     }
   });
 });

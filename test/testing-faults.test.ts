@@ -457,3 +457,13 @@ test('a run is the same for the same seed, whatever happens in it', async () => 
     { numRuns: 25 },
   );
 });
+
+test('what a kill ends does not wait on the clock any more', async () => {
+  const { fabric, prompt, decoder, promptCache, decoderCache } = await linked();
+  fabric.inject({ op: 'pullBlocks', delayMs: 1000 });
+  const pulling = rejection(decoder.kvCacheManager.pullBlocks(promptCache.key(), decoderCache, [0], [0]));
+  expect(fabric.clock.sleeping).toBe(1);
+  fabric.kill(prompt);
+  expect(await pulling).toMatchObject({ code: 'LLM_FAILED' });
+  expect(fabric.clock.sleeping).toBe(0);
+});

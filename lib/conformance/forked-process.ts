@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { fork } from 'node:child_process';
+import { nodeTimers } from '../node-timers';
 import { endWithThisProcess } from './dependent-children';
 import type { HostProcess } from './host';
 import { HostLostError } from './host';
@@ -66,7 +67,7 @@ export class ForkedProcess implements HostProcess {
       stderr.end();
       this.#closed(code, signal);
     });
-    this.#timer = setTimeout(() => {
+    this.#timer = nodeTimers.setTimeout(() => {
       // A process that nobody waits for is not to blame for the time that others took.
       if (this.#takeAnswer === undefined && this.#takeEnd === undefined) this.#late = true;
       else this.#overdue();
@@ -92,7 +93,7 @@ export class ForkedProcess implements HostProcess {
   }
 
   kill(): void {
-    clearTimeout(this.#timer);
+    nodeTimers.clearTimeout(this.#timer);
     this.#child.kill('SIGKILL');
     // Neither a process that not even SIGKILL ends nor one of its own that holds its output may hold this one.
     this.#child.stdout?.destroy();
@@ -108,7 +109,7 @@ export class ForkedProcess implements HostProcess {
   }
 
   #closed(code: number | null, signal: NodeJS.Signals | null): void {
-    clearTimeout(this.#timer);
+    nodeTimers.clearTimeout(this.#timer);
     if (signal !== null) this.#lose(`was ended by ${signal}`);
     else if (code !== 0) this.#lose(`ended with exit code ${code}`);
     else if (this.#takeEnd === undefined) this.#lose('ended too early, with exit code 0');

@@ -1,6 +1,7 @@
 import { checkClock, ManualClock, RealClock, VirtualClock } from '../backend/mock/clock';
 import type { Clock } from '../backend/mock/clock';
 import { checkBoolean, checkOptionalObject, checkUint32, invalidArgType, outOfRange } from '../check';
+import { checkFabricOptions } from '../fabric-options';
 import { checkHistory } from './call-log';
 import { createSharedFabric } from './shared/create-shared-fabric';
 import type { SharedFabricOptions } from './shared/create-shared-fabric';
@@ -46,7 +47,7 @@ export interface FabricOptions {
  * Makes an isolated network of mock instances, with faults, a clock and a history of its own: in this process, or with
  * `network: 'tcp'` over several ones, for which it gives a promise.
  *
- * @throws TypeError, RangeError for a wrong option
+ * @throws TypeError, RangeError for a wrong option, one that does not exist, and one that belongs to the other network
  */
 export function createFabric(options: SharedFabricOptions): Promise<SharedFabric>;
 export function createFabric(options?: FabricOptions & { readonly clock?: 'manual' }): TestFabric<ManualClock>;
@@ -55,9 +56,11 @@ export function createFabric(options: FabricOptions & { readonly clock: 'instant
 export function createFabric<C extends Clock>(options: FabricOptions & { readonly clock: C }): TestFabric<C>;
 export function createFabric(options?: FabricOptions): TestFabric;
 export function createFabric(options?: FabricOptions | SharedFabricOptions): TestFabric | Promise<SharedFabric> {
-  const { network, clock, strict, wire, seed = 1, history, recordMemory } = checkOptionalObject(options, 'options');
+  const given = checkOptionalObject(options, 'options');
+  const { network, clock, strict, wire, seed = 1, history, recordMemory } = given;
   if (network === 'tcp') return createSharedFabric(options);
   if (network !== undefined && network !== 'memory') throw outOfRange('options.network', "'memory' or 'tcp'", network);
+  checkFabricOptions(given, 'options', 'memory');
   const time = clockOf(clock);
   const number = checkUint32(seed, 'options.seed');
   return new TestFabric({

@@ -41,6 +41,8 @@ export class NodeCall implements ObservedCall, LoggedCall {
   isBusy = false;
   /** Whether a fault delays it, so that it is under way until the delay has passed. */
   isDelayed = false;
+  /** Whether another process is asked which fault hits it: it is under way until then too. */
+  isAsking = false;
   /** Tensors that it may still move. */
   #allowance = Infinity;
   #cut: Refusal | undefined;
@@ -171,6 +173,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
     this.faults = NO_FAULTS;
     this.check = undefined;
     this.isDelayed = false;
+    this.isAsking = false;
     this.#allowance = Infinity;
     this.#cut = undefined;
     this.#pieces = undefined;
@@ -205,7 +208,9 @@ export class NodeCall implements ObservedCall, LoggedCall {
     if (this.#calls.isDead) return work(this);
     const isOnClusters = this.operation === 'linkClusters' || this.operation === 'unlinkClusters';
     const hit = isOnClusters ? undefined : this.#calls.faults.hit(this.#target());
+    this.isAsking = hit instanceof Promise;
     const fault = hit instanceof Promise ? await hit : hit;
+    this.isAsking = false;
     // It may have been ended while another process was asked.
     if (this.#interrupted !== undefined) throw this.#interrupted;
     if (fault !== undefined) {
@@ -256,7 +261,20 @@ export class NodeCall implements ObservedCall, LoggedCall {
   }
 
   async #delay(ms: number): Promise<void> {
-    await this.#interruptible(this.#calls.clock.sleep(ms));
+    const { clock } = this.#calls;
+    let callOff = (): void => undefined;
+    const passed =
+      clock.after === undefined
+        ? clock.sleep(ms)
+        : new Promise<void>((resolve) => {
+            callOff = clock.after?.(ms, resolve) ?? callOff;
+          });
+    try {
+      await this.#interruptible(passed);
+    } finally {
+      // What was interrupted is waited for no longer: a timer would keep the process alive.
+      callOff();
+    }
     this.isDelayed = false;
   }
 

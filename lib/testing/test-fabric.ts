@@ -364,7 +364,7 @@ function isTransferWith({ session }: FabricNode, { operation, peer }: NodeCall, 
 }
 
 function isOnTheWay(node: FabricNode, call: NodeCall, peer: bigint): boolean {
-  return call.isDelayed && isTransferWith(node, call, peer);
+  return (call.isDelayed || call.isAsking) && isTransferWith(node, call, peer);
 }
 
 export function checkPair(a: unknown, b: unknown): [bigint, bigint] {

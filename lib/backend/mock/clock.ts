@@ -1,7 +1,6 @@
-// Node's own, which are not replaced where the clock of a test is.
-import { clearImmediate, setImmediate } from 'node:timers';
 import { checkFinite, checkFunction, checkInteger, checkObject } from '../../check';
 import { LONGEST_DELAY } from '../../deadline';
+import { nodeTimers } from '../../node-timers';
 import { EventLoop } from './event-loop';
 import { Timetable } from './timetable';
 import { turns } from './turns';
@@ -70,14 +69,14 @@ export class VirtualClock implements Clock {
   after(ms: number, wake: () => void): () => void {
     const strike = this.#timetable.add(this.#now + checkWait(ms, wake), wake);
     // In a task of its own, so that what others do meanwhile happens first, as it would with real time.
-    const task = setImmediate(() => {
+    const task = nodeTimers.setImmediate(() => {
       const due = this.#timetable.next;
       if (due === undefined) return;
       this.#now = Math.max(this.#now, due);
       this.#timetable.wakeNext();
     });
     return () => {
-      clearImmediate(task);
+      nodeTimers.clearImmediate(task);
       strike();
     };
   }
@@ -248,7 +247,10 @@ export class ManualClock implements Clock {
   }
 }
 
-/** The clock on the wall. Follows the fake timers of jest, and of whoever replaces the global ones. */
+/**
+ * The clock on the wall. Follows the fake timers of jest, and all that replace the global ones; deadlines of instances and limits
+ * of connections do not.
+ */
 export class RealClock implements Clock {
   now(): number {
     return performance.now();

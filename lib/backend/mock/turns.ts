@@ -1,9 +1,5 @@
-// Node's own, as it is when this file is loaded: fake timers take its place later, also in node:timers where all tests share
-// the global object.
-import { setImmediate } from 'node:timers';
+import { nodeTimers } from '../../node-timers';
 import type { Turns } from '../backend';
-
-const atEndOfTurn = setImmediate;
 
 /**
  * Calls that are over in one turn of the event loop settle together in the next one, in the order in which they ended, as
@@ -20,7 +16,7 @@ class SharedTurns implements Turns {
 
   next(): Promise<void> {
     this.#next ??= new Promise((resolve) => {
-      atEndOfTurn(() => {
+      nodeTimers.setImmediate(() => {
         this.#count += 1;
         this.#next = undefined;
         resolve();

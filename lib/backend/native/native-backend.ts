@@ -1,4 +1,5 @@
 import { LLMException } from '../../exception';
+import { nodeTimers } from '../../node-timers';
 import { isHost } from '../../placement';
 import { LLMStatusCode } from '../../status';
 import type {
@@ -252,11 +253,11 @@ function allocated(byteLength: number): Uint8Array {
 }
 
 async function onClusters<T>(clusters: readonly ClusterInfo[], call: () => Promise<T>): Promise<T> {
-  const start = performance.now();
+  const start = nodeTimers.now();
   try {
     return await call();
   } catch (error) {
-    throw namePeers(error, clusters, performance.now() - start);
+    throw namePeers(error, clusters, nodeTimers.now() - start);
   }
 }
 

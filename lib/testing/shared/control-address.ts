@@ -1,4 +1,4 @@
-import { invalidArgType, outOfRange } from '../../check';
+import { invalidArgType, unfit } from '../../check';
 import { isLoopback } from '../../backend/mock/tcp/loopback';
 import { isIpv4 } from '../../option-text/listen-address';
 
@@ -26,32 +26,32 @@ export function writeControlAddress({ host, port, token }: ControlAddress): stri
   return `${host}:${port}#${token}`;
 }
 
-/** @throws TypeError, RangeError */
+/**
+ * No message quotes the value: it has a secret, also where it is no address.
+ * @throws TypeError, RangeError
+ */
 export function readControlAddress(value: unknown, name: string, allowRemote: boolean): ControlAddress {
   if (typeof value !== 'string') throw invalidArgType(name, EXPECTED_ADDRESS, value);
   const [, host = '', port = '', token = ''] = ADDRESS.exec(value) ?? [];
-  const place = checkPlace({ host, port: Number(port) }, name, EXPECTED_ADDRESS, value, allowRemote);
-  if (place.port === 0) throw outOfRange(name, 'an address with a port of 1 to 65535', value);
+  const place = checkPlace({ host, port: Number(port) }, name, EXPECTED_ADDRESS, allowRemote);
+  if (place.port === 0) throw unfit(name, 'must be an address with a port of 1 to 65535');
   return { ...place, token };
 }
 
-/** @throws TypeError, RangeError */
+/**
+ * Nor here: it may be a control address by mistake.
+ * @throws TypeError, RangeError
+ */
 export function readListenPlace(value: unknown, name: string, allowRemote: boolean): ListenPlace {
   if (typeof value !== 'string') throw invalidArgType(name, EXPECTED_PLACE, value);
   const [, host = '', port = ''] = PLACE.exec(value) ?? [];
-  return checkPlace({ host, port: Number(port) }, name, EXPECTED_PLACE, value, allowRemote);
+  return checkPlace({ host, port: Number(port) }, name, EXPECTED_PLACE, allowRemote);
 }
 
-function checkPlace(
-  place: ListenPlace,
-  name: string,
-  expected: string,
-  value: string,
-  allowRemote: boolean,
-): ListenPlace {
-  if (!isIpv4(place.host) || place.port > 0xffff) throw outOfRange(name, expected, value);
+function checkPlace(place: ListenPlace, name: string, expected: string, allowRemote: boolean): ListenPlace {
+  if (!isIpv4(place.host) || place.port > 0xffff) throw unfit(name, `must be ${expected}`);
   if (!allowRemote && !isLoopback(place.host)) {
-    throw outOfRange(name, 'a loopback address, as 127.0.0.1:0, unless tcp.allowRemote is true', value);
+    throw unfit(name, 'must be a loopback address, as 127.0.0.1:0, unless tcp.allowRemote is true');
   }
   return place;
 }

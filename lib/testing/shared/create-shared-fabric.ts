@@ -8,7 +8,10 @@ import {
   checkUint32,
   invalidArgType,
   outOfRange,
+  wrongType,
 } from '../../check';
+import { checkFabricOptions } from '../../fabric-options';
+import { nodeTimers } from '../../node-timers';
 import { checkHistory } from '../call-log';
 import { readControlAddress, readListenPlace, writeControlAddress } from './control-address';
 import type { ControlAddress, ListenPlace } from './control-address';
@@ -44,7 +47,8 @@ export interface SharedFabricOptions {
   readonly tcp?: TcpFabricOptions;
   /**
    * How long a process may take to answer, and all of them to come to rest while the clock is advanced, in milliseconds of real
-   * time, 1 to 2^31-1. Default 30,000.
+   * time, 1 to 2^31-1. Default 30,000. For a process that joins, a hub that takes longer has gone, which is noticed at most half
+   * as much later.
    */
   readonly controlTimeout?: number;
 }
@@ -106,7 +110,7 @@ export function sharedFabricOf(value: string): SharedFabric {
 
 async function host(checked: Checked, place: ListenPlace): Promise<SharedFabric> {
   const { time, strict, seed, limitMs, history, recordMemory, tcp } = checked;
-  const rules: SharedRules = { time, strict, seed, originNs: process.hrtime.bigint() };
+  const rules: SharedRules = { time, strict, seed, originNs: nodeTimers.hostNanoseconds() };
   const network = createTcpFabric(tcp);
   const server = new HubServer(rules, limitMs);
   await server.listen(place);
@@ -138,10 +142,10 @@ function joinShared(
 
 function checkOptions(value: unknown): Checked {
   const options = checkObject(value, 'options');
-  const { control, clock, strict, seed, wire, history, recordMemory, tcp, controlTimeout } = options;
-  if (wire !== undefined)
-    throw outOfRange('options.wire', 'left out: over TCP transfers take the time that they take', wire);
+  checkFabricOptions(options, 'options', 'shared');
+  const { control, clock, strict, seed, history, recordMemory, tcp, controlTimeout } = options;
   const given = checkOptionalObject(tcp, 'options.tcp');
+  checkFabricOptions(given, 'options.tcp', 'tcp');
   const allowRemote =
     given.allowRemote === undefined ? false : checkBoolean(given.allowRemote, 'options.tcp.allowRemote');
   const part = checkControl(control, allowRemote);
@@ -171,10 +175,13 @@ function checkControl(value: unknown, allowRemote: boolean): Part {
   if (value === undefined && variable !== undefined && variable !== '') {
     return { join: readControlAddress(variable, CONTROL_VARIABLE, allowRemote) };
   }
-  const { listen, connect } = value === undefined ? { listen: DEFAULT_LISTEN } : checkObject(value, 'options.control');
-  if ((listen === undefined) === (connect === undefined)) {
-    throw invalidArgType('options.control', "{ listen: 'IP:PORT' } or { connect: controlAddress }", value);
-  }
+  const expected = "{ listen: 'IP:PORT' } or { connect: controlAddress }";
+  // It may be a control address, which has a secret.
+  if (typeof value === 'string') throw wrongType('options.control', expected, 'a string');
+  const given = value === undefined ? { listen: DEFAULT_LISTEN } : checkObject(value, 'options.control');
+  checkFabricOptions(given, 'options.control', 'control');
+  const { listen, connect }: Record<string, unknown> = given;
+  if ((listen === undefined) === (connect === undefined)) throw invalidArgType('options.control', expected, value);
   return connect === undefined
     ? { host: readListenPlace(listen, 'options.control.listen', allowRemote) }
     : { join: readControlAddress(connect, 'options.control.connect', allowRemote) };

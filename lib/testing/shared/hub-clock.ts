@@ -1,6 +1,5 @@
-// Node's own, which are not replaced where the clock of a test is.
-import { setTimeout } from 'node:timers';
 import type { Schedule } from '../../backend/mock/clock';
+import { nodeTimers } from '../../node-timers';
 import type { Rest } from './protocol';
 
 /** What the clock of a hub needs of the processes. */
@@ -79,7 +78,7 @@ export class HubClock<Seat> {
    * nothing changed between them.
    */
   async #rest(): Promise<ReadonlyMap<Seat, Rest>> {
-    const end = performance.now() + this.#limitMs;
+    const end = nodeTimers.now() + this.#limitMs;
     let before = '';
     for (let same = 0; ;) {
       const rests = (await this.#processes.askAll('rest', {})) as ReadonlyMap<Seat, Rest>;
@@ -90,7 +89,7 @@ export class HubClock<Seat> {
       same = isStill && now === before ? same + 1 : 0;
       if (same >= (isLonely ? LONELY_ROUNDS : 1)) return rests;
       before = now;
-      if (performance.now() > end) {
+      if (nodeTimers.now() > end) {
         throw new Error(`the processes of the rehearsal did not come to rest within ${this.#limitMs} ms`);
       }
       if (isLonely || !isStill) await pause();
@@ -155,6 +154,6 @@ function isDelivered([one, other]: readonly End[]): boolean {
 
 function pause(): Promise<void> {
   return new Promise((resolve) => {
-    setTimeout(resolve, 1);
+    nodeTimers.setTimeout(resolve, 1);
   });
 }

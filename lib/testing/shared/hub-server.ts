@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
-// Node's own, which are not replaced where the clock of a test is.
-import { clearTimeout, setTimeout } from 'node:timers';
+import { nodeTimers } from '../../node-timers';
 import { TOKEN_BYTES } from './control-address';
 import type { ControlAddress, ListenPlace } from './control-address';
 import { Hub } from './hub';
@@ -71,11 +70,13 @@ export class HubServer {
 
   #take(socket: Socket): void {
     const line = new SocketLine(socket, LONGEST_GREETING);
-    const timer = setTimeout(() => {
-      line.close();
-    }, this.#limitMs).unref();
+    const timer = nodeTimers
+      .setTimeout(() => {
+        line.close();
+      }, this.#limitMs)
+      .unref();
     const isKnown = () => {
-      clearTimeout(timer);
+      nodeTimers.clearTimeout(timer);
       this.#strangers.delete(line);
     };
     this.#strangers.add(line);

@@ -1,11 +1,15 @@
 import { timingSafeEqual } from 'node:crypto';
+import { checkFinite, checkObject, checkUint64 } from '../../check';
 import type { CheckedFault } from '../fault';
 import { FaultList } from '../fault-list';
-import type { ActiveFault, FaultTarget, TargetCluster } from '../fault-list';
+import type { ActiveFault } from '../fault-list';
 import { KnownNodes } from '../known-nodes';
 import { Partitions } from '../partitions';
+import { checkPair } from '../test-fabric';
+import { checkClusters, checkCount, checkId, checkOptionalNode, checkTarget } from './hub-arguments';
 import { HubClock } from './hub-clock';
 import type { Line } from './line';
+import { ownValue } from './own-value';
 import { PROTOCOL_VERSION } from './protocol';
 import type { SharedFaultEntry, SharedRules, Side, Welcome } from './protocol';
 import { RemoteCalls } from './remote-calls';
@@ -66,7 +70,7 @@ export class Hub {
     let seat: Seat | undefined;
     const calls: RemoteCalls = new RemoteCalls(line, {
       serve: (call, args) => {
-        if (seat !== undefined) return (this.#commands[call] ?? unknownCall(call))(args);
+        if (seat !== undefined) return (ownValue(this.#commands, call) ?? unknownCall(call))(args);
         if (call !== 'join' || !this.#isInvited(args)) {
           line.close();
           return undefined;
@@ -94,27 +98,29 @@ export class Hub {
   }
 
   readonly #commands: Readonly<Record<string, (args: Args) => unknown>> = {
+    alive: () => true,
     announce: ({ node }) => {
-      this.#nodes.add(node as bigint);
+      this.#nodes.add(checkUint64(node, 'node'));
       return true;
     },
     inject: async ({ id, fault }) => {
+      const name = checkId(id, this.#byId, true);
       const active = this.#faults.inject(fault);
-      this.#byId.set(id as string, active);
-      this.#ids.set(active.fault, id as string);
+      this.#byId.set(name, active);
+      this.#ids.set(active.fault, name);
       await this.#shareFaults();
       return true;
     },
     remove: async ({ id }) => {
-      this.#byId.get(id as string)?.remove();
+      this.#byId.get(checkId(id, this.#byId, false))?.remove();
       await this.#shareFaults();
       return true;
     },
-    hits: ({ id }) => this.#byId.get(id as string)?.hits ?? 0,
+    hits: ({ id }) => this.#byId.get(checkId(id, this.#byId, false))?.hits,
     pending: () => this.#faults.pending(),
-    hit: ({ target }) => this.#idOf(this.#faults.hit(target as FaultTarget)),
+    hit: ({ target }) => this.#idOf(this.#faults.hit(checkTarget(target))),
     hitClusters: ({ target, clusters }) => {
-      const hits = this.#faults.hitClusters(target as FaultTarget, clusters as TargetCluster[]);
+      const hits = this.#faults.hitClusters(checkTarget(target), checkClusters(clusters));
       return hits.map((fault) => this.#idOf(fault));
     },
     kill: async ({ node }) => {
@@ -128,30 +134,40 @@ export class Hub {
       await this.#change(() => this.#askAll('down', { down: [...this.#nodes.down] }));
       return true;
     },
-    part: ({ a, b }) =>
-      this.#partition(['made', 'served'], () => {
-        this.#partitions.part(a as bigint, b as bigint);
-      }),
-    isolate: ({ node }) =>
-      this.#partition(['made', 'served'], () => {
-        this.#partitions.isolate(node as bigint);
-      }),
-    heal: ({ a, b }) => this.#heal(a as bigint | undefined, b as bigint | undefined),
+    part: ({ a, b }) => {
+      const pair = checkPair(a, b);
+      return this.#partition(['made', 'served'], () => {
+        this.#partitions.part(...pair);
+      });
+    },
+    isolate: ({ node }) => {
+      const id = checkUint64(node, 'node');
+      return this.#partition(['made', 'served'], () => {
+        this.#partitions.isolate(id);
+      });
+    },
+    heal: ({ a, b }) => {
+      if (b === undefined) return this.#heal(checkOptionalNode(a, 'a'), undefined);
+      return this.#heal(...checkPair(a, b));
+    },
     seats: () => Array.from(this.#seats, ({ number }) => number),
     forward: async ({ seat, call, args }) => {
-      const other = [...this.#seats].find(({ number }) => number === seat);
-      if (!FORWARDED.has(call)) return unknownCall(call);
+      if (typeof call !== 'string' || !FORWARDED.has(call)) return unknownCall(call);
+      const number = checkCount(seat, 'seat', 1);
+      const { after } = checkObject(args, 'args');
+      const checked = call === 'history' ? { after: checkCount(after, 'args.after', 0) } : {};
+      const other = [...this.#seats].find((each) => each.number === number);
       // One that has left has nothing to say any more.
-      return other === undefined ? null : ((await this.#ask(other, call as string, args as Args)) ?? null);
+      return other === undefined ? null : ((await this.#ask(other, call, checked)) ?? null);
     },
     advance: async ({ ms }) => {
       this.#checkManual();
-      await this.#clock.advance(ms as number);
+      await this.#clock.advance(checkFinite(ms, 'ms', 0));
       return true;
     },
     runAll: async ({ mostWakes }) => {
       this.#checkManual();
-      await this.#clock.runAll(mostWakes as number);
+      await this.#clock.runAll(checkCount(mostWakes, 'mostWakes', 1));
       return true;
     },
     schedule: () => {
@@ -167,7 +183,8 @@ export class Hub {
   }
 
   #admit(calls: RemoteCalls, pid: unknown): Seat {
-    const seat = { number: ++this.#lastSeat, name: `process ${String(pid)}`, calls };
+    const name = `process ${checkCount(pid, 'pid', 0)}`;
+    const seat = { number: ++this.#lastSeat, name, calls };
     this.#seats.add(seat);
     return seat;
   }

@@ -7,6 +7,8 @@ import { TestFabric } from '../test-fabric';
 import type { ControlAddress } from './control-address';
 import { toText } from './message-text';
 import type { Line } from './line';
+import { HubPulse } from './hub-pulse';
+import { ownValue } from './own-value';
 import { PROTOCOL_VERSION } from './protocol';
 import type { Rest, SharedFaultEntry, Side, Welcome } from './protocol';
 import { RemoteCalls } from './remote-calls';
@@ -19,7 +21,7 @@ export interface MemberOptions {
   readonly network: TcpFabric;
   readonly recordMemory: boolean;
   readonly history: number;
-  /** How long the hub may take to let this process in, in real time. */
+  /** How long the hub may take to answer, in real time, before it counts as lost. */
   readonly limitMs: number;
   /** Where the hub is, for messages. */
   readonly hub: string;
@@ -45,6 +47,7 @@ export class Member {
   readonly #options: MemberOptions;
   #calls: RemoteCalls | undefined;
   #line: Line | undefined;
+  #pulse: HubPulse | undefined;
   #welcome: Welcome | undefined;
   /** What waits for the time of others. */
   #waiting = 0;
@@ -120,7 +123,7 @@ export class Member {
       }
       for (let i = 0; i < this.#waiting; i++) line.keepAlive(1);
       this.#calls = new RemoteCalls(line, {
-        serve: (call, args) => this.#commands[call]?.(args),
+        serve: (call, args) => ownValue(this.#commands, call)?.(args),
         closed: () => {
           this.#lose(new Error(`the hub of the rehearsal at ${hub} has gone`));
         },
@@ -128,6 +131,7 @@ export class Member {
         late: () => new Error(`the hub at ${hub} did not answer within ${limitMs} ms`),
       });
       await this.#calls.ask('join', { token, version: PROTOCOL_VERSION, pid: process.pid }, limitMs);
+      this.#feelPulse(line, this.#calls);
     } catch (error) {
       const reason = this.#welcome === undefined && this.#calls?.isOpen === false ? REFUSED : (error as Error).message;
       const failure = new Error(`this process cannot join the rehearsal at ${hub}: ${reason}`);
@@ -135,6 +139,17 @@ export class Member {
       this.clock.lose(failure);
       throw failure;
     }
+  }
+
+  /** A hub in another process may be stopped, and would hold up all that asks it. */
+  #feelPulse(line: Line, calls: RemoteCalls): void {
+    if (!(line instanceof SocketLine) || this.#loss !== undefined) return;
+    const { limitMs } = this.#options;
+    const ask = () => calls.ask('alive', {}, limitMs);
+    this.#pulse = new HubPulse(limitMs, ask, (error) => {
+      this.#lose(error);
+      line.close();
+    });
   }
 
   /** In force as soon as it has come: what the hub sends next builds upon it. */
@@ -224,7 +239,8 @@ export class Member {
     const traffic = [...this.local.nodes].flatMap(({ session }) =>
       Array.from(session?.connections ?? [], (connection) => connection.traffic),
     );
-    const isAsking = (this.#calls?.waiting ?? 0) > this.#timeCalls;
+    const notWaitedFor = this.#timeCalls + Number(this.#pulse?.isAsking ?? false);
+    const isAsking = (this.#calls?.waiting ?? 0) > notWaitedFor;
     return {
       schedule: this.clock.schedule,
       isBusy: isAsking || this.#options.network.dialling > 0 || traffic.some(({ isSending }) => isSending),
@@ -248,13 +264,14 @@ export class Member {
   #lose(error: Error): void {
     if (this.#loss !== undefined) return;
     this.#loss = error;
+    this.#pulse?.stop();
     const refusal = failed(error.message);
     this.faults.update([]);
     this.obstacles.clear();
     this.clock.lose(refusal);
     for (const { calls } of this.local.nodes) {
       calls.interrupt(
-        calls.inFlight.filter(({ faults }) => faults.some(({ hang }) => hang)),
+        calls.inFlight.filter(({ isDelayed, faults }) => isDelayed || faults.some(({ hang }) => hang)),
         refusal,
       );
     }

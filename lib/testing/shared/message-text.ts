@@ -1,6 +1,7 @@
 import { hasDecimalJSON } from '../../decimal-json';
 import { LLMException } from '../../exception';
 import type { LLMExceptionJSON } from '../../exception';
+import { ownValue } from './own-value';
 
 /** What JSON has no words for: 64-bit numbers, and errors. */
 interface Tagged {
@@ -52,7 +53,7 @@ function isError(value: unknown): value is Error {
 const CLASSES: Readonly<Record<string, ErrorConstructor>> = { TypeError, RangeError };
 
 function errorOf({ name, message, stack, code }: ErrorFields): Error {
-  const error = new (CLASSES[name] ?? Error)(message);
+  const error = new (ownValue(CLASSES, name) ?? Error)(message);
   if (error.name !== name) Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true });
   if (stack !== undefined) error.stack = stack;
   return code === undefined ? error : Object.assign(error, { code });

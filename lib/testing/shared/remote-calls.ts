@@ -1,5 +1,4 @@
-// Node's own, which are not replaced where the clock of a test is.
-import { clearTimeout, setTimeout } from 'node:timers';
+import { Deadline } from '../../deadline';
 import { fromText, toText } from './message-text';
 import type { Line } from './line';
 
@@ -56,21 +55,19 @@ export class RemoteCalls {
     if (!this.#isOpen) return Promise.reject(this.#options.gone());
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
-      const timer =
-        limitMs === undefined
-          ? undefined
-          : setTimeout(() => {
-              this.#settle(id, (one) => {
-                one.fail(this.#options.late(call));
-              });
-            }, limitMs);
+      const expire = () => {
+        this.#settle(id, (one) => {
+          one.fail(this.#options.late(call));
+        });
+      };
+      const deadline = limitMs === undefined ? undefined : new Deadline(limitMs, () => 0, expire);
       this.#waiting.set(id, {
         answer: (value) => {
-          clearTimeout(timer);
+          deadline?.end();
           resolve(value);
         },
         fail: (error) => {
-          clearTimeout(timer);
+          deadline?.end();
           reject(error);
         },
       });

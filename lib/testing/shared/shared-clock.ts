@@ -1,7 +1,9 @@
 import type { DeadlineClock } from '../../backend/backend';
-import { ManualClock, RealClock } from '../../backend/mock/clock';
+import { ManualClock } from '../../backend/mock/clock';
 import type { Clock, Schedule } from '../../backend/mock/clock';
 import { checkFinite, checkInteger } from '../../check';
+import { Deadline } from '../../deadline';
+import { nodeTimers } from '../../node-timers';
 import type { SharedRules } from './protocol';
 
 /** What the clock asks of the hub. */
@@ -34,7 +36,6 @@ export class SharedClock implements Clock, DeadlineClock {
   readonly #ask: AskTime;
   readonly #keepAlive: (difference: 1 | -1) => void;
   readonly #manual = new ManualClock();
-  readonly #real = new RealClock();
   readonly #waits = new Set<Wait>();
   #mode: 'joining' | 'manual' | 'real' = 'joining';
   /** What the real time has to be reduced by. */
@@ -56,6 +57,11 @@ export class SharedClock implements Clock, DeadlineClock {
     return new Promise((resolve, reject) => {
       this.#wait({ ms, isLimit: false, due: 0, over: resolve, lost: reject, callOff: NEVER_ARMED });
     });
+  }
+
+  /** @internal For what is ended by other means when the hub goes. */
+  after(ms: number, wake: () => void): () => void {
+    return this.#wait({ ms, isLimit: false, due: 0, over: wake, callOff: NEVER_ARMED });
   }
 
   /** For limits: as on a `ManualClock`. When the hub goes, what is left of it passes in real time. */
@@ -165,9 +171,14 @@ export class SharedClock implements Clock, DeadlineClock {
   }
 
   #armReal(wait: Wait, ms: number): void {
-    wait.callOff = this.#real.after(Math.max(ms, 0), () => {
+    const end = hostMs() + ms;
+    const over = () => {
       this.#end(wait, wait.over);
-    });
+    };
+    const deadline = new Deadline(Math.max(ms, 0), () => end - hostMs(), over);
+    wait.callOff = () => {
+      deadline.end();
+    };
   }
 
   #end(wait: Wait, then?: () => void): void {
@@ -179,5 +190,5 @@ export class SharedClock implements Clock, DeadlineClock {
 
 /** Milliseconds of a clock that all processes of a host share. */
 function hostMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
+  return Number(nodeTimers.hostNanoseconds()) / 1e6;
 }

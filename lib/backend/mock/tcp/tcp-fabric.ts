@@ -3,6 +3,7 @@ import type { Server, Socket } from 'node:net';
 import { inspect } from 'node:util';
 import type { InspectOptionsStylized } from 'node:util';
 import { checkBoolean, checkInteger, checkOptionalObject } from '../../../check';
+import { checkFabricOptions } from '../../../fabric-options';
 import { Deadline } from '../../../deadline';
 import { inspected } from '../../../inspection';
 import { shortList } from '../../../short-list';
@@ -96,6 +97,7 @@ export class TcpFabric implements Network {
   /** @throws TypeError, RangeError for options that are none */
   constructor(options: TcpFabricOptions = {}) {
     const given = checkOptionalObject(options, 'options');
+    checkFabricOptions(given, 'options', 'tcp');
     const {
       allowRemote = false,
       handshakeTimeout = 10_000,

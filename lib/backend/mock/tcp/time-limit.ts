@@ -1,3 +1,4 @@
+import { nodeTimers } from '../../../node-timers';
 import type { Clock } from '../clock';
 import type { Refusal } from '../refusal';
 
@@ -24,14 +25,14 @@ export class TimeLimit {
 
   constructor({ ms, patience, clock, refusal }: TimeLimitOptions) {
     this.refusal = refusal;
-    this.#end = performance.now() + ms * patience;
+    this.#end = nodeTimers.now() + ms * patience;
     this.#clock = clock;
     this.#endOnClock = clock.now() + ms;
   }
 
   /** Milliseconds; 0 or less when it is over. */
   get left(): number {
-    return this.#end - performance.now();
+    return this.#end - nodeTimers.now();
   }
 
   /** Settles when the time is over on the clock of the instance. */
@@ -42,5 +43,5 @@ export class TimeLimit {
 
 /** Milliseconds of a clock that all processes of a host share and that nobody sets. */
 export function hostMilliseconds(): number {
-  return Number(process.hrtime.bigint() / 1_000_000n);
+  return Number(nodeTimers.hostNanoseconds() / 1_000_000n);
 }

@@ -1,5 +1,4 @@
-// Node's own, which is not replaced where the clock of a test is.
-import { setImmediate } from 'node:timers';
+import { nodeTimers } from '../../../node-timers';
 
 /** What a connection may do in a turn of the event loop: one to three milliseconds of work. */
 export const TURN_WORK = 8192;
@@ -51,7 +50,7 @@ export class TurnBudget {
 
   #schedule(): void {
     this.#scheduled = true;
-    setImmediate(() => {
+    nodeTimers.setImmediate(() => {
       this.#scheduled = false;
       this.#used = Math.max(0, this.#used - TURN_WORK);
       if (this.isSpent) this.#schedule();

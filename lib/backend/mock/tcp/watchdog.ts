@@ -1,3 +1,5 @@
+import { nodeTimers } from '../../../node-timers';
+
 /** Ends what makes no progress. It keeps no process alive. */
 export class Watchdog {
   readonly #limitMs: number;
@@ -22,7 +24,7 @@ export class Watchdog {
     let last = this.#progress();
     if (last === undefined) return;
     let looked = false;
-    const timer = setInterval(() => {
+    const timer = nodeTimers.setInterval(() => {
       const now = this.#progress();
       if (now === undefined) this.stop();
       else if (now !== last) {
@@ -40,7 +42,7 @@ export class Watchdog {
   }
 
   stop(): void {
-    clearInterval(this.#timer);
+    nodeTimers.clearInterval(this.#timer);
     this.#timer = undefined;
   }
 }
