@@ -40,6 +40,7 @@ test.each<[string, Name, Change, RegExp]>([
   ['a dynamic section elsewhere', 'dynamic', { address: 0x7ffffffff000 }, /PT_DYNAMIC lies outside/],
   ['a dynamic section unlike its offset', 'dynamic', { address: 0x3000 }, /PT_DYNAMIC has an offset/],
   ['frames elsewhere', 'frames', { address: 0x100000 }, /PT_GNU_EH_FRAME lies outside/],
+  ['protected memory past the end', 'relro', { memoryBytes: 0x20000 }, /PT_GNU_RELRO lies outside/],
   ['thread-local data without an end', 'tls', { memoryBytes: 2 ** 46 }, /PT_TLS has a size/],
   ['thread-local data aligned to everything', 'tls', { align: 2 ** 46 }, /PT_TLS has a size/],
   ['thread-local data larger in the file', 'tls', { memoryBytes: 8 }, /PT_TLS has a size/],

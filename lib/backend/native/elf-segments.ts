@@ -2,6 +2,7 @@ export const LOAD = 1;
 export const DYNAMIC = 2;
 const NOTE = 4;
 const TLS = 7;
+const RELRO = 0x6474e552;
 
 const PROGRAM_HEADER_BYTES = 56;
 /** Whatever the page size of the host is, it is a multiple of this. */
@@ -17,6 +18,7 @@ const INNER: ReadonlyMap<number, string> = new Map([
   [NOTE, 'PT_NOTE'],
   [TLS, 'PT_TLS'],
   [0x6474e550, 'PT_GNU_EH_FRAME'],
+  [RELRO, 'PT_GNU_RELRO'],
 ]);
 
 export const READABLE = 4;
@@ -91,10 +93,23 @@ function innerDamage(
   if (type === TLS && (fileBytes > memoryBytes || memoryBytes > MAX_TLS_BYTES || align > MAX_TLS_BYTES)) {
     return 'has a size that cannot be';
   }
+  if (type === RELRO) {
+    return isWithin(loads, address, memoryBytes) ? undefined : 'lies outside of the loaded segments';
+  }
   if (fileBytes === 0) return undefined;
   const load = loadOf(loads, address, fileBytes);
   if (load === undefined) return 'lies outside of the loaded segments';
   return offset - load.offset === address - load.address ? undefined : 'has an offset that does not fit its address';
+}
+
+/** Linkers let it span several segments, and fill the page at the end. */
+function isWithin(loads: readonly Segment[], address: number, byteLength: number): boolean {
+  const [first] = loads;
+  const last = loads.at(-1);
+  if (first === undefined || last === undefined) return false;
+  const unit = Math.max(PAGE_BYTES, last.align);
+  const end = Math.ceil((last.address + last.memoryBytes) / unit) * unit;
+  return address >= first.address && address + byteLength <= end;
 }
 
 /** The loaded segment that has these bytes from the file. */
