@@ -149,6 +149,7 @@ export class LLMException extends ErrorByPrototype {
       Object.defineProperty(this, 'cause', { value: cause, configurable: true, writable: true });
     }
     captureStack(this, new.target);
+    infos.set(this, checked);
   }
 
   /**
@@ -165,6 +166,8 @@ export class LLMException extends ErrorByPrototype {
       const info = checkInfo(value, fromDecimal);
       const exception = new LLMException(checkUint32(statusCode, 'value.statusCode'), info);
       exception.message = checkString(info.message, 'value.message');
+      // Its message is a whole one, not the clause that a message is made of.
+      infos.delete(exception);
       return exception;
     } catch (cause) {
       const error = invalidArgType('value', 'an LLMException, its structured clone or its toJSON()', value);
@@ -213,6 +216,21 @@ export class LLMException extends ErrorByPrototype {
       beingInspected.delete(this);
     }
   }
+}
+
+/** What exceptions were made of. */
+const infos = new WeakMap<LLMException, CheckedInfo>();
+
+/**
+ * The exception as one of the method that the user has called: several calls of a backend may make up one method, and only
+ * the method means something to its caller.
+ * @param cacheId the cache of the method, where the exception names none
+ */
+export function asFailureOf(exception: LLMException, operation: string, cacheId?: bigint): LLMException {
+  const info = infos.get(exception);
+  const isComplete = cacheId === undefined || exception.cacheId !== undefined;
+  if (info === undefined || (exception.operation === operation && isComplete)) return exception;
+  return new LLMException(exception.statusCode, { ...info, operation, cacheId: info.cacheId ?? cacheId });
 }
 
 /** An inspection inside an inspection does not see the cycles of the outer one. */
