@@ -1,6 +1,6 @@
 import { inspect, type InspectOptionsStylized } from 'node:util';
 import { checkArray, checkInt64, checkObject, checkString, checkUint32, checkUint64, invalidArgType } from './check';
-import { recognizeCopies } from './brand';
+import { hasOwn, recognizeCopies } from './brand';
 import { withDecimalJSON } from './decimal-json';
 import { shortList } from './short-list';
 import { captureStack } from './stack';
@@ -15,6 +15,9 @@ export type { LLMBackendErrorInfo, LLMBackendErrorJSON, LoadAttempt } from './ba
 const MAX_CLUSTERS_TOLD = 16;
 
 const TELLS_CLUSTERS_APART: ReadonlySet<string> = new Set(['linkClusters', 'unlinkClusters']);
+
+/** What every exception has of its own, whichever copy of this package has made it. */
+const OWN_FIELDS = { name: 'string', message: 'string', statusCode: 'number', operation: 'string' } as const;
 
 /** What is known about a failure besides its status. Empty texts count as not given. */
 export interface LLMExceptionInfo {
@@ -87,7 +90,7 @@ export class LLMException extends ErrorByPrototype {
   static {
     // Without this tag an exception that ends a worker reaches the worker's `error` event as a plain object.
     Object.defineProperty(this.prototype, Symbol.toStringTag, { value: 'Error', configurable: true });
-    recognizeCopies(this, 'LLMException');
+    recognizeCopies(this, 'LLMException', OWN_FIELDS);
   }
 
   override readonly name = 'LLMException';
@@ -159,8 +162,9 @@ export class LLMException extends ErrorByPrototype {
    * @throws TypeError (`ERR_INVALID_ARG_TYPE`) for anything else, with the reason as its `cause`
    */
   static from(value: unknown): LLMException {
-    if (value instanceof LLMException) return value;
     try {
+      // What inherits from the class without being made by it has no fields.
+      if (value instanceof LLMException && hasOwn(value, OWN_FIELDS)) return value;
       const { name, statusCode } = checkObject(value, 'value');
       if (name !== 'LLMException') throw invalidArgType('value.name', "'LLMException'", name);
       const info = checkInfo(value, fromDecimal);
