@@ -166,15 +166,20 @@ export class Instance {
     this.#calls.enter();
     peer.enter();
     cache?.enter();
+    let hasBegun = false;
     try {
       if (peer.opens !== undefined) {
         lists?.keep();
         await peer.opens;
         this.#watchdog.check(operation);
       }
-      await work(local);
+      const answer = work(local);
+      hasBegun = true;
+      await answer;
     } catch (error) {
-      throw this.#located(lists === undefined ? error : lists.explain(error));
+      const explained = lists === undefined ? error : lists.explain(error);
+      // What was thrown at once has the caller in its stack already.
+      throw hasBegun ? this.#located(explained) : explained;
     } finally {
       cache?.leave();
       peer.leave();

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { basename, dirname, extname, isAbsolute, join } from 'node:path';
 
 /** Why a file of this package is not there, in a program that a bundler has made one file of. */
@@ -7,11 +8,11 @@ export const BUNDLED =
 
 /**
  * The folder of this package's modules: `dist`, or `lib` in a checkout. `undefined` in a bundle. A bundler leaves out
- * `__filename`, or makes it the name of the bundle or of nothing.
+ * `__filename`, or makes it the name of the bundle or of nothing. Bun keeps the name that the module has where it bundles.
  */
 export function modulesFolder(file = ownFile()): string | undefined {
   if (file === undefined || !isAbsolute(file)) return undefined;
-  return basename(file, extname(file)) === 'package-files' ? dirname(file) : undefined;
+  return basename(file, extname(file)) === 'package-files' && existsSync(file) ? dirname(file) : undefined;
 }
 
 /**

@@ -18,7 +18,8 @@ export function keepStackOf(error: object): void {
  * however its promise is used. To take it at each transfer would take as long as a pull. But in an async function that the
  * caller awaits V8 knows the line that awaits: called there, after the failure, this costs nothing where a call succeeds.
  *
- * @param site where the call was made, when that was taken
+ * @param site where the call was made, when that was taken; without it, only after an `await` of the call: before that the
+ *   exception's own stack has the caller
  */
 export function atCaller(error: unknown, site?: CallSite): unknown {
   if (!(error instanceof LLMException) || kept.has(error) || !Object.isExtensible(error)) return error;
@@ -26,8 +27,7 @@ export function atCaller(error: unknown, site?: CallSite): unknown {
     moveStack(error, site);
     return error;
   }
-  // Where nobody awaits the call yet, the stack that the exception was made with is the better one.
-  if (isAwaited()) captureStack(error, atCaller);
+  captureStack(error, atCaller);
   return error;
 }
 
@@ -35,28 +35,6 @@ export function atCaller(error: unknown, site?: CallSite): unknown {
 export function failureOf(error: unknown, operation: string, cacheId?: bigint): unknown {
   if (!(error instanceof LLMException) || kept.has(error) || !Object.isExtensible(error)) return error;
   return asFailureOf(error, operation, cacheId);
-}
-
-/** The part of a frame that is asked here. */
-interface Frame {
-  isAsync?(): boolean;
-}
-
-/**
- * Whether V8 knows who awaits the promise of the call that is at its end here. Asked of the frames themselves: in text,
- * source maps may leave out what tells.
- */
-function isAwaited(): boolean {
-  const before: unknown = Reflect.get(Error, 'prepareStackTrace');
-  const probe: { stack?: unknown } = {};
-  const hasAsync = (_error: unknown, frames: readonly Frame[]) => frames.some((frame) => frame.isAsync?.() === true);
-  if (!Reflect.set(Error, 'prepareStackTrace', hasAsync)) return true;
-  try {
-    captureStack(probe, atCaller);
-    return probe.stack === true;
-  } finally {
-    Reflect.set(Error, 'prepareStackTrace', before);
-  }
 }
 
 /** As {@link atCaller}, for an exception that another call is rejected with: each has a stack of its own. */

@@ -1,3 +1,5 @@
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { modulesFolder, moduleFile } from '../lib/package-files';
 
@@ -5,14 +7,21 @@ const LIB = resolve(__dirname, '../lib');
 
 test('the modules of a checkout and of an installed package have a folder', () => {
   expect(modulesFolder()).toBe(LIB);
-  expect(modulesFolder('/app/node_modules/llm-datadist/dist/package-files.js')).toBe(
-    '/app/node_modules/llm-datadist/dist',
-  );
+  const app = realpathSync(mkdtempSync(join(tmpdir(), 'package-files-')));
+  try {
+    const dist = join(app, 'node_modules', 'llm-datadist', 'dist');
+    mkdirSync(dist, { recursive: true });
+    const file = join(dist, 'package-files.js');
+    writeFileSync(file, '');
+    expect(modulesFolder(file)).toBe(dist);
+    expect(moduleFile('a/b', file)).toBe(join(dist, 'a', 'b.js'));
+  } finally {
+    rmSync(app, { recursive: true });
+  }
 });
 
 test('a module is a file beside the others', () => {
   expect(moduleFile('conformance/host-program')).toBe(join(LIB, 'conformance', 'host-program.ts'));
-  expect(moduleFile('a/b', '/p/dist/package-files.js')).toBe('/p/dist/a/b.js');
 });
 
 describe.each([
@@ -20,6 +29,7 @@ describe.each([
   ['a bundle under its own name', '/app/server.js'],
   ['a name that a bundler makes up', '/index.js'],
   ['a name relative to the project', 'node_modules/llm-datadist/dist/package-files.js'],
+  ['a bundle that has the name from where it was made', '/build/node_modules/llm-datadist/dist/package-files.js'],
 ])('in %s', (_, file) => {
   test('there are none, and asking for one names external', () => {
     expect(modulesFolder(file)).toBeUndefined();

@@ -1,5 +1,5 @@
 import { invalidArgType } from '../check';
-import { sharedFabricOf } from '../testing/shared/create-shared-fabric';
+import type * as Shared from '../testing/shared/create-shared-fabric';
 import type { BackendFactory } from './backend';
 import { variable } from './environment';
 import { MockBackend } from './mock/mock-backend';
@@ -28,7 +28,7 @@ export function mockFabric(): MockFabric {
     if (choice === 'memory') {
       throw invalidArgType('LLM_DATADIST_MOCK_FABRIC', "'tcp' where LLM_DATADIST_MOCK_CONTROL is set", choice);
     }
-    return { name: 'tcp', backend: sharedFabricOf(control).backend, reach: OVER_TCP };
+    return { name: 'tcp', backend: sharedFabric().sharedFabricOf(control).backend, reach: OVER_TCP };
   }
   if (choice === 'tcp') {
     return { name: 'tcp', backend: (tcpBackend ??= createTcpFabric().backend), reach: OVER_TCP };
@@ -38,4 +38,10 @@ export function mockFabric(): MockFabric {
     backend: (clusterId, role) => new MockBackend(clusterId, role),
     reach: 'instances of this process only find each other',
   };
+}
+
+/** A part of the test kit, which is loaded for those only who set the variable. Bundlers follow a literal `require`. */
+function sharedFabric(): typeof Shared {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- an import() would make the choice of a backend wait
+  return require('../testing/shared/create-shared-fabric') as typeof Shared;
 }
