@@ -50,7 +50,7 @@ export class LLMBackendError extends Error {
   static {
     // On the prototype, as with the errors of the language: the stack is headed by it and fields do not repeat it.
     Object.defineProperty(this.prototype, 'name', { value: 'LLMBackendError', configurable: true, writable: true });
-    recognizeCopies(this, 'LLMBackendError');
+    recognizeCopies(this, 'LLMBackendError', { code: 'string', attempts: 'object' });
   }
 
   declare readonly name: 'LLMBackendError';

@@ -1,8 +1,8 @@
 import { types } from 'node:util';
 import type { Backend, Cache } from './backend/backend';
 import { RegisteredCache } from './cache';
-import { checkArray, checkInt64, checkUint32, checkUint64, invalidArgType } from './check';
-import type { CopyRun } from './copy-runs';
+import { checkInt64, checkUint32, checkUint32List, checkUint64, invalidArgType } from './check';
+import type { BlockPair, CopyRun } from './copy-runs';
 import { copyRuns } from './copy-runs';
 import { LLMException } from './exception';
 import type { Instance } from './instance';
@@ -22,11 +22,11 @@ export interface CopyCacheOptions {
   readonly size?: bigint | number;
 }
 
-/** One copy in each pair of tensors, as byte offsets from their starts. */
-interface Piece {
-  readonly src: bigint;
-  readonly dst: bigint;
-  readonly byteLength: bigint;
+/** Copies in each pair of tensors, as byte offsets from their starts. There may be a million: hence no object for each. */
+interface Pieces {
+  readonly src: BigUint64Array;
+  readonly dst: BigUint64Array;
+  readonly byteLength: BigUint64Array;
 }
 
 export async function copyCache(
@@ -69,11 +69,11 @@ export async function copyCache(
         ),
       () => {
         const piece = {
-          src: srcRow * rowBytes + from,
-          dst: dstRow * destination.size.rowBytes + from,
-          byteLength: bytes,
+          src: BigUint64Array.of(srcRow * rowBytes + from),
+          dst: BigUint64Array.of(dstRow * destination.size.rowBytes + from),
+          byteLength: BigUint64Array.of(bytes),
         };
-        return copyPieces(instance, source, destination, [piece], moved);
+        return copyPieces(instance, source, destination, piece, moved);
       },
     );
   });
@@ -83,12 +83,15 @@ export async function copyBlocks(instance: Instance, cache: RegisteredCache, src
   const operation = 'copyBlocks';
   const lists = entriesOf(srcToDst, 'srcToDst').map(([src, dst]) => ({
     src: checkUint32(src, 'srcToDst key'),
-    dst: checkArray(dst, `srcToDst.get(${String(src)})`, checkUint32),
+    dst: checkUint32List(dst, `srcToDst.get(${String(src)})`),
   }));
   await onCaches(instance, operation, cache, cache, async ({ source, moved }) => {
     const { rows, rowBytes } = source.size;
-    for (const block of lists.flatMap(({ src, dst }) => [src, ...dst])) {
-      if (BigInt(block) >= rows) throw invalid(operation, cache, `block ${block} of a cache with ${rows} blocks`);
+    // Block numbers have 32 bits; a number of rows that is not exact is beyond all of them.
+    const end = Number(rows);
+    for (const { src, dst } of lists) {
+      const far = src >= end ? src : dst.find((block) => block >= end);
+      if (far !== undefined) throw invalid(operation, cache, `block ${far} of a cache with ${rows} blocks`);
     }
     const block = asCache(source);
     await unlessLibraryDoes(
@@ -97,10 +100,11 @@ export async function copyBlocks(instance: Instance, cache: RegisteredCache, src
           block,
           block,
           BigUint64Array.from(lists, ({ src }) => BigInt(src)),
-          lists.map(({ dst }) => BigUint64Array.from(dst, BigInt)),
+          lists.map(({ dst }) => toUint64(dst)),
         ),
       () => {
-        const pairs = lists.flatMap(({ src, dst }) => dst.map((to) => ({ src, dst: to })));
+        const pairs: BlockPair[] = [];
+        for (const { src, dst } of lists) for (const to of dst) pairs.push({ src, dst: to });
         return copyPieces(instance, source, source, blockPieces(copyRuns(pairs, true), rowBytes), moved);
       },
     );
@@ -156,25 +160,25 @@ async function copyPieces(
   { backend }: Instance,
   src: Registration,
   dst: Registration,
-  pieces: readonly Piece[],
+  pieces: Pieces,
   moved: () => void,
 ): Promise<void> {
   for (const [i, from] of src.addrs.entries()) {
     const to = dst.addrs[i] ?? 0n;
-    if (backend.copyRanges !== undefined && pieces.length > 1) {
-      await backend.copyRanges(
-        BigUint64Array.from(pieces, (piece) => to + piece.dst),
-        BigUint64Array.from(pieces, (piece) => from + piece.src),
-        BigUint64Array.from(pieces, ({ byteLength }) => byteLength),
-      );
+    if (backend.copyRanges !== undefined && pieces.src.length > 1) {
+      await backend.copyRanges(shifted(pieces.dst, to), shifted(pieces.src, from), pieces.byteLength.slice());
       moved();
       continue;
     }
-    for (const piece of pieces) {
-      await copyPiece(backend, to + piece.dst, from + piece.src, Number(piece.byteLength));
+    for (const [piece, byteLength] of pieces.byteLength.entries()) {
+      await copyPiece(backend, to + (pieces.dst[piece] ?? 0n), from + (pieces.src[piece] ?? 0n), Number(byteLength));
       moved();
     }
   }
+}
+
+function shifted(offsets: BigUint64Array, start: bigint): BigUint64Array {
+  return offsets.map((offset) => start + offset);
 }
 
 async function copyPiece(backend: Backend, dst: bigint, src: bigint, byteLength: number): Promise<void> {
@@ -205,12 +209,25 @@ function onCaches(
   );
 }
 
-const blockPieces = (runs: readonly CopyRun[], rowBytes: bigint): Piece[] =>
-  runs.map(({ src, dst, length }) => ({
-    src: BigInt(src) * rowBytes,
-    dst: BigInt(dst) * rowBytes,
-    byteLength: BigInt(length) * rowBytes,
-  }));
+function blockPieces(runs: readonly CopyRun[], rowBytes: bigint): Pieces {
+  const pieces = {
+    src: new BigUint64Array(runs.length),
+    dst: new BigUint64Array(runs.length),
+    byteLength: new BigUint64Array(runs.length),
+  };
+  runs.forEach(({ src, dst, length }, i) => {
+    pieces.src[i] = BigInt(src) * rowBytes;
+    pieces.dst[i] = BigInt(dst) * rowBytes;
+    pieces.byteLength[i] = BigInt(length) * rowBytes;
+  });
+  return pieces;
+}
+
+function toUint64(list: Uint32Array): BigUint64Array {
+  const wide = new BigUint64Array(list.length);
+  for (let i = 0; i < list.length; i++) wide[i] = BigInt(list[i] ?? 0);
+  return wide;
+}
 
 const asCache = ({ cacheId, desc, addrs }: Registration): Cache => ({ cacheId, desc, tensorAddrs: addrs });
 

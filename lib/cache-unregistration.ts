@@ -9,28 +9,32 @@ import { Uses } from './uses';
 /** UnregisterKvCache, when nothing uses the cache and no link holds its memory any more. */
 export async function unregisterCache(instance: Instance, cacheId: bigint): Promise<void> {
   const operation = 'unregisterCache';
-  await instance.run(operation, () => unregister(instance, operation, cacheId));
+  await instance.run(operation, () => unregister(instance, operation, cacheId), cacheId);
 }
 
 /** DeallocateCache, which today's library does not implement: unregisters what allocateCache made and frees it. */
 export async function deallocateCache(instance: Instance, cache: RegisteredCache): Promise<void> {
   const operation = 'deallocateCache';
   const regions = RegisteredCache.regionsOf(cache);
-  await instance.run(operation, async () => {
-    if (regions === undefined || instance.registrations.get(cache.cacheId) === undefined) {
-      throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
-        operation,
-        message:
-          regions === undefined
-            ? 'the memory of this cache was not allocated by allocateCache()'
-            : 'this cache was deallocated or unregistered before',
-        remedy: 'Use unregisterCache() for memory of your own, and region.free() for regions that are left.',
-        cacheId: cache.cacheId,
-      });
-    }
-    await unregister(instance, operation, cache.cacheId);
-    for (const region of regions) await region.release();
-  });
+  await instance.run(
+    operation,
+    async () => {
+      if (regions === undefined || instance.registrations.get(cache.cacheId) === undefined) {
+        throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
+          operation,
+          message:
+            regions === undefined
+              ? 'the memory of this cache was not allocated by allocateCache()'
+              : 'this cache was deallocated or unregistered before',
+          remedy: 'Use unregisterCache() for memory of your own, and region.free() for regions that are left.',
+          cacheId: cache.cacheId,
+        });
+      }
+      await unregister(instance, operation, cache.cacheId);
+      for (const region of regions) await region.release();
+    },
+    cache.cacheId,
+  );
 }
 
 /**

@@ -164,6 +164,19 @@ export function checkArray<T>(
   return result;
 }
 
+/** A list of unsigned 32-bit numbers as a typed array; the name of an element is made only where one is refused. */
+export function checkUint32List(value: unknown, name: string): Uint32Array {
+  if (!isArray(value)) throw invalidArgType(name, 'an Array', value);
+  const length = checkLength(value.length, name, MAX_LIST_LENGTH);
+  const list = new Uint32Array(length);
+  for (let i = 0; i < length; i++) {
+    const element: unknown = value[i];
+    const isUint32 = typeof element === 'number' && element >>> 0 === element;
+    list[i] = isUint32 ? element : checkUint32(element, `${name}[${i}]`);
+  }
+  return list;
+}
+
 /**
  * A list of unsigned 64-bit values (block numbers, addresses) as a typed array of our own: the caller may reuse or
  * detach his as soon as the call has returned.

@@ -138,7 +138,7 @@ const NO_GE_OPTIONS: Readonly<Record<string, string>> = Object.freeze({});
  */
 export class LLMConfig {
   static {
-    recognizeCopies(this, 'LLMConfig');
+    recognizeCopies(this, 'LLMConfig', { assigned: 'object' });
   }
 
   private readonly assigned: AssignedOptions = {};

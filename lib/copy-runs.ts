@@ -16,13 +16,13 @@ export interface BlockPair {
  * @param inOneCache whether source and destination blocks are those of the same memory
  */
 export function copyRuns(pairs: readonly BlockPair[], inOneCache: boolean): CopyRun[] {
-  const runs: CopyRun[] = [];
+  const runs: { src: number; dst: number; length: number }[] = [];
   for (const { src, dst } of inOrder(pairs, inOneCache)) {
     const last = runs.at(-1);
     const follows = last !== undefined && src === last.src + last.length && dst === last.dst + last.length;
     // One copy of memory onto a part of itself would not read what it has just written.
     if (follows && !(inOneCache && Math.abs(last.src - last.dst) <= last.length)) {
-      runs[runs.length - 1] = { ...last, length: last.length + 1 };
+      last.length += 1;
     } else runs.push({ src, dst, length: 1 });
   }
   return runs;
@@ -30,8 +30,11 @@ export function copyRuns(pairs: readonly BlockPair[], inOneCache: boolean): Copy
 
 /** Where the order makes no difference, the one in which neighbours follow each other. */
 function inOrder(pairs: readonly BlockPair[], inOneCache: boolean): readonly BlockPair[] {
-  const written = new Set(pairs.map(({ dst }) => dst));
-  const isFree = written.size === pairs.length && !(inOneCache && pairs.some(({ src }) => written.has(src)));
-  if (!isFree) return pairs;
+  const written = new Set<number>();
+  for (const { dst } of pairs) {
+    if (written.has(dst)) return pairs;
+    written.add(dst);
+  }
+  if (inOneCache && pairs.some(({ src }) => written.has(src))) return pairs;
   return [...pairs].sort((a, b) => a.dst - a.src - (b.dst - b.src) || a.src - b.src);
 }

@@ -1,6 +1,6 @@
 import { inspect, type InspectOptionsStylized } from 'node:util';
 import { checkArray, checkInt64, checkObject, checkString, checkUint32, checkUint64, invalidArgType } from './check';
-import { recognizeCopies } from './brand';
+import { hasOwn, recognizeCopies } from './brand';
 import { withDecimalJSON } from './decimal-json';
 import { shortList } from './short-list';
 import { captureStack } from './stack';
@@ -15,6 +15,9 @@ export type { LLMBackendErrorInfo, LLMBackendErrorJSON, LoadAttempt } from './ba
 const MAX_CLUSTERS_TOLD = 16;
 
 const TELLS_CLUSTERS_APART: ReadonlySet<string> = new Set(['linkClusters', 'unlinkClusters']);
+
+/** What every exception has of its own, whichever copy of this package has made it. */
+const OWN_FIELDS = { name: 'string', message: 'string', statusCode: 'number', operation: 'string' } as const;
 
 /** What is known about a failure besides its status. Empty texts count as not given. */
 export interface LLMExceptionInfo {
@@ -87,7 +90,7 @@ export class LLMException extends ErrorByPrototype {
   static {
     // Without this tag an exception that ends a worker reaches the worker's `error` event as a plain object.
     Object.defineProperty(this.prototype, Symbol.toStringTag, { value: 'Error', configurable: true });
-    recognizeCopies(this, 'LLMException');
+    recognizeCopies(this, 'LLMException', OWN_FIELDS);
   }
 
   override readonly name = 'LLMException';
@@ -149,6 +152,7 @@ export class LLMException extends ErrorByPrototype {
       Object.defineProperty(this, 'cause', { value: cause, configurable: true, writable: true });
     }
     captureStack(this, new.target);
+    infos.set(this, checked);
   }
 
   /**
@@ -158,13 +162,16 @@ export class LLMException extends ErrorByPrototype {
    * @throws TypeError (`ERR_INVALID_ARG_TYPE`) for anything else, with the reason as its `cause`
    */
   static from(value: unknown): LLMException {
-    if (value instanceof LLMException) return value;
     try {
+      // What inherits from the class without being made by it has no fields.
+      if (value instanceof LLMException && hasOwn(value, OWN_FIELDS)) return value;
       const { name, statusCode } = checkObject(value, 'value');
       if (name !== 'LLMException') throw invalidArgType('value.name', "'LLMException'", name);
       const info = checkInfo(value, fromDecimal);
       const exception = new LLMException(checkUint32(statusCode, 'value.statusCode'), info);
       exception.message = checkString(info.message, 'value.message');
+      // Its message is a whole one, not the clause that a message is made of.
+      infos.delete(exception);
       return exception;
     } catch (cause) {
       const error = invalidArgType('value', 'an LLMException, its structured clone or its toJSON()', value);
@@ -213,6 +220,21 @@ export class LLMException extends ErrorByPrototype {
       beingInspected.delete(this);
     }
   }
+}
+
+/** What exceptions were made of. */
+const infos = new WeakMap<LLMException, CheckedInfo>();
+
+/**
+ * The exception as one of the method that the user has called: several calls of a backend may make up one method, and only
+ * the method means something to its caller.
+ * @param cacheId the cache of the method, where the exception names none
+ */
+export function asFailureOf(exception: LLMException, operation: string, cacheId?: bigint): LLMException {
+  const info = infos.get(exception);
+  const isComplete = cacheId === undefined || exception.cacheId !== undefined;
+  if (info === undefined || (exception.operation === operation && isComplete)) return exception;
+  return new LLMException(exception.statusCode, { ...info, operation, cacheId: info.cacheId ?? cacheId });
 }
 
 /** An inspection inside an inspection does not see the cycles of the outer one. */

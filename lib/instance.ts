@@ -9,7 +9,7 @@ import { parseDigitsAsInt32 } from './option-text/number-text';
 import { Peers } from './peers';
 import { isHost, Placement } from './placement';
 import { Regions } from './regions';
-import { alsoAtCaller, atCaller } from './rejection';
+import { alsoAtCaller, atCaller, failureOf } from './rejection';
 import type { Registration } from './registrations';
 import { Registrations } from './registrations';
 import { shortList } from './short-list';
@@ -126,15 +126,19 @@ export class Instance {
     }
   }
 
-  /** Runs a call of the instance; `finalize()` waits for it, and comes before it when it was called before it. */
-  async run<T>(operation: string, work: () => Promise<T>): Promise<T> {
+  /**
+   * Runs a call of the instance; `finalize()` waits for it, and comes before it when it was called before it.
+   * @param operation the method that the user has called: its failures have this name, whatever failed within
+   * @param cacheId the cache that it works on
+   */
+  async run<T>(operation: string, work: () => Promise<T>, cacheId?: bigint): Promise<T> {
     this.#checkAlive(operation);
     const site = callSite();
     this.#calls.enter();
     try {
       return await work();
     } catch (error) {
-      throw this.#located(error, site);
+      throw this.#located(this.#named(error, operation, cacheId), site);
     } finally {
       this.#calls.leave();
     }
@@ -188,21 +192,25 @@ export class Instance {
    * @param work is given what it calls after each step, so that who waits for it knows that it goes on
    */
   async copy<T>(operation: string, cacheIds: readonly bigint[], work: (moved: () => void) => Promise<T>): Promise<T> {
-    return await this.run(operation, async () => {
-      const uses = cacheIds.map((cacheId) => {
-        const registration = this.registrations.get(cacheId);
-        if (registration === undefined) throw unregistered(operation, cacheId);
-        return registration.uses;
-      });
-      for (const each of uses) each.enter();
-      try {
-        return await work(() => {
-          for (const each of [...uses, this.#calls]) each.move();
+    return await this.run(
+      operation,
+      async () => {
+        const uses = cacheIds.map((cacheId) => {
+          const registration = this.registrations.get(cacheId);
+          if (registration === undefined) throw unregistered(operation, cacheId);
+          return registration.uses;
         });
-      } finally {
-        for (const each of uses) each.leave();
-      }
-    });
+        for (const each of uses) each.enter();
+        try {
+          return await work(() => {
+            for (const each of [...uses, this.#calls]) each.move();
+          });
+        } finally {
+          for (const each of uses) each.leave();
+        }
+      },
+      cacheIds[0],
+    );
   }
 
   /** Runs a part of a call when all control calls have ended that were made before it. */
@@ -248,6 +256,8 @@ export class Instance {
     const finalize = async () => {
       try {
         await this.inTurn('finalize', () => this.#end());
+      } catch (error) {
+        throw this.#named(error, 'finalize');
       } finally {
         this.#finalizing -= 1;
         if (this.#finalizing === 0) this.#lastFinalize = undefined;
@@ -290,6 +300,10 @@ export class Instance {
         `allocated: ${shortList(places, 8).join(', ')}. Call deallocateCache() or free() first, or use "await using".`,
       'LLMDataDistMemoryWarning',
     );
+  }
+
+  #named(error: unknown, operation: string, cacheId?: bigint): unknown {
+    return this.#isForeign ? error : failureOf(error, operation, cacheId);
   }
 
   /** What a call is rejected with: of an exception of this package's backends with the stack of the call. */

@@ -1,4 +1,4 @@
-import { LLMException } from './exception';
+import { asFailureOf, LLMException } from './exception';
 import { captureStack, moveStack } from './stack';
 import type { CallSite } from './stack';
 
@@ -29,6 +29,12 @@ export function atCaller(error: unknown, site?: CallSite): unknown {
   }
   captureStack(error, atCaller);
   return error;
+}
+
+/** The exception that a call is rejected with, under the name of the method that was called and with its cache. */
+export function failureOf(error: unknown, operation: string, cacheId?: bigint): unknown {
+  if (!(error instanceof LLMException) || kept.has(error) || !Object.isExtensible(error)) return error;
+  return asFailureOf(error, operation, cacheId);
 }
 
 /** As {@link atCaller}, for an exception that another call is rejected with: each has a stack of its own. */

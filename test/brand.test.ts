@@ -96,6 +96,21 @@ describe('no value makes instanceof throw', () => {
     ['a symbol', Symbol.for('llm-datadist.LLMException')],
     ['an object', { name: 'LLMException', statusCode: 1 }],
     ['an object that says so itself', { [Symbol.for('llm-datadist.LLMException')]: true }],
+    ['an object below one that says so', Object.create({ [Symbol.for('llm-datadist.LLMException')]: true })],
+    [
+      'an object below a prototype of another copy',
+      Object.create(Object.create(other.LLMException.prototype) as object),
+    ],
+    ['an object below a proxy that has everything', Object.create(new Proxy({}, { has: () => true }))],
+    [
+      'an object with the fields, below a proxy that has everything',
+      Object.assign(Object.create(new Proxy({}, { has: () => true, get: () => true })) as object, {
+        name: 'LLMException',
+        message: 'no',
+        statusCode: 1,
+        operation: 'init',
+      }),
+    ],
     ['an object without a prototype', Object.create(null)],
     ['an Error', new Error('no')],
     ['a function', () => undefined],
@@ -121,6 +136,29 @@ describe('no value makes instanceof throw', () => {
   });
 });
 
+test.each<[string, unknown]>([
+  ['the prototype', LLMException.prototype],
+  ['an object below the prototype', Object.create(LLMException.prototype)],
+  ['an object below the prototype of another copy', Object.create(other.LLMException.prototype)],
+  ['an object below one with the brand', Object.create({ [Symbol.for('llm-datadist.LLMException')]: true })],
+  ['an object below a proxy that has everything', Object.create(new Proxy({}, { has: () => true }))],
+  [
+    'a proxy that does not show its fields',
+    new Proxy(exceptionOf({ ...other, LLMException }), {
+      getOwnPropertyDescriptor: () => {
+        throw new Error('no');
+      },
+      get: () => {
+        throw new Error('no');
+      },
+    }),
+  ],
+])('LLMException.from refuses %s', (_, value) => {
+  expect(() => LLMException.from(value)).toThrow(
+    expect.objectContaining({ name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }) as Error,
+  );
+});
+
 test('brands keep classes apart that have other names', () => {
   class A {
     readonly a = 1;
@@ -131,9 +169,9 @@ test('brands keep classes apart that have other names', () => {
   class C {
     readonly a = 1;
   }
-  recognizeCopies(A, 'TestA');
-  recognizeCopies(B, 'TestA');
-  recognizeCopies(C, 'TestC');
+  recognizeCopies(A, 'TestA', { a: 'number' });
+  recognizeCopies(B, 'TestA', { a: 'number' });
+  recognizeCopies(C, 'TestC', { a: 'number' });
   expect(new A()).toBeInstanceOf(B);
   expect(new A()).not.toBeInstanceOf(C);
 });

@@ -229,7 +229,7 @@ describe('a registration that the library fails', () => {
     const refused = rejection(caches.allocateCache(DESC));
     await held.hasEntered(1);
     held.fail(FAILURE);
-    expect(await refused).toBe(FAILURE);
+    expect(await refused).toMatchObject({ operation: 'allocateCache', statusCode: FAILURE.statusCode });
     expect(of('malloc', 'free')).toEqual(Array(4).fill('malloc'));
     expect(await warningsDuring(() => decoder.dist.finalize())).toEqual([]);
     expect(of('free')).toHaveLength(4);

@@ -78,7 +78,7 @@ describe('a stranger that says it is a linked cluster', () => {
     frames.socket.write(Buffer.concat([hello(2n), frame(FrameKind.PREPARE, 2, writeFlag(false))]));
     expect(await frames.next()).toMatchObject({ kind: FrameKind.ANSWER, id: 1 });
     const refused = await frames.next();
-    expect(readRefusal(refused!.payload).detail).toContain('is linked to 2');
+    expect(readRefusal(refused!.payload).detail).toContain('is linked to cluster 2');
     await push();
   });
 

@@ -138,7 +138,7 @@ describe('assertNoPendingFaults', () => {
           '  pullBlocks with cluster 1 after 3 calls 2 times -> LLM_TIMEOUT: 0 of 2 hits, 2 calls still to let pass',
           '  pushCache/pushBlocks of cluster 2 on cache 4 -> 5 ms, 0x77: 0 hits',
           '  read -> 4 bytes corrupt: 0 hits',
-          '  init 1 times -> hangs: 0 of 1 hits',
+          '  init 1 time -> hangs: 0 of 1 hits',
           '  pullCache -> 2 layers, throws TypeError: 0 hits',
         ].join('\n'),
       ),

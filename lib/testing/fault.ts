@@ -261,19 +261,23 @@ export function describeFault(fault: CheckedFault): string {
     ...(node === undefined ? [] : [`of cluster ${node}`]),
     ...(peer === undefined ? [] : [`with cluster ${peer}`]),
     ...(cacheId === undefined ? [] : [`on cache ${cacheId}`]),
-    ...(skip === 0 ? [] : [`after ${skip} calls`]),
-    ...(times === Infinity ? [] : [`${times} times`]),
+    ...(skip === 0 ? [] : [`after ${counted(skip, 'call')}`]),
+    ...(times === Infinity ? [] : [counted(times, 'time')]),
     '->',
     [
-      ...(partialLayers === undefined ? [] : [`${partialLayers} layers`]),
+      ...(partialLayers === undefined ? [] : [counted(partialLayers, 'layer')]),
       ...(delayMs === 0 ? [] : [`${delayMs} ms`]),
       ...(status === undefined ? [] : [nameOf(status)]),
       ...(hang ? ['hangs'] : []),
       ...(hold === 'call' ? ['holds the call only'] : []),
-      ...(corrupt === 0 ? [] : [`${corrupt} bytes corrupt`]),
+      ...(corrupt === 0 ? [] : [`${counted(corrupt, 'byte')} corrupt`]),
       ...(throwError === undefined ? [] : [`throws ${throwError.name}`]),
     ].join(', ') || 'no delay',
   ].join(' ');
+}
+
+function counted(count: number, unit: string): string {
+  return `${count} ${unit}${count === 1 ? '' : 's'}`;
 }
 
 function nameOf(status: number): string {

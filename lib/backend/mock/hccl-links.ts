@@ -191,7 +191,10 @@ export class HcclLinks implements LinkManager {
     if (broken !== undefined) return invalid(broken);
     if (forced) this.#drop(peer.clusterId);
     if (!this.#links.has(peer.clusterId)) return undefined;
-    return new Refusal(LLMStatusCode.LLM_ALREADY_LINK, `cluster ${clusterId} is linked to ${peer.clusterId}`);
+    return new Refusal(
+      LLMStatusCode.LLM_ALREADY_LINK,
+      `cluster ${clusterId} is linked to cluster ${peer.clusterId} already`,
+    );
   }
 
   /** Two ends that describe themselves alike make a table of one rank, and wait for each other. */

@@ -364,6 +364,7 @@ export class MockBackend implements Backend {
       throw new LLMException(last.statusCode, {
         operation,
         message: describeOutcomes(clusters, outcomes),
+        ...adviceOn(last.statusCode),
         results: clusters.map(({ remoteClusterId }, i) => {
           const statusCode = statuses[i] ?? LLMStatusCode.LLM_SUCCESS;
           return { remoteClusterId, statusCode, code: statusName(statusCode) };
@@ -402,12 +403,21 @@ function measuresDeadlines(clock: Clock): clock is Clock & DeadlineClock {
 function toException(operation: Operation, error: unknown, peer: CacheIndex | undefined): unknown {
   const ids = peer === undefined ? {} : { clusterId: peer.clusterId, cacheId: peer.cacheId };
   if (error instanceof Refusal) {
-    return new LLMException(error.statusCode, { operation, message: error.detail, ...error.advice, ...ids });
+    const advice = { ...adviceOn(error.statusCode), ...error.advice };
+    return new LLMException(error.statusCode, { operation, message: error.detail, ...advice, ...ids });
   }
   if (error instanceof OptionError) {
-    return new LLMException(LLMStatusCode.LLM_PARAM_INVALID, { operation, message: error.rule, ...ids });
+    const message = error.rule;
+    return new LLMException(LLMStatusCode.LLM_PARAM_INVALID, { operation, message, remedy: CORRECT_ARGUMENT, ...ids });
   }
   return error;
+}
+
+/** The library names what it has refused in its log; the mock has none. */
+const CORRECT_ARGUMENT = 'Correct the argument that the message names.';
+
+function adviceOn(statusCode: number): { readonly remedy?: string } {
+  return statusCode === LLMStatusCode.LLM_PARAM_INVALID ? { remedy: CORRECT_ARGUMENT } : {};
 }
 
 function notEnabled(): never {

@@ -10,7 +10,7 @@ type Advice = Pick<LLMExceptionInfo, 'remedy' | 'recovery'>;
 export class Refusal extends Error {
   static {
     // The two ends of a link may be made by two copies of the package.
-    recognizeCopies(this, 'Refusal');
+    recognizeCopies(this, 'Refusal', { statusCode: 'number', detail: 'string' });
   }
 
   constructor(

@@ -1,5 +1,8 @@
 import { readSync } from 'node:fs';
 import type { FileProblem } from './binary-file';
+import { dynamicDamage } from './elf-dynamic';
+import { DYNAMIC, LOAD, segmentDamage, segmentsOf } from './elf-segments';
+import type { Segment } from './elf-segments';
 
 /** ELF machine numbers of the hosts that there are, under Node's names for them. */
 const MACHINES: ReadonlyMap<number, string> = new Map([
@@ -15,27 +18,17 @@ const CLASS_64 = 2;
 const LITTLE_ENDIAN = 1;
 
 const PROGRAM_HEADER_BYTES = 56;
-const LOAD = 1;
-const DYNAMIC = 2;
-const NOTE = 4;
-
-const DYNAMIC_ENTRY_BYTES = 16;
-const STRING_TABLE = 5n;
-const SYMBOL_TABLE = 6n;
-/** No library has as many entries; a number beyond it is no reason to read much. */
+/** No library has as many entries in its dynamic section; a number beyond it is no reason to read much. */
 const MAX_DYNAMIC_BYTES = 64 * 1024;
-
-/** A part of the file that the loader maps or reads. */
-interface Segment {
-  readonly type: number;
-  readonly offset: number;
-  readonly byteLength: number;
-}
 
 /**
  * What is wrong with an open file as a library for this process, where its headers show it. The loader does not look: it
- * maps what a file that was cut off no longer has, and the process ends with SIGBUS; and it says "No such file" of a library
- * of another machine.
+ * maps what a file that was cut off no longer has, and the process ends with SIGBUS; it reads and calls what is at the
+ * addresses in a damaged file, and the process ends with SIGSEGV; and it says "No such file" of a library of another
+ * machine.
+ *
+ * Headers do not show what is damaged elsewhere: pages of zeros inside of the code, a bit that has changed in a table. A
+ * process that loads such a file may end. `probeNative()` loads it in another process, and survives it.
  */
 export function elfProblem(file: number, size: number): FileProblem | undefined {
   const header = readAt(file, 0, HEADER_BYTES);
@@ -46,12 +39,11 @@ export function elfProblem(file: number, size: number): FileProblem | undefined 
   // The table of sections is the last thing in a file: the loader does not need it, but a file that lacks it is half a copy.
   const tables = Math.max(endOfTable(header, 0x20, 0x36, 0x38), endOfTable(header, 0x28, 0x3a, 0x3c));
   if (tables > size) return cutOff(size, tables);
-  const segments = segmentsOf(file, header);
-  const end = Math.max(0, ...segments.map(({ offset, byteLength }) => offset + byteLength));
+  const segments = segmentsOf(programTable(file, header));
+  const end = Math.max(0, ...segments.map(({ offset, fileBytes }) => offset + fileBytes));
   if (end > size) return cutOff(size, end);
-  const dynamic = segments.find(({ type }) => type === DYNAMIC);
-  if (dynamic === undefined || hasSymbols(file, dynamic)) return undefined;
-  return unusable('the file is damaged: its dynamic section names no symbols');
+  const damage = segmentDamage(segments) ?? damageOfDynamic(file, segments);
+  return damage === undefined ? undefined : unusable(`the file is damaged: ${damage}`);
 }
 
 function machineProblem(header: Buffer): string | undefined {
@@ -62,19 +54,21 @@ function machineProblem(header: Buffer): string | undefined {
   return header[4] === CLASS_64 ? undefined : 'the file is a 32-bit binary, this process is a 64-bit one';
 }
 
-/** Those that the loader maps or reads; none where their headers are not of the usual size, which it refuses itself. */
-function segmentsOf(file: number, header: Buffer): Segment[] {
-  if (header.readUInt16LE(0x36) !== PROGRAM_HEADER_BYTES) return [];
+/** Empty where its entries are not of the usual size, which the loader refuses itself. */
+function programTable(file: number, header: Buffer): Buffer {
+  if (header.readUInt16LE(0x36) !== PROGRAM_HEADER_BYTES) return Buffer.alloc(0);
   const byteLength = header.readUInt16LE(0x38) * PROGRAM_HEADER_BYTES;
-  const table = readAt(file, Number(header.readBigUInt64LE(0x20)), byteLength);
-  return Array.from({ length: table.length / PROGRAM_HEADER_BYTES }, (_, index) => {
-    const at = index * PROGRAM_HEADER_BYTES;
-    return {
-      type: table.readUInt32LE(at),
-      offset: Number(table.readBigUInt64LE(at + 0x08)),
-      byteLength: Number(table.readBigUInt64LE(at + 0x20)),
-    };
-  }).filter(({ type, byteLength }) => byteLength > 0 && [LOAD, DYNAMIC, NOTE].includes(type));
+  return readAt(file, Number(header.readBigUInt64LE(0x20)), byteLength);
+}
+
+function damageOfDynamic(file: number, segments: readonly Segment[]): string | undefined {
+  const dynamic = segments.find(({ type }) => type === DYNAMIC);
+  // The loader refuses a file without one.
+  if (dynamic === undefined) return undefined;
+  const section = readAt(file, dynamic.offset, Math.min(dynamic.fileBytes, MAX_DYNAMIC_BYTES));
+  const loads = segments.filter(({ type }) => type === LOAD);
+  const damage = dynamicDamage(section, loads);
+  return damage && `its dynamic section ${damage}`;
 }
 
 /** Where a table ends, by where the header has its offset, the size of an entry and their number. */
@@ -88,18 +82,6 @@ function cutOff(size: number, needed: number): FileProblem {
 
 function unusable(text: string): FileProblem {
   return { kind: 'unusable', text };
-}
-
-/** A file of the right size may have nothing but zeros where a copy was interrupted; the loader does not survive that. */
-function hasSymbols(file: number, { offset, byteLength }: Segment): boolean {
-  const entries = readAt(file, offset, Math.min(byteLength, MAX_DYNAMIC_BYTES));
-  const tags = new Set<bigint>();
-  for (let at = 0; at + DYNAMIC_ENTRY_BYTES <= entries.length; at += DYNAMIC_ENTRY_BYTES) {
-    const tag = entries.readBigInt64LE(at);
-    if (tag === 0n) break;
-    tags.add(tag);
-  }
-  return tags.has(STRING_TABLE) && tags.has(SYMBOL_TABLE);
 }
 
 /** What the file has there, which may be less than was asked for. */
