@@ -40,7 +40,9 @@ export class LinkTable {
       const set = () => {
         this.#links.set(peerId, link);
       };
-      return dropping === undefined ? set() : dropping.then(set);
+      if (dropping !== undefined) return dropping.then(set);
+      set();
+      return undefined;
     });
   }
 
@@ -59,7 +61,10 @@ export class LinkTable {
       if (this.#links.get(peerId) === link) this.#links.delete(peerId);
     };
     const waiting = link.idle();
-    if (waiting === undefined && disconnect === undefined) return end();
+    if (waiting === undefined && disconnect === undefined) {
+      end();
+      return undefined;
+    }
     return Promise.resolve(waiting)
       .then(() => disconnect?.(link))
       .then(end);
