@@ -31,19 +31,22 @@ export function pushCache(
   checkPlacement(src);
   if (size !== -1n) throw invalid(`size ${size} given, a push takes -1 only`);
   checkLayers(src, ext);
-  return pushLayers({ session, src, dst, ext, progress, call }, {
-    checkRemote(remote) {
-      if (dst.batchIndex >= remote.rows) {
-        throw invalid(`row ${dst.batchIndex} is outside the ${remote.rows} rows of remote cache ${remote.id}`);
-      }
+  return pushLayers(
+    { session, src, dst, ext, progress, call },
+    {
+      checkRemote(remote) {
+        if (dst.batchIndex >= remote.rows) {
+          throw invalid(`row ${dst.batchIndex} is outside the ${remote.rows} rows of remote cache ${remote.id}`);
+        }
+      },
+      spans(local, remote) {
+        if (srcBatchIndex >= local.rows) {
+          throw invalid(`row ${srcBatchIndex} is outside the ${local.rows} rows of cache ${local.id}`);
+        }
+        return [{ local: srcBatchIndex * local.stride, remote: dst.batchIndex * remote.stride, length: local.stride }];
+      },
     },
-    spans(local, remote) {
-      if (srcBatchIndex >= local.rows) {
-        throw invalid(`row ${srcBatchIndex} is outside the ${local.rows} rows of cache ${local.id}`);
-      }
-      return [{ local: srcBatchIndex * local.stride, remote: dst.batchIndex * remote.stride, length: local.stride }];
-    },
-  });
+  );
 }
 
 /** PushKvBlocks, layer by layer (specification 4.11). */
@@ -61,30 +64,35 @@ export function pushBlocks(
   checkBlockLists(srcBlocks, dstBlocks);
   if (dst.batchIndex !== 0) throw invalid(`remote row ${dst.batchIndex} given, block calls take 0 only`);
   checkLayers(src, ext);
-  return pushLayers({ session, src, dst, ext, progress, call }, {
-    checkRemote(remote) {
-      for (const block of dstBlocks) {
-        if (block >= remote.rows) {
-          throw invalid(`destination block ${block} is outside the ${remote.rows} blocks of remote cache ${remote.id}`);
+  return pushLayers(
+    { session, src, dst, ext, progress, call },
+    {
+      checkRemote(remote) {
+        for (const block of dstBlocks) {
+          if (block >= remote.rows) {
+            throw invalid(
+              `destination block ${block} is outside the ${remote.rows} blocks of remote cache ${remote.id}`,
+            );
+          }
         }
-      }
+      },
+      spans(local) {
+        return blockRuns(srcBlocks, dstBlocks).map((run) => {
+          if (run.src >= local.rows || lastOf(run.src, run) >= local.rows) {
+            throw invalid(
+              `source blocks ${run.src} to ${lastOf(run.src, run)} are outside the ${local.rows} blocks of cache ${local.id}`,
+            );
+          }
+          // The library addresses both sides with the local block size.
+          return {
+            local: run.src * local.stride,
+            remote: run.dst * local.stride,
+            length: local.stride * run.length,
+          };
+        });
+      },
     },
-    spans(local) {
-      return blockRuns(srcBlocks, dstBlocks).map((run) => {
-        if (run.src >= local.rows || lastOf(run.src, run) >= local.rows) {
-          throw invalid(
-            `source blocks ${run.src} to ${lastOf(run.src, run)} are outside the ${local.rows} blocks of cache ${local.id}`,
-          );
-        }
-        // The library addresses both sides with the local block size.
-        return {
-          local: run.src * local.stride,
-          remote: run.dst * local.stride,
-          length: local.stride * run.length,
-        };
-      });
-    },
-  });
+  );
 }
 
 function checkPlacement(src: Cache): void {
