@@ -1,6 +1,16 @@
 import { inspect } from 'node:util';
 import type { InspectOptionsStylized } from 'node:util';
-import { checkArray, checkInt32, checkInt64, checkObject, checkUint32, checkUint64, invalidArgType } from './check';
+import {
+  checkArray,
+  checkFields,
+  checkInt32,
+  checkInt64,
+  checkReceived,
+  checkUint32,
+  checkUint64,
+  invalidArgType,
+} from './check';
+import type { Names } from './check';
 import type { BackendCacheDesc, CacheIndex } from './backend/backend';
 import { readBlocks, writeBlocks } from './cache-blocks';
 import type { OwnCache } from './cache-blocks';
@@ -96,8 +106,27 @@ export interface KvCache {
   writeBlocks(blocks: BlockList, data: ArrayBufferView): Promise<void>;
 }
 
-/** A cache of this side: its handle, what stands for one, or the bare id as C++ would take it. */
-export type LocalCache = KvCache | Pick<KvCache, 'cacheId' | 'desc'> | bigint | number;
+/**
+ * A cache of this side: its handle, or the bare id as C++ would take it. A copy of a handle (`{ ...cache }`, a clone, what JSON
+ * gives) is neither: it would name a cache by its number alone, also one of a later life with that number.
+ */
+export type LocalCache = KvCache | bigint | number;
+
+/** @internal An id with a description, for conformance: recorded calls describe caches otherwise than they were registered. */
+export class DescribedCache {
+  readonly cacheId: bigint;
+  readonly desc: BackendCacheDesc;
+  readonly #isDescribed = true;
+
+  constructor(cacheId: bigint, desc: CacheDesc) {
+    this.cacheId = checkInt64(cacheId, 'cacheId');
+    this.desc = checkDesc(desc, 'desc');
+  }
+
+  static is(value: unknown): value is DescribedCache {
+    return typeof value === 'object' && value !== null && #isDescribed in value && value.#isDescribed;
+  }
+}
 
 /** A {@link CacheKeyByIdAndIndex} in JSON: 64-bit values are decimal strings. */
 export interface CacheKeyJSON {
@@ -106,6 +135,14 @@ export interface CacheKeyJSON {
   batchIndex: number;
   layout?: { numTensors: number; rows: number; rowBytes: string };
 }
+
+/**
+ * What a key may have. Keys come from other processes, of newer versions too: fields that are like none of these are left
+ * alone, and a misspelt one is refused.
+ */
+const KEY: Names<CacheKeyByIdAndIndex> = { clusterId: true, cacheId: true, batchIndex: true, layout: true };
+const LAYOUT: Names<CacheLayout> = { numTensors: true, rows: true, rowBytes: true };
+const DESC: Names<CacheDesc> = { numTensors: true, dataType: true, shape: true, placement: true };
 
 /** A key that can be serialised. */
 class CacheKey implements CacheKeyByIdAndIndex {
@@ -137,7 +174,7 @@ class CacheKey implements CacheKeyByIdAndIndex {
  * @throws TypeError, RangeError for anything else; SyntaxError for a text that is not JSON.
  */
 export function cacheKeyFromJSON(json: unknown): CacheKeyByIdAndIndex {
-  const object = checkObject(typeof json === 'string' ? JSON.parse(json) : json, 'json');
+  const object = checkReceived(typeof json === 'string' ? JSON.parse(json) : json, 'json', KEY);
   const { clusterId, cacheId, batchIndex, layout } = object;
   const index = {
     clusterId: checkUint64(decimal(clusterId, 'json.clusterId'), 'json.clusterId'),
@@ -145,7 +182,7 @@ export function cacheKeyFromJSON(json: unknown): CacheKeyByIdAndIndex {
     batchIndex: batchIndex === undefined ? 0 : checkUint32(batchIndex, 'json.batchIndex'),
   };
   if (layout === undefined) return new CacheKey(index, undefined);
-  const { rowBytes, ...fields } = checkObject(layout, 'json.layout');
+  const { rowBytes, ...fields } = checkReceived(layout, 'json.layout', LAYOUT);
   const exact = { ...fields, rowBytes: decimal(rowBytes, 'json.layout.rowBytes') };
   return new CacheKey(index, checkLayout(exact, 'json.layout'));
 }
@@ -170,7 +207,7 @@ function fromKey(value: unknown, name: string): unknown {
 
 export function checkKey(value: unknown, name: string): CheckedKey {
   if (typeof value === 'string') throw invalidArgType(name, `an object${FROM_JSON}`, value);
-  const key = checkObject(value, name);
+  const key = checkReceived(value, name, KEY);
   const { clusterId, cacheId, batchIndex, layout } = key;
   return {
     clusterId: checkUint64(fromKey(clusterId, `${name}.clusterId`), `${name}.clusterId`),
@@ -181,7 +218,7 @@ export function checkKey(value: unknown, name: string): CheckedKey {
 }
 
 function checkLayout(value: unknown, name: string): CacheLayout {
-  const { numTensors, rows, rowBytes } = checkObject(value, name);
+  const { numTensors, rows, rowBytes } = checkReceived(value, name, LAYOUT);
   return {
     numTensors: checkUint32(numTensors, `${name}.numTensors`),
     rows: checkUint32(rows, `${name}.rows`),
@@ -193,7 +230,7 @@ function checkLayout(value: unknown, name: string): CacheLayout {
 const MAX_SHAPE = 1024;
 
 export function checkDesc(value: unknown, name: string): BackendCacheDesc {
-  const { numTensors, dataType, shape, placement } = checkObject(value, name);
+  const { numTensors, dataType, shape, placement } = checkFields(value, name, DESC);
   const desc = {
     numTensors: checkUint32(numTensors, `${name}.numTensors`),
     dataType: checkInt32(dataType, `${name}.dataType`),

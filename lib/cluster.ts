@@ -1,5 +1,6 @@
 import type { ClusterInfo, IpInfo } from './backend/backend';
-import { checkArray, checkInt32, checkObject, checkString, checkUint16, checkUint64 } from './check';
+import { checkArray, checkFields, checkInt32, checkString, checkUint16, checkUint64 } from './check';
+import type { Names } from './check';
 import type { LLMRole } from './role';
 
 /**
@@ -40,12 +41,20 @@ const MAX_CLUSTERS = 65_536;
 /** Longer than any list the library takes (1), so that it can say so itself. */
 const MAX_ADDRESSES = 1024;
 
+const CLUSTER: Names<LLMClusterInfo> = {
+  remoteClusterId: true,
+  remoteIpInfos: true,
+  localIpInfos: true,
+  remoteRole: true,
+};
+const ADDRESS: Names<LLMClusterInfo['remoteIpInfos'][number]> = { ip: true, port: true };
+
 export function checkClusters(value: unknown, name: string): ClusterInfo[] {
   return checkArray(value, name, checkCluster, MAX_CLUSTERS);
 }
 
 function checkCluster(value: unknown, name: string): ClusterInfo {
-  const { remoteClusterId, remoteIpInfos, localIpInfos, remoteRole } = checkObject(value, name);
+  const { remoteClusterId, remoteIpInfos, localIpInfos, remoteRole } = checkFields(value, name, CLUSTER);
   return {
     remoteClusterId: checkUint64(remoteClusterId, `${name}.remoteClusterId`),
     remoteRoleType: remoteRole === undefined ? 0 : checkInt32(remoteRole, `${name}.remoteRole`),
@@ -58,11 +67,11 @@ function checkCluster(value: unknown, name: string): ClusterInfo {
 }
 
 function checkIpInfo(value: unknown, name: string): IpInfo {
-  const { ip, port } = checkObject(value, name);
+  const { ip, port } = checkFields(value, name, ADDRESS);
   return { ip: checkString(ip, `${name}.ip`), port: checkUint16(port, `${name}.port`) };
 }
 
 function checkLocalIpInfo(value: unknown, name: string): IpInfo {
-  const { ip, port } = checkObject(value, name);
+  const { ip, port } = checkFields(value, name, ADDRESS);
   return { ip: checkString(ip, `${name}.ip`), port: port === undefined ? 0 : checkUint16(port, `${name}.port`) };
 }
