@@ -3,10 +3,10 @@ import { RegisteredCache } from './cache';
 import type { CheckedDesc } from './cache';
 import { LLMException } from './exception';
 import { fingerprintOf } from './fingerprint';
-import { guardDescription, guardRegistration } from './guard/registration';
+import { guardDescription, guardRegistration, guardTable } from './guard/registration';
 import { refusal } from './guard/rule';
 import type { Instance } from './instance';
-import { AllocatedRegion } from './memory';
+import { AllocatedRegion, checkTotal } from './memory';
 import type { Registration } from './registrations';
 import { cacheSize } from './registrations';
 import { LLMStatusCode } from './status';
@@ -38,6 +38,8 @@ export async function allocateCache(instance: Instance, desc: CheckedDesc): Prom
   return await instance.run(operation, () =>
     instance.inTurn(operation, async () => {
       const tensorBytes = allocationSize(instance, desc);
+      if (instance.guards) guardTable(instance, operation, desc.numTensors);
+      checkTotal(operation, tensorBytes * BigInt(desc.numTensors), desc.placement);
       const regions: AllocatedRegion[] = [];
       try {
         for (let i = 0; i < desc.numTensors; i++) regions.push(await instance.allocate(tensorBytes, desc.placement));

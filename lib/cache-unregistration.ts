@@ -109,7 +109,7 @@ export async function unregisterHeldCaches(instance: Instance): Promise<void> {
 }
 
 async function freeHeldRegions(instance: Instance): Promise<void> {
-  for (const region of instance.regions.all()) {
+  for (const region of [...instance.regions.held]) {
     if (instance.isLost) return;
     try {
       await region.releaseHeld();

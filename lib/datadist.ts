@@ -18,7 +18,7 @@ import { inspected } from './inspection';
 import { Instance } from './instance';
 import { KvCacheManager } from './kv-cache-manager';
 import { linkClusters, switchRole, unlinkClusters } from './linking';
-import { checkAllocation } from './memory';
+import { checkAllocation, checkTotal } from './memory';
 import type { MemoryRegion } from './memory';
 import type { Placement } from './placement';
 import { LLMRole } from './role';
@@ -300,7 +300,10 @@ export class LLMDataDist implements AsyncDisposable {
   ): Promise<MemoryRegion> {
     const operation = 'allocateMemory';
     const wanted = checkAllocation(byteLength, checkOptionalObject(options, 'options'));
-    return await this.#instance.run(operation, () => this.#instance.allocate(wanted.byteLength, wanted.placement));
+    return await this.#instance.run(operation, () => {
+      checkTotal(operation, wanted.byteLength, wanted.placement);
+      return this.#instance.allocate(wanted.byteLength, wanted.placement);
+    });
   }
 
   /** {@link finalize}; nothing where the instance {@link isLost} already. */

@@ -7,7 +7,7 @@ import { LLMException } from './exception';
 import { refusal } from './guard/rule';
 import { inspected } from './inspection';
 import type { Instance } from './instance';
-import { Placement } from './placement';
+import { isHost, Placement } from './placement';
 import { LLMStatusCode } from './status';
 import { takeTurns } from './turns';
 import { Uses } from './uses';
@@ -23,9 +23,11 @@ export interface MemoryRegion extends AsyncDisposable {
   readonly byteLength: bigint;
   readonly placement: Placement;
   /**
-   * Copies bytes of the host into the region, from byte `offset` on (default 0).
+   * Copies bytes of the host into the region, from byte `offset` on (default 0). `data` is copied before the call returns:
+   * what happens to its buffer afterwards changes nothing.
    * @throws TypeError for anything but a view of a live buffer; RangeError where the bytes do not fit.
-   * @throws LLMException `LLM_PARAM_INVALID` when the region was freed.
+   * @throws LLMException `LLM_PARAM_INVALID` when the region was freed; `LLM_OUT_OF_MEMORY` where there is no memory for the
+   *   copy of `data`.
    */
   write(data: ArrayBufferView, offset?: number): Promise<void>;
   /**
@@ -79,8 +81,10 @@ export class AllocatedRegion implements MemoryRegion {
   }
 
   async write(data: ArrayBufferView, offset = 0): Promise<void> {
-    const bytes = checkBytes(data, 'data');
-    const start = this.#checkRange(offset, bytes.length);
+    const given = checkBytes(data, 'data');
+    const start = this.#checkRange(offset, given.length);
+    this.#checkLive('write');
+    const bytes = snapshot(given);
     await this.#copy('write', () => this.#instance.backend.write(this.address + start, bytes));
   }
 
@@ -106,8 +110,12 @@ export class AllocatedRegion implements MemoryRegion {
     if (this.#state !== 'live') return;
     this.#state = 'freed';
     await this.#instance.idle('free', this.#copies, 'the copies of this memory');
-    if (this.#isHeldByLibrary()) this.#state = 'held';
-    else await this.giveBack();
+    if (this.#isHeldByLibrary()) {
+      this.#state = 'held';
+      this.#instance.regions.held.add(this);
+    } else {
+      await this.giveBack();
+    }
   }
 
   /** Gives a held region back, unless something still holds it. */
@@ -195,6 +203,35 @@ export class AllocatedRegion implements MemoryRegion {
     const [holder] = registrations.holders(this.address, this.byteLength);
     return guards && holder !== undefined;
   }
+}
+
+/** The bytes as they are now: the caller may change them, or give their buffer away, as soon as the call has returned. */
+export function snapshot(bytes: Uint8Array): Uint8Array {
+  let copy: Uint8Array;
+  try {
+    copy = new Uint8Array(bytes.length);
+  } catch (cause) {
+    throw new LLMException(LLMStatusCode.LLM_OUT_OF_MEMORY, {
+      operation: 'write',
+      message: `there is no memory for a copy of the ${bytes.length} bytes`,
+      cause,
+    });
+  }
+  copy.set(bytes);
+  return copy;
+}
+
+/** More than a process can address. */
+const MOST_BYTES = 2n ** 48n;
+
+/** Refuses what no host can have, before anything is allocated. */
+export function checkTotal(operation: string, byteLength: bigint, placement: number): void {
+  if (byteLength <= MOST_BYTES) return;
+  const onHost = isHost(placement);
+  throw new LLMException(onHost ? LLMStatusCode.LLM_OUT_OF_MEMORY : LLMStatusCode.LLM_DEVICE_OUT_OF_MEMORY, {
+    operation,
+    message: `${byteLength} bytes are more than a process can address (${MOST_BYTES})`,
+  });
 }
 
 /** The size and the placement of an allocation, as `allocateMemory` takes them. */

@@ -100,7 +100,7 @@ export interface Backend {
   malloc(byteLength: bigint, placement: number): Promise<bigint>;
   /** `aclrtFree` or `aclrtFreeHost`. */
   free(address: bigint): Promise<void>;
-  /** `aclrtMemcpy` from the host. The address may lie in the middle of an allocation. `data` is read before the promise settles, not after. */
+  /** `aclrtMemcpy` from the host. The address may lie in the middle of an allocation. `data` is the backend's own, as any argument. */
   write(address: bigint, data: Uint8Array): Promise<void>;
   /** `aclrtMemcpy` to the host. @returns bytes of the caller's own. */
   read(address: bigint, byteLength: number): Promise<Uint8Array>;
@@ -115,7 +115,7 @@ export interface Backend {
   readRanges?(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array>;
   /**
    * As {@link write} for many places in one call: `byteLength` bytes to each, one after the other, which lie one behind the
-   * other in `data`. The caller does not change `data` before the promise settles.
+   * other in `data`.
    */
   writeRanges?(addresses: BigUint64Array, byteLength: number, data: Uint8Array): Promise<void>;
 

@@ -28,6 +28,15 @@ export function guardDescription(operation: string, desc: BackendCacheDesc): voi
   }
 }
 
+/** Whether the table has room for another cache of so many tensors. */
+export function guardTable(instance: Instance, operation: string, numTensors: number): void {
+  const bytes = instance.registrations.tableBytesWith(numTensors);
+  if (bytes <= TABLE_LIMIT) return;
+  const waiting = [...instance.registrations.waiting()].length;
+  const because = waiting === 0 ? '' : `; ${waiting} caches in it are unregistered, but wait for links to be gone`;
+  throw refusal('cache-table', operation, `with this cache the table would need ${bytes} bytes${because}`);
+}
+
 /** What RegisterKvCache takes without a word, or does not recover from. */
 export function guardRegistration(instance: Instance, desc: BackendCacheDesc, addrs: BigUint64Array): void {
   const operation = 'registerCache';
@@ -35,12 +44,7 @@ export function guardRegistration(instance: Instance, desc: BackendCacheDesc, ad
   const size = tensorSize(desc.shape, desc.dataType);
   // The library refuses these itself, and leaves nothing behind.
   if ('problem' in size || addrs.length !== desc.numTensors || addrs.includes(0n)) return;
-  const bytes = instance.registrations.tableBytesWith(addrs.length);
-  if (bytes > TABLE_LIMIT) {
-    const waiting = [...instance.registrations.waiting()].length;
-    const because = waiting === 0 ? '' : `; ${waiting} caches in it are unregistered, but wait for links to be gone`;
-    throw refusal('cache-table', operation, `with this cache the table would need ${bytes} bytes${because}`);
-  }
+  guardTable(instance, operation, addrs.length);
   for (const address of addrs) guardInsideRegion(instance, operation, address, size.byteLength);
   const overlap = instance.registrations.findOverlap(addrs, size.byteLength);
   if (overlap === undefined) return;
@@ -94,14 +98,25 @@ function describeOwner(links: Links, owner: Reservation, address: bigint, byteLe
   return `overlap ${cache === '' ? 'a tensor of a cache that is being registered' : cache}`;
 }
 
-/** Only memory of this package can be measured; foreign addresses are the caller's own risk. */
+/**
+ * Only memory of this package can be measured: bytes that belong to no region of this instance, and never did, are the caller's
+ * own risk.
+ */
 function guardInsideRegion(instance: Instance, operation: string, address: bigint, byteLength: bigint): void {
-  const region = instance.regions.at(address);
-  if (region === undefined || address + byteLength <= region.address + region.byteLength) return;
-  throw refusal(
-    'tensor-memory',
-    operation,
-    `a tensor of ${byteLength} bytes at ${hexAddress(address)} exceeds its region, which ends at ` +
-      hexAddress(region.address + region.byteLength),
-  );
+  const { regions } = instance;
+  const end = address + byteLength;
+  const refuse = (problem: string) =>
+    refusal('tensor-memory', operation, `a tensor of ${byteLength} bytes at ${hexAddress(address)} ${problem}`);
+  const region = regions.at(address);
+  if (region !== undefined) {
+    const regionEnd = region.address + region.byteLength;
+    if (end > regionEnd) throw refuse(`exceeds its region, which ends at ${hexAddress(regionEnd)}`);
+    return;
+  }
+  const behind = regions.firstIn({ start: address, end });
+  if (behind !== undefined)
+    throw refuse(`begins before the region at ${hexAddress(behind.address)} and reaches into it`);
+  const freed = regions.freedIn({ start: address, end });
+  if (freed === undefined) return;
+  throw refuse(`lies in memory that was freed: ${rangeOf(freed.start, freed.end - freed.start)}`);
 }

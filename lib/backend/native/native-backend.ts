@@ -166,13 +166,6 @@ export class NativeBackend implements Backend {
   async write(address: bigint, data: Uint8Array): Promise<void> {
     const { length } = data;
     for (let start = 0; start === 0 || start < length; start += CHUNK_BYTES) {
-      // Between two chunks the caller may have given the buffer away.
-      if (data.length !== length) {
-        throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
-          operation: 'write',
-          message: `the buffer of the data was detached or resized after ${start} of ${length} bytes were written`,
-        });
-      }
       await this.#dist.write(address + BigInt(start), data.subarray(start, start + CHUNK_BYTES));
     }
   }
