@@ -1,6 +1,7 @@
 import type { ClusterInfo, IpInfo } from './backend/backend';
 import { checkArray, checkFields, checkInt32, checkString, checkUint16, checkUint64 } from './check';
 import type { Names } from './check';
+import { checkLife } from './life';
 import type { LLMRole } from './role';
 
 /**
@@ -20,6 +21,11 @@ export interface LLMClusterInfo {
   readonly localIpInfos?: readonly { readonly ip: string; readonly port?: number }[];
   /** The library only logs it. */
   readonly remoteRole?: LLMRole;
+  /**
+   * {@link LLMDataDist.life} of the peer, as the peer reports it now: keys of any other life are refused over this link (rule
+   * `stale-key`). Take it from the peer when you link, with its address, and never from a key. An unlink does not look at it.
+   */
+  readonly life?: string;
 }
 
 /**
@@ -46,15 +52,21 @@ const CLUSTER: Names<LLMClusterInfo> = {
   remoteIpInfos: true,
   localIpInfos: true,
   remoteRole: true,
+  life: true,
 };
 const ADDRESS: Names<LLMClusterInfo['remoteIpInfos'][number]> = { ip: true, port: true };
 
-export function checkClusters(value: unknown, name: string): ClusterInfo[] {
+/** A cluster as the seam takes it, and the life that was stated of it. */
+export interface CheckedCluster extends ClusterInfo {
+  readonly life?: string;
+}
+
+export function checkClusters(value: unknown, name: string): CheckedCluster[] {
   return checkArray(value, name, checkCluster, MAX_CLUSTERS);
 }
 
-function checkCluster(value: unknown, name: string): ClusterInfo {
-  const { remoteClusterId, remoteIpInfos, localIpInfos, remoteRole } = checkFields(value, name, CLUSTER);
+function checkCluster(value: unknown, name: string): CheckedCluster {
+  const { remoteClusterId, remoteIpInfos, localIpInfos, remoteRole, life } = checkFields(value, name, CLUSTER);
   return {
     remoteClusterId: checkUint64(remoteClusterId, `${name}.remoteClusterId`),
     remoteRoleType: remoteRole === undefined ? 0 : checkInt32(remoteRole, `${name}.remoteRole`),
@@ -63,6 +75,7 @@ function checkCluster(value: unknown, name: string): ClusterInfo {
       localIpInfos === undefined
         ? []
         : checkArray(localIpInfos, `${name}.localIpInfos`, checkLocalIpInfo, MAX_ADDRESSES),
+    ...(life !== undefined && { life: checkLife(life, `${name}.life`) }),
   };
 }
 
