@@ -1,13 +1,24 @@
 import { inspect } from 'node:util';
 import type { InspectOptionsStylized } from 'node:util';
-import { checkArray, checkInt32, checkInt64, checkObject, checkUint32, checkUint64, invalidArgType } from './check';
+import {
+  checkArray,
+  checkInt32,
+  checkInt64,
+  checkInteger,
+  checkObject,
+  checkUint32,
+  checkUint64,
+  invalidArgType,
+} from './check';
 import type { BackendCacheDesc, CacheIndex } from './backend/backend';
 import { readBlocks, writeBlocks } from './cache-blocks';
 import type { OwnCache } from './cache-blocks';
 import { DataType } from './data-type';
 import { withDecimalJSON } from './decimal-json';
+import { checkFingerprint, checkTag } from './fingerprint';
 import { inspected } from './inspection';
 import type { Instance } from './instance';
+import { checkLife } from './life';
 import type { AllocatedRegion, MemoryRegion } from './memory';
 import { Placement } from './placement';
 import type { Registration } from './registrations';
@@ -28,6 +39,22 @@ export interface CacheDesc {
   readonly shape: readonly (number | bigint)[];
   /** Where the addresses live. Default `Placement.DEVICE`. */
   readonly placement?: Placement;
+  /**
+   * Tensors of a layer, 1 to 255: the default of `tensorNumPerLayer` of transfers with this local cache, and a part of its
+   * fingerprint. Default 2: K and V. A cache of latents (MLA) has 1.
+   */
+  readonly tensorsPerLayer?: number;
+  /**
+   * What the other fields do not say of the bytes, such as the order of dimensions or the model: a part of the fingerprint.
+   * At most 64 characters, none of them a control character. Default: empty.
+   */
+  readonly tag?: string;
+}
+
+/** What a description has been checked to be: what the seam takes, and what only this package knows of it. */
+export interface CheckedDesc extends BackendCacheDesc {
+  readonly tensorsPerLayer?: number;
+  readonly tag?: string;
 }
 
 /** What a peer has to know of a cache so that its transfers can be checked before they start. */
@@ -52,6 +79,27 @@ export interface CacheKeyByIdAndIndex {
   readonly batchIndex?: number;
   /** With it the peer's bounds are checked before the call; the library itself would read or write past them. */
   readonly layout?: CacheLayout;
+  /**
+   * {@link LLMDataDist.life} of the owner when the cache was registered: 32 lower-case hex digits. With it a key of a life
+   * that the peer does not live any more can be refused; see {@link LLMClusterInfo.life}.
+   */
+  readonly life?: string;
+  /** The number of registrations of that life when the cache was registered, this one among them. A safe integer. */
+  readonly version?: number;
+  /**
+   * Data type, shape behind the first dimension, {@link CacheDesc.tensorsPerLayer} and {@link CacheDesc.tag} of the cache as
+   * a text, such as `27:128,8,128:2:` for `DT_BF16`, rows of [128, 8, 128], two tensors per layer and no tag. Transfers with a
+   * local cache of another fingerprint are refused. A peer in Python writes the same text with
+   * `f"{int(data_type)}:{','.join(map(str, shape[1:]))}:{tensors_per_layer}:{tag}"`.
+   */
+  readonly fingerprint?: string;
+}
+
+/** What tells the cache of a key from others with the same id. */
+export interface CacheIdentity {
+  readonly life?: string | undefined;
+  readonly version?: number | undefined;
+  readonly fingerprint?: string | undefined;
 }
 
 /**
@@ -67,7 +115,7 @@ export interface KvCache {
   /** Only of a cache that `allocateCache` made: one region per tensor. */
   readonly regions?: MemoryRegion[];
   /**
-   * The key that a peer needs, with the layout of this cache. It can be sent as it is: a structured clone of it is a key,
+   * The key that a peer needs, with the layout and the identity of this cache. It can be sent as it is: a structured clone of it is a key,
    * and `JSON.stringify` gives what `cacheKeyFromJSON` reads.
    * @param batchIndex the row that is meant, default 0
    */
@@ -105,6 +153,9 @@ export interface CacheKeyJSON {
   cacheId: string;
   batchIndex: number;
   layout?: { numTensors: number; rows: number; rowBytes: string };
+  life?: string;
+  version?: number;
+  fingerprint?: string;
 }
 
 /** A key that can be serialised. */
@@ -113,12 +164,23 @@ class CacheKey implements CacheKeyByIdAndIndex {
   readonly cacheId: bigint;
   readonly batchIndex: number;
   declare readonly layout?: CacheLayout;
+  declare readonly life?: string;
+  declare readonly version?: number;
+  declare readonly fingerprint?: string;
 
-  constructor({ clusterId, cacheId, batchIndex }: CacheIndex, layout: CacheLayout | undefined) {
+  constructor(
+    { clusterId, cacheId, batchIndex }: CacheIndex,
+    layout: CacheLayout | undefined,
+    identity: CacheIdentity,
+  ) {
     this.clusterId = clusterId;
     this.cacheId = cacheId;
     this.batchIndex = batchIndex;
     if (layout !== undefined) this.layout = layout;
+    const { life, version, fingerprint } = identity;
+    if (life !== undefined) this.life = life;
+    if (version !== undefined) this.version = version;
+    if (fingerprint !== undefined) this.fingerprint = fingerprint;
   }
 
   toJSON(): CacheKeyJSON {
@@ -128,6 +190,9 @@ class CacheKey implements CacheKeyByIdAndIndex {
       batchIndex: this.batchIndex,
     };
     if (this.layout !== undefined) json.layout = { ...this.layout, rowBytes: String(this.layout.rowBytes) };
+    if (this.life !== undefined) json.life = this.life;
+    if (this.version !== undefined) json.version = this.version;
+    if (this.fingerprint !== undefined) json.fingerprint = this.fingerprint;
     return json;
   }
 }
@@ -144,10 +209,11 @@ export function cacheKeyFromJSON(json: unknown): CacheKeyByIdAndIndex {
     cacheId: checkInt64(decimal(cacheId, 'json.cacheId'), 'json.cacheId'),
     batchIndex: batchIndex === undefined ? 0 : checkUint32(batchIndex, 'json.batchIndex'),
   };
-  if (layout === undefined) return new CacheKey(index, undefined);
+  const identity = checkIdentity(object, 'json');
+  if (layout === undefined) return new CacheKey(index, undefined, identity);
   const { rowBytes, ...fields } = checkObject(layout, 'json.layout');
   const exact = { ...fields, rowBytes: decimal(rowBytes, 'json.layout.rowBytes') };
-  return new CacheKey(index, checkLayout(exact, 'json.layout'));
+  return new CacheKey(index, checkLayout(exact, 'json.layout'), identity);
 }
 
 function decimal(value: unknown, name: string): bigint {
@@ -155,8 +221,8 @@ function decimal(value: unknown, name: string): bigint {
   return BigInt(value);
 }
 
-/** A key as the seam takes it, and the layout that it carries. */
-export interface CheckedKey extends CacheIndex {
+/** A key as the seam takes it, and what it carries besides. */
+export interface CheckedKey extends CacheIndex, Readonly<Required<CacheIdentity>> {
   readonly layout: CacheLayout | undefined;
 }
 
@@ -171,13 +237,28 @@ function fromKey(value: unknown, name: string): unknown {
 export function checkKey(value: unknown, name: string): CheckedKey {
   if (typeof value === 'string') throw invalidArgType(name, `an object${FROM_JSON}`, value);
   const key = checkObject(value, name);
-  const { clusterId, cacheId, batchIndex, layout } = key;
+  const { clusterId, cacheId, batchIndex, layout, life, version, fingerprint } = key;
   return {
     clusterId: checkUint64(fromKey(clusterId, `${name}.clusterId`), `${name}.clusterId`),
     cacheId: checkInt64(fromKey(cacheId, `${name}.cacheId`), `${name}.cacheId`),
     batchIndex: batchIndex === undefined ? 0 : checkUint32(batchIndex, `${name}.batchIndex`),
     layout: layout === undefined ? undefined : checkLayout(layout, `${name}.layout`),
+    life: life === undefined ? undefined : checkLife(life, `${name}.life`),
+    version: version === undefined ? undefined : checkVersion(version, `${name}.version`),
+    fingerprint: fingerprint === undefined ? undefined : checkFingerprint(fingerprint, `${name}.fingerprint`),
   };
+}
+
+function checkIdentity({ life, version, fingerprint }: Record<string, unknown>, name: string): CacheIdentity {
+  return {
+    life: life === undefined ? undefined : checkLife(life, `${name}.life`),
+    version: version === undefined ? undefined : checkVersion(version, `${name}.version`),
+    fingerprint: fingerprint === undefined ? undefined : checkFingerprint(fingerprint, `${name}.fingerprint`),
+  };
+}
+
+function checkVersion(value: unknown, name: string): number {
+  return checkInteger(value, name, 0, Number.MAX_SAFE_INTEGER);
 }
 
 function checkLayout(value: unknown, name: string): CacheLayout {
@@ -192,13 +273,18 @@ function checkLayout(value: unknown, name: string): CacheLayout {
 /** Longer than any shape the library takes (31), so that it can say so itself. */
 const MAX_SHAPE = 1024;
 
-export function checkDesc(value: unknown, name: string): BackendCacheDesc {
-  const { numTensors, dataType, shape, placement } = checkObject(value, name);
+export function checkDesc(value: unknown, name: string): CheckedDesc {
+  const { numTensors, dataType, shape, placement, tensorsPerLayer, tag } = checkObject(value, name);
   const desc = {
     numTensors: checkUint32(numTensors, `${name}.numTensors`),
     dataType: checkInt32(dataType, `${name}.dataType`),
     shape: Object.freeze(checkArray(shape, `${name}.shape`, checkInt64, MAX_SHAPE)),
     placement: placement === undefined ? Placement.DEVICE : checkUint32(placement, `${name}.placement`),
+    // What is left out stays away: the library has no such fields.
+    ...(tensorsPerLayer !== undefined && {
+      tensorsPerLayer: checkInteger(tensorsPerLayer, `${name}.tensorsPerLayer`, 1, 255),
+    }),
+    ...(tag !== undefined && { tag: checkTag(tag, `${name}.tag`) }),
   };
   return Object.freeze(withDecimalJSON(desc));
 }
@@ -287,12 +373,12 @@ export class RegisteredCache implements KvCache {
   }
 
   key(batchIndex = 0): CacheKeyByIdAndIndex {
-    const { cacheId, desc, size } = this.#registration;
+    const { cacheId, desc, size, identity } = this.#registration;
     const row = checkUint32(batchIndex, 'batchIndex');
     // Without equal rows of whole bytes there is no layout that says the truth; guards refuse such caches.
     const even = size.tensorBytes === size.rows * size.rowBytes && size.rows <= 0xffff_ffffn;
     const layout = even ? { numTensors: desc.numTensors, rows: Number(size.rows), rowBytes: size.rowBytes } : undefined;
-    return new CacheKey({ clusterId: this.#instance.clusterId, cacheId, batchIndex: row }, layout);
+    return new CacheKey({ clusterId: this.#instance.clusterId, cacheId, batchIndex: row }, layout, identity);
   }
 
   async readBlocks(blocks: BlockList): Promise<Uint8Array> {

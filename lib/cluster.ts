@@ -1,4 +1,5 @@
 import type { ClusterInfo, IpInfo } from './backend/backend';
+import { checkLife } from './life';
 import { checkArray, checkInt32, checkObject, checkString, checkUint16, checkUint64 } from './check';
 import type { LLMRole } from './role';
 
@@ -19,6 +20,11 @@ export interface LLMClusterInfo {
   readonly localIpInfos?: readonly { readonly ip: string; readonly port?: number }[];
   /** The library only logs it. */
   readonly remoteRole?: LLMRole;
+  /**
+   * {@link LLMDataDist.life} of the peer, as the peer reports it now: keys of any other life are refused over this link (rule
+   * `stale-key`). Take it from the peer when you link, with its address, and never from a key. An unlink does not look at it.
+   */
+  readonly life?: string;
 }
 
 /**
@@ -40,12 +46,17 @@ const MAX_CLUSTERS = 65_536;
 /** Longer than any list the library takes (1), so that it can say so itself. */
 const MAX_ADDRESSES = 1024;
 
-export function checkClusters(value: unknown, name: string): ClusterInfo[] {
+/** A cluster as the seam takes it, and the life that was stated of it. */
+export interface CheckedCluster extends ClusterInfo {
+  readonly life?: string;
+}
+
+export function checkClusters(value: unknown, name: string): CheckedCluster[] {
   return checkArray(value, name, checkCluster, MAX_CLUSTERS);
 }
 
-function checkCluster(value: unknown, name: string): ClusterInfo {
-  const { remoteClusterId, remoteIpInfos, localIpInfos, remoteRole } = checkObject(value, name);
+function checkCluster(value: unknown, name: string): CheckedCluster {
+  const { remoteClusterId, remoteIpInfos, localIpInfos, remoteRole, life } = checkObject(value, name);
   return {
     remoteClusterId: checkUint64(remoteClusterId, `${name}.remoteClusterId`),
     remoteRoleType: remoteRole === undefined ? 0 : checkInt32(remoteRole, `${name}.remoteRole`),
@@ -54,6 +65,7 @@ function checkCluster(value: unknown, name: string): ClusterInfo {
       localIpInfos === undefined
         ? []
         : checkArray(localIpInfos, `${name}.localIpInfos`, checkLocalIpInfo, MAX_ADDRESSES),
+    ...(life !== undefined && { life: checkLife(life, `${name}.life`) }),
   };
 }
 

@@ -38,6 +38,8 @@ export interface LLMDataDistOptions {
   readonly guards?: boolean;
   /** Refuse keys that do not carry the layout of the cache that they name. Default false. */
   readonly requireLayout?: boolean;
+  /** Refuse keys that do not carry the life of the instance that registered the cache. Default false. */
+  readonly requireLife?: boolean;
   /** Allow a second live native instance in this process, which the vendor advises against. Default false. */
   readonly allowMultipleInstances?: boolean;
   /**
@@ -103,6 +105,7 @@ export class LLMDataDist implements AsyncDisposable {
       backend,
       guards,
       requireLayout,
+      requireLife,
       allowMultipleInstances,
       hangTimeout = DEFAULT_HANG_TIMEOUT_MS,
       threads,
@@ -113,6 +116,7 @@ export class LLMDataDist implements AsyncDisposable {
       value === undefined ? preset : checkBoolean(value, `options.${name}`);
     const guarded = flag(guards, 'guards', true);
     const layouts = flag(requireLayout, 'requireLayout', false);
+    const lives = flag(requireLife, 'requireLife', false);
     const several = flag(allowMultipleInstances, 'allowMultipleInstances', false);
     const hangTimeoutMs = checkInteger(hangTimeout, 'options.hangTimeout', 1, MAX_HANG_TIMEOUT_MS);
     const made = createBackend(backend, id, this.#role, {
@@ -126,6 +130,7 @@ export class LLMDataDist implements AsyncDisposable {
       isForeign: !isOfThisPackage(made),
       guards: guarded,
       requireLayout: layouts,
+      requireLife: lives,
       hangTimeoutMs,
     });
     this.#kvCacheManager = new KvCacheManager(this.#instance);
@@ -161,6 +166,19 @@ export class LLMDataDist implements AsyncDisposable {
 
   get isInitialized(): boolean {
     return this.#instance.isInitialized;
+  }
+
+  /**
+   * Names this life of the instance: 128 random bits as 32 lower-case hex digits, new with each `init` that succeeds. Empty
+   * before the first one and after `finalize`. A second `init`, `switchRole` and lost links do not change it.
+   *
+   * Cache ids start at 1 in every life, and the library does not tell one life from the next. So the keys of an instance carry
+   * its life, and whoever links to it states the life that it reports then ({@link LLMClusterInfo.life}).
+   *
+   * Neither C++ nor Python has it.
+   */
+  get life(): string {
+    return this.#instance.life;
   }
 
   /**

@@ -4,6 +4,7 @@ import type { BlockLists } from './block-lists';
 import { ControlQueue } from './control-queue';
 import { LLMException } from './exception';
 import { hold, letGo } from './held-instances';
+import { newLife } from './life';
 import { Links } from './links';
 import { AllocatedRegion } from './memory';
 import { parseDigitsAsInt32 } from './option-text/number-text';
@@ -27,6 +28,7 @@ export interface InstanceOptions {
   readonly backend: Backend;
   readonly guards: boolean;
   readonly requireLayout: boolean;
+  readonly requireLife: boolean;
   readonly hangTimeoutMs: number;
   /** Whether the backend is the user's: what it rejects with reaches the caller as it is. */
   readonly isForeign: boolean;
@@ -45,6 +47,7 @@ export class Instance {
   readonly backend: Backend;
   readonly guards: boolean;
   readonly requireLayout: boolean;
+  readonly requireLife: boolean;
   readonly registrations = new Registrations();
   readonly regions = new Regions();
   readonly links = new Links();
@@ -55,6 +58,7 @@ export class Instance {
   readonly #control = new ControlQueue();
   readonly #calls = new Uses();
   #initialized = false;
+  #life = '';
   /** Calls of finalize that have not ended: from the first one on no other call starts. */
   #finalizing = 0;
   /** The finalize after which no init has been called. */
@@ -62,11 +66,12 @@ export class Instance {
   /** The library's time limit of a transfer. */
   #transferTimeoutMs = 0;
 
-  constructor({ clusterId, backend, guards, requireLayout, hangTimeoutMs, isForeign }: InstanceOptions) {
+  constructor({ clusterId, backend, guards, requireLayout, requireLife, hangTimeoutMs, isForeign }: InstanceOptions) {
     this.clusterId = clusterId;
     this.backend = backend;
     this.guards = guards;
     this.requireLayout = requireLayout;
+    this.requireLife = requireLife;
     this.#hangTimeoutMs = hangTimeoutMs;
     this.#isForeign = isForeign;
     this.#watchdog = new Watchdog(backend, clusterId, hangTimeoutMs, () => {
@@ -77,6 +82,11 @@ export class Instance {
 
   get isInitialized(): boolean {
     return this.#initialized;
+  }
+
+  /** Of an `init` that succeeded and has not been finalized; otherwise empty. */
+  get life(): string {
+    return this.#life;
   }
 
   get isFinalizing(): boolean {
@@ -257,6 +267,7 @@ export class Instance {
     abandoned.register(this, { backend, clusterId, hangTimeoutMs, addresses: regions.addresses }, this);
     this.links.start(options);
     this.#transferTimeoutMs = Math.max(0, parseDigitsAsInt32(options['llm.SyncKvCacheWaitTime'] ?? '') ?? 0);
+    this.#life = newLife();
     this.#initialized = true;
     this.holdWhileInUse();
   }
@@ -294,6 +305,7 @@ export class Instance {
     abandoned.unregister(this);
     this.registrations.clear();
     this.links.noneLeft();
+    this.#life = '';
     this.#initialized = false;
     letGo(this);
   }

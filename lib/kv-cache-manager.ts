@@ -7,7 +7,7 @@ import { copyBlocks, copyCache, swapBlocks } from './cache-copy';
 import type { CopyCacheOptions } from './cache-copy';
 import { allocateCache, registerCache } from './cache-registration';
 import { deallocateCache, unregisterCache } from './cache-unregistration';
-import type { CacheDesc, CacheKeyByIdAndIndex, CheckedKey, KvCache, LocalCache } from './cache';
+import type { CacheDesc, CacheKeyByIdAndIndex, CheckedDesc, CheckedKey, KvCache, LocalCache } from './cache';
 import { checkDesc, checkKey, RegisteredCache } from './cache';
 import { checkInt64, checkObject, checkOptionalObject, checkUint32, checkUint64List, invalidArgType } from './check';
 import { checkExtParam } from './transfer-options';
@@ -145,7 +145,7 @@ export class KvCacheManager {
     const fields = checkOptionalObject(options, 'options');
     const { size: wanted } = fields;
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
-    const ext = checkExtParam(fields);
+    const ext = this.#ext(cache, fields);
     await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, (local) => {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       if (transfer !== undefined)
@@ -173,7 +173,7 @@ export class KvCacheManager {
     const operation = 'pullBlocks';
     const remote = checkKey(src, 'src');
     const cache = this.#local(dst, 'dst', operation);
-    const ext = options === undefined ? DEFAULT_EXT_PARAM : checkExtParam(checkOptionalObject(options, 'options'));
+    const ext = this.#ext(cache, options === undefined ? undefined : checkObject(options, 'options'));
     // Last, because no code of the caller's runs from here on until they have been read.
     const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
     const start = (local: Registration | undefined) => {
@@ -208,7 +208,7 @@ export class KvCacheManager {
     const fields = checkOptionalObject(options, 'options');
     const { size: wanted } = fields;
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
-    const ext = checkExtParam(fields);
+    const ext = this.#ext(cache, fields);
     await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, (local) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       if (transfer !== undefined) guardRowAgainstLayout(transfer, transfer.local?.size.rowBytes ?? 0n);
@@ -234,7 +234,7 @@ export class KvCacheManager {
     const operation = 'pushBlocks';
     const remote = checkKey(dst, 'dst');
     const cache = this.#local(src, 'src', operation);
-    const ext = options === undefined ? DEFAULT_EXT_PARAM : checkExtParam(checkOptionalObject(options, 'options'));
+    const ext = this.#ext(cache, options === undefined ? undefined : checkObject(options, 'options'));
     const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
     const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
@@ -304,7 +304,7 @@ export class KvCacheManager {
   }
 
   /** A local cache as C++ would take it: a handle's description goes with it, a bare id has none. */
-  #local(value: unknown, name: string, operation: string): Cache {
+  #local(value: unknown, name: string, operation: string): LocalSide {
     if (RegisteredCache.is(value)) {
       if (this.#instance.guards) this.#checkOrigin(value, operation);
       const { cacheId, desc, addrs } = RegisteredCache.registrationOf(value);
@@ -322,6 +322,15 @@ export class KvCacheManager {
       desc: desc === undefined ? DEFAULT_CACHE_DESC : checkDesc(desc, `${name}.desc`),
       tensorAddrs: NO_ADDRESSES,
     };
+  }
+
+  /** What a transfer moves of a local cache. */
+  #ext(cache: LocalSide, options: Record<string, unknown> | undefined): KvCacheExtParam {
+    // Of a bare id nothing is known but what was registered under it.
+    const isBare = cache.desc === DEFAULT_CACHE_DESC;
+    const { tensorsPerLayer } = (isBare ? this.#instance.registrations.get(cache.cacheId)?.desc : cache.desc) ?? {};
+    if (options !== undefined) return checkExtParam(options, tensorsPerLayer);
+    return tensorsPerLayer === undefined ? DEFAULT_EXT_PARAM : checkExtParam({}, tensorsPerLayer);
   }
 
   /** A handle of this instance: what works on memory needs more than an id. */
@@ -353,10 +362,13 @@ export class KvCacheManager {
     remoteRange: LayerRange,
     ext: KvCacheExtParam,
   ): Transfer | undefined {
-    const { requireLayout, guards } = this.#instance;
-    const { clusterId, cacheId, layout } = remote;
+    const { requireLayout, requireLife, guards } = this.#instance;
+    const { clusterId, cacheId, layout, life } = remote;
     if (requireLayout && layout === undefined) {
       throw refusal('require-layout', operation, 'the key carries no layout', { clusterId, cacheId });
+    }
+    if (requireLife && life === undefined) {
+      throw refusal('require-life', operation, 'the key carries no life', { clusterId, cacheId });
     }
     if (!guards) return undefined;
     const { tensorNumPerLayer } = ext;
@@ -375,6 +387,11 @@ export class KvCacheManager {
       local?.desc ?? ({ ...DEFAULT_CACHE_DESC, numTensors: ext.tensorNumPerLayer } satisfies BackendCacheDesc);
     return { ...cache, desc };
   }
+}
+
+/** A local cache as C++ would take it, and what its description says besides. */
+interface LocalSide extends Cache {
+  readonly desc: CheckedDesc;
 }
 
 const NO_ADDRESSES = new BigUint64Array(0);

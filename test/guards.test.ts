@@ -282,6 +282,18 @@ describe('transferring', () => {
     );
     await decoder.dist.kvCacheManager.pullBlocks(promptCache.key(), decoderCache, [0], [0]);
   });
+
+  test('require-life: refuses keys without a life when that is asked for, and takes the others', async () => {
+    const { decoder, prompt, decoderCache, promptCache } = await linkedPair({ requireLife: true });
+    const { clusterId, cacheId } = promptCache.key();
+    const key = { clusterId, cacheId };
+    for (const call of ['pullBlocks', 'pushBlocks'] as const) {
+      await expectRefusal('require-life', decoder.backend, () =>
+        decoder.dist.kvCacheManager[call](key, decoderCache, [0], [0]),
+      );
+      await decoder.dist.kvCacheManager[call]({ ...key, life: prompt.dist.life }, decoderCache, [0], [0]);
+    }
+  });
 });
 
 describe('peer-layout: a key with a layout', () => {
@@ -378,9 +390,11 @@ describe('peer-layout: a key with a layout', () => {
   test('lets through what fits: smaller rows, a prefix of a row, other layers', async () => {
     const { decoder, decoderCache, promptCache } = await linkedPair({}, {}, DESC, other({ shape: [4, 8] }));
     const { kvCacheManager } = decoder.dist;
-    await kvCacheManager.pullCache(promptCache.key(), decoderCache, 3, { size: 16 });
-    await kvCacheManager.pushCache(promptCache.key(3), decoderCache, 1);
-    await kvCacheManager.pullCache(promptCache.key(), decoderCache, 0, {
+    // Rows of another shape mean something else, as far as a fingerprint says: this owner knows better.
+    const key = (row = 0) => ({ ...promptCache.key(row), fingerprint: decoderCache.key().fingerprint! });
+    await kvCacheManager.pullCache(key(), decoderCache, 3, { size: 16 });
+    await kvCacheManager.pushCache(key(3), decoderCache, 1);
+    await kvCacheManager.pullCache(key(), decoderCache, 0, {
       srcLayerRange: [1, 1],
       dstLayerRange: [0, 0],
     });

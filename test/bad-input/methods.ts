@@ -57,6 +57,8 @@ function descPlaces(name: string): Place[] {
     place(`${name}.shape[0]`, 'int64'),
     place(`${name}.shape[1]`, 'int64'),
     place(`${name}.placement?`, 'uint32'),
+    place(`${name}.tensorsPerLayer?`, 'uint8'),
+    place(`${name}.tag?`, 'tag'),
   ];
 }
 
@@ -70,6 +72,9 @@ function keyPlaces(name: string): Place[] {
     place(`${name}.layout.numTensors`, 'uint32'),
     place(`${name}.layout.rows`, 'uint32'),
     place(`${name}.layout.rowBytes`, 'uint64'),
+    place(`${name}.life?`, 'life'),
+    place(`${name}.version?`, 'byteCount'),
+    place(`${name}.fingerprint?`, 'fingerprint'),
   ];
 }
 
@@ -104,6 +109,7 @@ function clusterPlaces(): Place[] {
     place('clusters[0]', 'object'),
     place('clusters[0].remoteClusterId', 'uint64'),
     place('clusters[0].remoteRole?', 'int32'),
+    place('clusters[0].life?', 'life'),
     place('clusters[0].remoteIpInfos', 'array'),
     place('clusters[0].remoteIpInfos[0]', 'object'),
     place('clusters[0].remoteIpInfos[0].ip', 'string'),
@@ -300,6 +306,7 @@ export const FUNCTIONS: readonly Method[] = [
       place('options.backend?', 'backend'),
       place('options.guards?', 'boolean'),
       place('options.requireLayout?', 'boolean'),
+      place('options.requireLife?', 'boolean'),
       place('options.allowMultipleInstances?', 'boolean'),
       place('options.hangTimeout?', 'int32'),
     ],
@@ -327,6 +334,9 @@ export const FUNCTIONS: readonly Method[] = [
       place('json.layout.numTensors', 'uint32'),
       place('json.layout.rows', 'uint32'),
       place('json.layout.rowBytes', 'decimal'),
+      place('json.life?', 'life'),
+      place('json.version?', 'byteCount'),
+      place('json.fingerprint?', 'fingerprint'),
     ],
   },
   {

@@ -10,6 +10,9 @@ export type Kind =
   | 'byteCount'
   | 'string'
   | 'decimal'
+  | 'life'
+  | 'fingerprint'
+  | 'tag'
   | 'locale'
   | 'boolean'
   | 'object'
@@ -168,6 +171,9 @@ const TAKES: Readonly<Record<Kind, readonly Category[]>> = {
   byteCount: ['number', 'bigint'],
   string: ['string'],
   decimal: ['string'],
+  life: ['string'],
+  fingerprint: ['string'],
+  tag: ['string'],
   locale: [],
   boolean: ['boolean'],
   // Objects of the wrong sort lack what is required of them, and are refused for that.
@@ -205,6 +211,18 @@ const EXTRA: Readonly<Partial<Record<Kind, readonly (readonly [string, unknown, 
     ['twenty nines', '99999999999999999999', 'range'],
     ['-2^63 - 1', '-9223372036854775809', 'range'],
   ],
+  life: ['', '1', 'a'.repeat(31), 'a'.repeat(33), 'A'.repeat(32), 'g'.repeat(32), `${'a'.repeat(32)}\n`].map((text) => [
+    JSON.stringify(text),
+    text,
+    'range',
+  ]),
+  fingerprint: [
+    ...['', '27', '27:8:2', '27:8,:2:', '27: 8:2:', '27:-8:2:', 'DT_BF16:8:2:', '27:8:2:\n', '27:8:2:\ud800'],
+    `27:8:2:${'t'.repeat(65)}`,
+    `27:${'8,'.repeat(600)}8:2:`,
+    '9'.repeat(2 ** 20),
+  ].map((text) => [JSON.stringify(text).slice(0, 40), text, 'range']),
+  tag: ['\n', '\u0000', '\u0085', '\ud800', 't'.repeat(65)].map((text) => [JSON.stringify(text), text, 'range']),
   locale: ['', 'de', 'EN', 'zh', '__proto__', 'constructor'].map((text) => [JSON.stringify(text), text, 'type']),
   array: [...claims(), ['a sparse array', new Array(1), 'type'], ['2^32 - 1 holes', new Array(2 ** 32 - 1), 'range']],
   layerRange: [
