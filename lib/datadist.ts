@@ -211,6 +211,10 @@ export class LLMDataDist implements AsyncDisposable {
   /**
    * Takes the device and, with a listen address, starts to listen. A second call succeeds and changes nothing.
    *
+   * While it listens or may be linked the instance is kept until {@link finalize}, whatever the program keeps of it: peers
+   * transfer without it. One that nothing can reach, neither the program nor a peer, is finalized with a warning when it is
+   * garbage-collected. No instance keeps its process from ending.
+   *
    * @param options an `LLMConfig`, a plain object of its properties, or the library's own `llm.*` strings
    * @throws LLMException `LLM_PARAM_INVALID` for a wrong option or an unknown key; `LLM_FAILED` where the device does not
    *   exist or the port is taken; `LLM_TIMEOUT` with the recovery `fatal` when it hangs
