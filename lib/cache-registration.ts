@@ -1,7 +1,8 @@
 import { hexAddress } from './address';
-import type { BackendCacheDesc } from './backend/backend';
 import { RegisteredCache } from './cache';
+import type { CheckedDesc } from './cache';
 import { LLMException } from './exception';
+import { fingerprintOf } from './fingerprint';
 import { guardDescription, guardRegistration, guardTable } from './guard/registration';
 import { refusal } from './guard/rule';
 import type { Instance } from './instance';
@@ -16,7 +17,7 @@ const NO_ADDRESSES = new BigUint64Array(0);
 /** RegisterKvCache for memory of the caller. */
 export async function registerCache(
   instance: Instance,
-  desc: BackendCacheDesc,
+  desc: CheckedDesc,
   addrs: BigUint64Array,
 ): Promise<RegisteredCache> {
   const operation = 'registerCache';
@@ -32,7 +33,7 @@ export async function registerCache(
 }
 
 /** AllocateCache, which today's library does not implement: memory of the runtime, registered. */
-export async function allocateCache(instance: Instance, desc: BackendCacheDesc): Promise<RegisteredCache> {
+export async function allocateCache(instance: Instance, desc: CheckedDesc): Promise<RegisteredCache> {
   const operation = 'allocateCache';
   return await instance.run(operation, () =>
     instance.inTurn(operation, async () => {
@@ -53,7 +54,7 @@ export async function allocateCache(instance: Instance, desc: BackendCacheDesc):
 }
 
 /** Bytes of one tensor of a cache that can be allocated. */
-function allocationSize({ guards }: Instance, desc: BackendCacheDesc): bigint {
+function allocationSize({ guards }: Instance, desc: CheckedDesc): bigint {
   const operation = 'allocateCache';
   if (guards) guardDescription(operation, desc);
   const size = cacheSize(desc);
@@ -65,7 +66,7 @@ function allocationSize({ guards }: Instance, desc: BackendCacheDesc): bigint {
   });
 }
 
-async function register(instance: Instance, desc: BackendCacheDesc, addrs: BigUint64Array): Promise<Registration> {
+async function register(instance: Instance, desc: CheckedDesc, addrs: BigUint64Array): Promise<Registration> {
   const { registrations, guards, links, backend } = instance;
   if (guards) guardRegistration(instance, desc, addrs);
   const size = cacheSize(desc) ?? { tensorBytes: 0n, rows: 0n, rowBytes: 0n };
@@ -75,7 +76,7 @@ async function register(instance: Instance, desc: BackendCacheDesc, addrs: BigUi
   try {
     // The backend gets a list of its own: handles answer with this one for as long as they live.
     const cacheId = await backend.registerKvCache(desc, addrs.slice());
-    const registration = { cacheId, desc, addrs, size, uses: new Uses() };
+    const registration = { cacheId, desc, addrs, size, identity: identityOf(instance, desc), uses: new Uses() };
     registrations.confirm(reservation, registration);
     return registration;
   } catch (error) {
@@ -84,6 +85,11 @@ async function register(instance: Instance, desc: BackendCacheDesc, addrs: BigUi
     else registrations.strand(reservation);
     throw error;
   }
+}
+
+/** What is registered next in the present life. */
+function identityOf({ life, registrations }: Instance, desc: CheckedDesc): Registration['identity'] {
+  return { life, version: registrations.made + 1, fingerprint: fingerprintOf(desc) };
 }
 
 function isInvalid(error: unknown): boolean {

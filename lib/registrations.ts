@@ -1,6 +1,7 @@
 import { AddressRanges } from './address-ranges';
 import type { Overlap } from './address-ranges';
 import type { BackendCacheDesc } from './backend/backend';
+import type { CheckedDesc } from './cache';
 import { tableBytes } from './cache-limits';
 import { tensorSize } from './tensor-size';
 import type { Uses } from './uses';
@@ -8,9 +9,11 @@ import type { Uses } from './uses';
 /** A registered cache of one instance, as far as the package knows it. */
 export interface Registration {
   readonly cacheId: bigint;
-  readonly desc: BackendCacheDesc;
+  readonly desc: CheckedDesc;
   readonly addrs: BigUint64Array;
   readonly size: CacheSize;
+  /** What its keys carry. */
+  readonly identity: { readonly life: string; readonly version: number; readonly fingerprint: string };
   /** Transfers and local copies that work on it. */
   uses: Uses;
 }
@@ -61,13 +64,19 @@ export class Registrations {
   #tensors = 0;
   #caches = 0;
   #generation = 0;
+  #made = 0;
 
-  /** Counts finalizations: ids start at 1 again after one, so a handle of an earlier life may name another cache. */
   /** Caches that are registered for the caller. */
   get count(): number {
     return this.#byId.size;
   }
 
+  /** Registrations that have succeeded since the last finalize, whatever has become of the caches. */
+  get made(): number {
+    return this.#made;
+  }
+
+  /** Counts finalizations: ids start at 1 again after one, so a handle of an earlier life may name another cache. */
   get generation(): number {
     return this.#generation;
   }
@@ -121,6 +130,7 @@ export class Registrations {
     reservation.registration = registration;
     reservation.state = 'registered';
     this.#byId.set(registration.cacheId, reservation);
+    this.#made += 1;
   }
 
   /** The library has refused it and left nothing behind. */
@@ -171,6 +181,7 @@ export class Registrations {
 
   clear(): void {
     this.#generation += 1;
+    this.#made = 0;
     this.#byId.clear();
     this.#withdrawn.clear();
     this.#ranges.clear();
