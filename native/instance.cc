@@ -22,6 +22,9 @@ constexpr std::chrono::milliseconds kDrainLimit{1000};
 
 // What the library starts in a call, with some to spare; it hangs or aborts when it cannot.
 constexpr size_t kThreadsOfInitialize = 50;
+constexpr char kOneInstance[] =
+    "One live instance per process is the rule of the vendor: finalize that one first, use a process for each, or make this "
+    "one with allowMultipleInstances: true where the risk is known.";
 constexpr size_t kThreadsOfSetRole = 20;
 
 // Points into `options`.
@@ -44,7 +47,7 @@ Outcome Instance::Initialize(const std::vector<Option>& options, int32_t device)
   const LibraryLock library = LibraryLock::Get();
   if (!policy_.allow_multiple && !initialized_) {
     const std::string problem = library.RefuseSecond(this);
-    if (!problem.empty()) return Outcome::Failure(kFailed, problem);
+    if (!problem.empty()) return Outcome::Failure(kFailed, problem, kOneInstance);
   }
   if (!initialized_ && !CanStartThreads(kThreadsOfInitialize)) return TooFewThreads(kThreadsOfInitialize);
   const int32_t status = bridge_.acl_init();
@@ -168,7 +171,7 @@ LlmObject* Instance::Object(LlmError* error) {
 Outcome Instance::ToOutcome(uint32_t status, const LlmError& error) const {
   if (status == kSuccess) return {};
   const char* detail = bridge_.recent_error();
-  return {status, error.text, detail == nullptr ? "" : detail, false};
+  return {status, error.text, detail == nullptr ? "" : detail, false, {}};
 }
 
 Outcome Instance::RuntimeFailure(int32_t status, const char* function) const {
