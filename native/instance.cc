@@ -171,7 +171,7 @@ LlmObject* Instance::Object(LlmError* error) {
 Outcome Instance::ToOutcome(uint32_t status, const LlmError& error) const {
   if (status == kSuccess) return {};
   const char* detail = bridge_.recent_error();
-  return {status, error.text, detail == nullptr ? "" : detail, false, {}};
+  return {status, error.text, detail == nullptr ? "" : detail, false};
 }
 
 Outcome Instance::RuntimeFailure(int32_t status, const char* function) const {

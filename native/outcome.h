@@ -24,7 +24,7 @@ struct Outcome {
   // No later call of this instance can succeed in this process.
   bool fatal = false;
   // What to do, where the table of statuses does not know.
-  std::string remedy;
+  std::string remedy{};
 
   static Outcome Failure(uint32_t status, std::string message, std::string remedy = {}) {
     return {status, std::move(message), {}, false, std::move(remedy)};
