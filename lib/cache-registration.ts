@@ -1,9 +1,10 @@
 import { hexAddress } from './address';
 import { RegisteredCache } from './cache';
+import { unregisterHeldCaches } from './cache-unregistration';
 import type { CheckedDesc } from './cache';
 import { LLMException } from './exception';
 import { fingerprintOf } from './fingerprint';
-import { guardDescription, guardRegistration, guardTable } from './guard/registration';
+import { guardDescription, guardRegistration, guardTable, lacksRoom } from './guard/registration';
 import { refusal } from './guard/rule';
 import type { Instance } from './instance';
 import { AllocatedRegion, checkTotal } from './memory';
@@ -38,7 +39,10 @@ export async function allocateCache(instance: Instance, desc: CheckedDesc): Prom
   return await instance.run(operation, () =>
     instance.inTurn(operation, async () => {
       const tensorBytes = allocationSize(instance, desc);
-      if (instance.guards) guardTable(instance, operation, desc.numTensors);
+      if (instance.guards) {
+        await makeRoom(instance, desc.numTensors, NO_ADDRESSES, tensorBytes);
+        guardTable(instance, operation, desc.numTensors);
+      }
       checkTotal(operation, tensorBytes * BigInt(desc.numTensors), desc.placement);
       const regions: AllocatedRegion[] = [];
       try {
@@ -68,8 +72,11 @@ function allocationSize({ guards }: Instance, desc: CheckedDesc): bigint {
 
 async function register(instance: Instance, desc: CheckedDesc, addrs: BigUint64Array): Promise<Registration> {
   const { registrations, guards, links, backend } = instance;
-  if (guards) guardRegistration(instance, desc, addrs);
   const size = cacheSize(desc) ?? { tensorBytes: 0n, rows: 0n, rowBytes: 0n };
+  if (guards) {
+    await makeRoom(instance, addrs.length, addrs, size.tensorBytes);
+    guardRegistration(instance, desc, addrs);
+  }
   // What the library refuses for its count takes nothing, however long the list is.
   const taken = addrs.length === desc.numTensors ? addrs : NO_ADDRESSES;
   const reservation = registrations.reserve(taken, size.tensorBytes, links.made);
@@ -90,6 +97,16 @@ async function register(instance: Instance, desc: CheckedDesc, addrs: BigUint64A
 /** What is registered next in the present life. */
 function identityOf({ life, registrations }: Instance, desc: CheckedDesc): Registration['identity'] {
   return { life, version: registrations.made + 1, fingerprint: fingerprintOf(desc) };
+}
+
+/** Caches that wait for links may have waited long enough. */
+async function makeRoom(
+  instance: Instance,
+  numTensors: number,
+  addrs: BigUint64Array,
+  tensorBytes: bigint,
+): Promise<void> {
+  if (lacksRoom(instance, numTensors, addrs, tensorBytes)) await unregisterHeldCaches(instance);
 }
 
 function isInvalid(error: unknown): boolean {

@@ -3,7 +3,7 @@ import { RegisteredCache } from './cache';
 import { LLMException } from './exception';
 import type { Instance } from './instance';
 import type { Registration } from './registrations';
-import { LLMStatusCode } from './status';
+import { LLMStatusCode, statusName } from './status';
 import { Uses } from './uses';
 
 /** UnregisterKvCache, when nothing uses the cache and no link holds its memory any more. */
@@ -54,7 +54,8 @@ function unregister(instance: Instance, operation: string, cacheId: bigint): Pro
     }
     await waitForUsers(instance, operation, reservation.registration);
     if (links.mayHold(reservation.linksBefore)) {
-      reservation.waitsForLinks = true;
+      registrations.defer(reservation);
+      await unregisterIfUnlinked(instance, cacheId);
       return;
     }
     try {
@@ -90,9 +91,79 @@ async function waitForUsers(
     await instance.idle(operation, used.uses, `the transfers and copies of cache ${used.cacheId}`);
 }
 
+/**
+ * Unregisters waiting caches of an instance that listens where its backend can tell that no peer is linked.
+ * @param first the one that has begun to wait; nothing more is asked where that one has to
+ */
+async function unregisterIfUnlinked(instance: Instance, first: bigint): Promise<void> {
+  const { registrations } = instance;
+  if (await unregisterUnlinked(instance, [first])) await unregisterAllUnlinked(instance);
+  else warnOfWaiting(instance);
+  if (registrations.waitingCount === 0) warnedOf.delete(instance);
+  await freeHeldRegions(instance);
+}
+
+/** The same for all that wait: called where there is no room for a cache, too. */
+export async function unregisterAllUnlinked(instance: Instance): Promise<void> {
+  const ids = Array.from(instance.registrations.waiting(), ({ cacheId }) => cacheId);
+  if (ids.length > 0) await unregisterUnlinked(instance, ids);
+}
+
+/** @returns whether none of them waits any more */
+async function unregisterUnlinked(instance: Instance, cacheIds: readonly bigint[]): Promise<boolean> {
+  const { backend, links } = instance;
+  const ask = backend.unregisterUnlinked?.bind(backend);
+  // Of links that this side made and an instance that does not listen has no others, so that there is nothing to ask.
+  if (ask === undefined || links.listenIpInfo === undefined) return false;
+  const operation = 'unregisterCache';
+  let statuses: readonly number[];
+  try {
+    statuses = await instance.watched({ operation }, () => ask(BigInt64Array.from(cacheIds)));
+  } catch (error) {
+    if (instance.isLost) throw error;
+    warn(`it is not known whether cluster ${instance.clusterId} is linked: its unregistered caches wait`, error);
+    return false;
+  }
+  for (const [i, statusCode] of statuses.entries()) {
+    const cacheId = cacheIds[i];
+    if (cacheId !== undefined) settle(instance, cacheId, statusCode);
+  }
+  return statuses.length === cacheIds.length;
+}
+
+function settle({ registrations, clusterId }: Instance, cacheId: bigint, statusCode: number): void {
+  if (statusCode === (LLMStatusCode.LLM_SUCCESS as number)) {
+    registrations.remove(cacheId);
+    return;
+  }
+  for (const waiting of registrations.waiting())
+    if (waiting.cacheId === cacheId) registrations.abandon(waiting.reservation);
+  const what = `cache ${cacheId} of cluster ${clusterId} could not be unregistered although it is not linked`;
+  warn(`${what}; its memory and its place in the table stay taken until finalize()`, statusName(statusCode));
+}
+
+/** Of so many the first warning is given, and others at ten times as many. */
+const MANY_WAITING = 100;
+const warnedOf = new WeakMap<Instance, number>();
+
+/** What waits takes memory and room in the table, and an instance that is never without a link gets none of it back. */
+function warnOfWaiting(instance: Instance): void {
+  const { registrations, links, clusterId, backend } = instance;
+  const limit = warnedOf.get(instance) ?? MANY_WAITING;
+  if (registrations.waitingCount < limit) return;
+  warnedOf.set(instance, limit * 10);
+  process.emitWarning(
+    `${registrations.waitingCount} caches of cluster ${clusterId} are unregistered, and wait until no peer can be linked that ` +
+      `holds their memory; until then it is not given back, and the table keeps their places. To have them given back: ` +
+      `${links.remedy(0, backend.unregisterUnlinked !== undefined)}. Or register memory once and use its blocks again.`,
+    'LLMDataDistMemoryWarning',
+  );
+}
+
 /** Unregisters the caches that no link can hold any more, and frees the memory that waited for that. */
 export async function unregisterHeldCaches(instance: Instance): Promise<void> {
   const { registrations, links, backend, clusterId } = instance;
+  await unregisterAllUnlinked(instance);
   for (const { cacheId, reservation } of [...registrations.waiting()]) {
     if (instance.isLost) return;
     if (links.mayHold(reservation.linksBefore)) continue;

@@ -195,6 +195,23 @@ export class MockBackend implements Backend {
     });
   }
 
+  /** Each as any unregistration; between two of them a peer may link. */
+  async unregisterUnlinked(cacheIds: BigInt64Array): Promise<readonly number[]> {
+    const statuses: number[] = [];
+    for (const cacheId of cacheIds) {
+      if (this.#session?.mayBeLinked !== false) break;
+      try {
+        await this.unregisterKvCache(cacheId);
+        statuses.push(LLMStatusCode.LLM_SUCCESS);
+      } catch (error) {
+        if (!(error instanceof LLMException)) throw error;
+        statuses.push(error.statusCode);
+      }
+    }
+    if (statuses.length === 0) await turns.next();
+    return statuses;
+  }
+
   pullKvCache(src: CacheIndex, dst: Cache, batchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
     const work = (call?: ObservedCall) => pullCache(this.#initialised(), src, dst.cacheId, batchIndex, size, ext, call);
     return this.#answer('pullCache', work, src);
