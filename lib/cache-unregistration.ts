@@ -1,7 +1,9 @@
 import { hexAddress } from './address';
+import type { Backend } from './backend/backend';
 import { RegisteredCache } from './cache';
 import { LLMException } from './exception';
 import type { Instance } from './instance';
+import { unlessLibraryDoes } from './library-call';
 import type { Registration } from './registrations';
 import { LLMStatusCode, statusName } from './status';
 import { Uses } from './uses';
@@ -9,29 +11,44 @@ import { Uses } from './uses';
 /** UnregisterKvCache, when nothing uses the cache and no link holds its memory any more. */
 export async function unregisterCache(instance: Instance, cacheId: bigint): Promise<void> {
   const operation = 'unregisterCache';
-  await instance.run(operation, () => unregister(instance, operation, cacheId), cacheId);
+  await instance.run(
+    operation,
+    async () => {
+      if (instance.guards && instance.registrations.get(cacheId)?.isOfLibrary === true) {
+        throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
+          operation,
+          message: 'the library has allocated this cache, and gives it back as a whole',
+          remedy: 'Use deallocateCache() for it.',
+          cacheId,
+        });
+      }
+      await unregister(instance, operation, cacheId);
+    },
+    cacheId,
+  );
 }
 
-/** DeallocateCache, which today's library does not implement: unregisters what allocateCache made and frees it. */
+/** DeallocateCache, or the package unregisters what allocateCache made and frees it, where the library does not implement it. */
 export async function deallocateCache(instance: Instance, cache: RegisteredCache): Promise<void> {
   const operation = 'deallocateCache';
   const regions = RegisteredCache.regionsOf(cache);
   await instance.run(
     operation,
     async () => {
-      if (regions === undefined || instance.registrations.get(cache.cacheId) === undefined) {
+      const registration = instance.registrations.get(cache.cacheId);
+      const isAllocated = regions !== undefined || RegisteredCache.registrationOf(cache).isOfLibrary;
+      if (!isAllocated || registration === undefined) {
         throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
           operation,
-          message:
-            regions === undefined
-              ? 'the memory of this cache was not allocated by allocateCache()'
-              : 'this cache was deallocated or unregistered before',
+          message: !isAllocated
+            ? 'the memory of this cache was not allocated by allocateCache()'
+            : 'this cache was deallocated or unregistered before',
           remedy: 'Use unregisterCache() for memory of your own, and region.free() for regions that are left.',
           cacheId: cache.cacheId,
         });
       }
-      await unregister(instance, operation, cache.cacheId);
-      for (const region of regions) await region.release();
+      await unregister(instance, operation, cache.cacheId, true);
+      for (const region of regions ?? []) await region.release();
     },
     cache.cacheId,
   );
@@ -40,10 +57,11 @@ export async function deallocateCache(instance: Instance, cache: RegisteredCache
 /**
  * Part of a call. With guards the cache is unknown to the caller from now on; the library learns of it when its links
  * are gone, because it would leave them with a handle of memory that is not registered any more.
+ * @param deallocates whether the library is asked to deallocate it first
  */
-function unregister(instance: Instance, operation: string, cacheId: bigint): Promise<void> {
+function unregister(instance: Instance, operation: string, cacheId: bigint, deallocates = false): Promise<void> {
   const { registrations, guards, links, backend } = instance;
-  if (!guards) return unregisterUnguarded(instance, operation, cacheId);
+  if (!guards) return unregisterUnguarded(instance, operation, cacheId, deallocates);
   const withdrawn = registrations.withdraw(cacheId);
   return instance.inTurn(operation, async () => {
     // An earlier call may have failed, and left it registered.
@@ -53,13 +71,14 @@ function unregister(instance: Instance, operation: string, cacheId: bigint): Pro
       return;
     }
     await waitForUsers(instance, operation, reservation.registration);
-    if (links.mayHold(reservation.linksBefore)) {
-      registrations.defer(reservation);
-      await unregisterIfUnlinked(instance, cacheId);
-      return;
-    }
     try {
-      await backend.unregisterKvCache(cacheId);
+      const isGone = deallocates && (await libraryDeallocates(backend, cacheId));
+      if (!isGone && links.mayHold(reservation.linksBefore)) {
+        registrations.defer(reservation);
+        await unregisterIfUnlinked(instance, cacheId);
+        return;
+      }
+      if (!isGone) await backend.unregisterKvCache(cacheId);
     } catch (error) {
       registrations.restore(cacheId, reservation);
       throw error;
@@ -69,15 +88,29 @@ function unregister(instance: Instance, operation: string, cacheId: bigint): Pro
   });
 }
 
+/** @returns whether the library has done it */
+function libraryDeallocates(backend: Backend, cacheId: bigint): Promise<boolean> {
+  const deallocate = async () => {
+    await backend.deallocateCache(cacheId);
+    return true;
+  };
+  return unlessLibraryDoes(deallocate, () => Promise.resolve(false));
+}
+
 /** As the library does it; only those calls are waited for that came before. */
-function unregisterUnguarded(instance: Instance, operation: string, cacheId: bigint): Promise<void> {
+function unregisterUnguarded(
+  instance: Instance,
+  operation: string,
+  cacheId: bigint,
+  deallocates: boolean,
+): Promise<void> {
   const { registrations, backend } = instance;
   const registration = registrations.get(cacheId);
   const before = registration && { cacheId, uses: registration.uses };
   if (registration !== undefined) registration.uses = new Uses();
   return instance.inTurn(operation, async () => {
     await waitForUsers(instance, operation, before);
-    await backend.unregisterKvCache(cacheId);
+    if (!deallocates || !(await libraryDeallocates(backend, cacheId))) await backend.unregisterKvCache(cacheId);
     registrations.remove(cacheId);
   });
 }

@@ -14,6 +14,8 @@ export interface Registration {
   readonly size: CacheSize;
   /** What its keys carry. */
   readonly identity: { readonly life: string; readonly version: number; readonly fingerprint: string };
+  /** Whether the library has allocated it, and is to deallocate it. */
+  readonly isOfLibrary: boolean;
   /** Transfers and local copies that work on it. */
   uses: Uses;
 }
