@@ -278,9 +278,11 @@ describe('unregistering where the instance listens', () => {
   test('needs no unlink of its own where the peer has unlinked, as a role switch proves', async () => {
     const { prompt, decoder, decoderCache } = await linkedPair();
     const { dist, backend } = decoder;
+    blind(backend);
     const spy = jest.spyOn(backend, 'unregisterKvCache');
     await prompt.dist.unlinkClusters([DECODER_CLUSTER]);
     await dist.kvCacheManager.deallocateCache(decoderCache);
+    expect(spy).not.toHaveBeenCalled();
     await dist.switchRole(LLMRole.MIX);
     expect(spy).toHaveBeenCalledTimes(1);
   });
