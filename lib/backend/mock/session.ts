@@ -86,6 +86,8 @@ export class Session implements Peer {
   readonly memory: RegisteredMemory;
   /** Connections to other processes, which end with the session. */
   readonly connections = new Set<OpenConnection>();
+  /** Ends of links that others of this process have made, and have not closed. */
+  readonly ends = new Set<LinkEnd>();
   /** The library serialises all pushes of an instance. */
   readonly pushLane = new Lane();
   binding: Binding | undefined;
@@ -124,8 +126,13 @@ export class Session implements Peer {
 
   commit(from: Session, timeoutMs: number): LinkEnd | Promise<LinkEnd> {
     const accepting = this.links.accept(from.identity, new LocalEnd(from));
-    if (accepting === undefined) return new LocalEnd(this);
-    return this.#within(accepting, timeoutMs).then(() => new LocalEnd(this));
+    return accepting === undefined ? this.#newEnd() : this.#within(accepting, timeoutMs).then(() => this.#newEnd());
+  }
+
+  /** Whether this side has a link, or another side one to it: that engine tells nobody, but a peer's end of it is known here. */
+  get mayBeLinked(): boolean {
+    if (this.links.all.size > 0) return true;
+    return this.engine !== 'hccl' && (this.ends.size > 0 || this.connections.size > 0);
   }
 
   unlink(from: bigint, timeoutMs: number): void | Promise<void> {
@@ -146,6 +153,12 @@ export class Session implements Peer {
     return binding.then((bound) => {
       this.binding = bound;
     });
+  }
+
+  #newEnd(): LinkEnd {
+    const end = new LocalEnd(this);
+    this.ends.add(end);
+    return end;
   }
 
   /** What a peer waits for, and it does not wait longer than its call allows. */
