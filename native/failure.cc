@@ -27,6 +27,10 @@ Napi::Value ToException(Napi::Env env, Napi::Function exception_class, const Cal
   if (call.cluster_id) SetOwn(info, "clusterId", Napi::BigInt::New(env, *call.cluster_id));
   if (call.cache_id) SetOwn(info, "cacheId", Napi::BigInt::New(env, *call.cache_id));
   if (results != nullptr) SetOwn(info, "results", ToArray(env, *results));
+  if (!outcome.remedy.empty()) {
+    SetOwn(info, "recovery", Napi::String::New(env, "fix-input"));
+    SetOwn(info, "remedy", Napi::String::New(env, outcome.remedy));
+  }
   if (outcome.fatal) {
     SetOwn(info, "recovery", Napi::String::New(env, "fatal"));
     SetOwn(info, "remedy", Napi::String::New(env, "Restart the process: nothing can be done with this instance any more."));

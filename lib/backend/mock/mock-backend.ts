@@ -446,12 +446,17 @@ function checkClusters(clusters: readonly ClusterInfo[], timeoutMs: number): voi
 
 function describeOutcomes(clusters: readonly ClusterInfo[], outcomes: readonly (Refusal | undefined)[]): string {
   const told = outcomes.flatMap((outcome, i) =>
-    outcome === undefined ? [] : [{ outcome, text: `cluster ${clusters[i]?.remoteClusterId}: ${outcome.detail}` }],
+    outcome === undefined ? [] : [{ outcome, text: ofCluster(clusters[i]?.remoteClusterId, outcome.detail) }],
   );
   const [only] = told;
   if (only !== undefined && told.length === 1) return only.text;
   const texts = told.map(({ outcome, text }) => `${text} (${statusName(outcome.statusCode)})`);
   return shortList(texts).join('; ');
+}
+
+/** What happened to a cluster, with its id unless the text has that already. */
+function ofCluster(id: bigint | undefined, detail: string): string {
+  return new RegExp(`\\bcluster ${id}\\b`).test(detail) ? detail : `cluster ${id}: ${detail}`;
 }
 
 /** RegisterKvCache, in the library's order of checks (specification 4.7). */
