@@ -81,8 +81,9 @@ export class KvCacheManager {
    *
    * Unlink first. A link that was made while the cache was registered holds its memory, and the library does not survive
    * that it is unregistered before the link is gone. So the library is told later, when no such link can be left:
-   * when those are unlinked that this instance made, and, where it listens and so may be linked to unseen, when a
-   * `switchRole` has succeeded (with hixl, when it is finalized). Until then peers can go on
+   * when those are unlinked that this instance made, and, where it listens and so may be linked to unseen, when the backend
+   * finds no link with this or a later call that registers or unregisters, or a `switchRole` has succeeded (over the library
+   * with hixl, when it is finalized). From 100 waiting caches on a warning says so. Until then peers can go on
    * reading and writing the memory, and it cannot be registered again; nothing else is to be noticed.
    * With `guards: false` the library is told at once.
    *
@@ -101,7 +102,8 @@ export class KvCacheManager {
    * @throws LLMException as {@link registerCache}; `LLM_DEVICE_OUT_OF_MEMORY` or `LLM_OUT_OF_MEMORY` when there is not
    *   enough; what was allocated is freed
    *
-   * C++ `AllocateCache`, which today's library does not implement: the package uses `aclrtMalloc` then. Python
+   * C++ `AllocateCache`, which today's library does not implement: the package uses `aclrtMalloc` then. Where the library
+   * does, as the older engine, the memory is its own: the cache has no `regions`, and {@link deallocateCache} ends it. Python
    * `allocate_cache` / `allocate_blocks_cache`.
    */
   async allocateCache(desc: CacheDesc): Promise<KvCache> {
