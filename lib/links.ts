@@ -20,6 +20,11 @@ export class Links {
   #listens: string | undefined;
   #hixl = false;
 
+  /** Whether the transfer backend is hixl. */
+  get isHixl(): boolean {
+    return this.#hixl;
+  }
+
   /** The link calls so far. */
   get made(): number {
     return this.#made;

@@ -22,6 +22,9 @@ constexpr std::chrono::milliseconds kDrainLimit{1000};
 
 // What the library starts in a call, with some to spare; it hangs or aborts when it cannot.
 constexpr size_t kThreadsOfInitialize = 50;
+constexpr char kOneInstance[] =
+    "One live instance per process is the rule of the vendor: finalize that one first, use a process for each, or make this "
+    "one with allowMultipleInstances: true where the risk is known.";
 constexpr size_t kThreadsOfSetRole = 20;
 
 // Points into `options`.
@@ -44,7 +47,7 @@ Outcome Instance::Initialize(const std::vector<Option>& options, int32_t device)
   const LibraryLock library = LibraryLock::Get();
   if (!policy_.allow_multiple && !initialized_) {
     const std::string problem = library.RefuseSecond(this);
-    if (!problem.empty()) return Outcome::Failure(kFailed, problem);
+    if (!problem.empty()) return Outcome::Failure(kFailed, problem, kOneInstance);
   }
   if (!initialized_ && !CanStartThreads(kThreadsOfInitialize)) return TooFewThreads(kThreadsOfInitialize);
   const int32_t status = bridge_.acl_init();

@@ -12,11 +12,13 @@ import type {
   Backend,
   BackendCacheDesc,
   BackendOptions,
+  BlockLimits,
   Cache,
   CacheIndex,
   ClusterInfo,
   DeadlineClock,
   KvCacheExtParam,
+  PushProgress,
   Turns,
 } from '../backend';
 import { Addresses, AddressSpace } from './address-space';
@@ -237,8 +239,17 @@ export class MockBackend implements Backend {
     return this.#answer('pullBlocks', work, src);
   }
 
-  pushKvCache(src: Cache, dst: CacheIndex, srcBatchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
-    const work = (call?: ObservedCall) => pushCache(this.#initialised(), src, dst, srcBatchIndex, size, ext, call);
+  pushKvCache(
+    src: Cache,
+    dst: CacheIndex,
+    srcBatchIndex: number,
+    size: bigint,
+    ext: KvCacheExtParam,
+    progress: PushProgress = { layersCompleted: 0 },
+  ): Promise<void> {
+    progress.layersCompleted = 0;
+    const work = (call?: ObservedCall) =>
+      pushCache(this.#initialised(), src, dst, srcBatchIndex, size, ext, progress, call);
     return this.#answer('pushCache', work, dst);
   }
 
@@ -248,8 +259,12 @@ export class MockBackend implements Backend {
     srcBlocks: BigUint64Array,
     dstBlocks: BigUint64Array,
     ext: KvCacheExtParam,
+    _limits?: BlockLimits,
+    progress: PushProgress = { layersCompleted: 0 },
   ): Promise<void> {
-    const work = (call?: ObservedCall) => pushBlocks(this.#initialised(), src, dst, srcBlocks, dstBlocks, ext, call);
+    progress.layersCompleted = 0;
+    const work = (call?: ObservedCall) =>
+      pushBlocks(this.#initialised(), src, dst, srcBlocks, dstBlocks, ext, progress, call);
     return this.#answer('pushBlocks', work, dst);
   }
 
@@ -470,12 +485,17 @@ function checkClusters(clusters: readonly ClusterInfo[], timeoutMs: number): voi
 
 function describeOutcomes(clusters: readonly ClusterInfo[], outcomes: readonly (Refusal | undefined)[]): string {
   const told = outcomes.flatMap((outcome, i) =>
-    outcome === undefined ? [] : [{ outcome, text: `cluster ${clusters[i]?.remoteClusterId}: ${outcome.detail}` }],
+    outcome === undefined ? [] : [{ outcome, text: ofCluster(clusters[i]?.remoteClusterId, outcome.detail) }],
   );
   const [only] = told;
   if (only !== undefined && told.length === 1) return only.text;
   const texts = told.map(({ outcome, text }) => `${text} (${statusName(outcome.statusCode)})`);
   return shortList(texts).join('; ');
+}
+
+/** What happened to a cluster, with its id unless the text has that already. */
+function ofCluster(id: bigint | undefined, detail: string): string {
+  return new RegExp(`\\bcluster ${id}\\b`).test(detail) ? detail : `cluster ${id}: ${detail}`;
 }
 
 /** RegisterKvCache, in the library's order of checks (specification 4.7). */
