@@ -2,6 +2,7 @@ import { types } from 'node:util';
 import type { Backend, Cache } from './backend/backend';
 import { RegisteredCache } from './cache';
 import { checkInt64, checkUint32, checkUint32List, checkUint64, invalidArgType } from './check';
+import type { Names } from './check';
 import type { BlockPair, CopyRun } from './copy-runs';
 import { copyRuns } from './copy-runs';
 import { LLMException } from './exception';
@@ -21,6 +22,13 @@ export interface CopyCacheOptions {
   /** Bytes, > 0. Default -1: all that follow in the source row. */
   readonly size?: bigint | number;
 }
+
+export const COPY_OPTIONS: Names<CopyCacheOptions> = {
+  dstBatchIndex: true,
+  srcBatchIndex: true,
+  offset: true,
+  size: true,
+};
 
 /** Copies in each pair of tensors, as byte offsets from their starts. There may be a million: hence no object for each. */
 interface Pieces {

@@ -2,14 +2,16 @@ import { inspect } from 'node:util';
 import type { InspectOptionsStylized } from 'node:util';
 import {
   checkArray,
+  checkFields,
   checkInt32,
   checkInt64,
   checkInteger,
-  checkObject,
+  checkReceived,
   checkUint32,
   checkUint64,
   invalidArgType,
 } from './check';
+import type { Names } from './check';
 import type { BackendCacheDesc, CacheIndex } from './backend/backend';
 import { readBlocks, writeBlocks } from './cache-blocks';
 import type { OwnCache } from './cache-blocks';
@@ -144,8 +146,27 @@ export interface KvCache {
   writeBlocks(blocks: BlockList, data: ArrayBufferView): Promise<void>;
 }
 
-/** A cache of this side: its handle, what stands for one, or the bare id as C++ would take it. */
-export type LocalCache = KvCache | Pick<KvCache, 'cacheId' | 'desc'> | bigint | number;
+/**
+ * A cache of this side: its handle, or the bare id as C++ would take it. A copy of a handle (`{ ...cache }`, a clone, what JSON
+ * gives) is neither: it would name a cache by its number alone, also one of a later life with that number.
+ */
+export type LocalCache = KvCache | bigint | number;
+
+/** @internal An id with a description, for conformance: recorded calls describe caches otherwise than they were registered. */
+export class DescribedCache {
+  readonly cacheId: bigint;
+  readonly desc: CheckedDesc;
+  readonly #isDescribed = true;
+
+  constructor(cacheId: bigint, desc: CacheDesc) {
+    this.cacheId = checkInt64(cacheId, 'cacheId');
+    this.desc = checkDesc(desc, 'desc');
+  }
+
+  static is(value: unknown): value is DescribedCache {
+    return typeof value === 'object' && value !== null && #isDescribed in value && value.#isDescribed;
+  }
+}
 
 /** A {@link CacheKeyByIdAndIndex} in JSON: 64-bit values are decimal strings. */
 export interface CacheKeyJSON {
@@ -157,6 +178,29 @@ export interface CacheKeyJSON {
   version?: number;
   fingerprint?: string;
 }
+
+/**
+ * What a key may have. Keys come from other processes, of newer versions too: fields that are like none of these are left
+ * alone, and a misspelt one is refused.
+ */
+const KEY: Names<CacheKeyByIdAndIndex> = {
+  clusterId: true,
+  cacheId: true,
+  batchIndex: true,
+  layout: true,
+  life: true,
+  version: true,
+  fingerprint: true,
+};
+const LAYOUT: Names<CacheLayout> = { numTensors: true, rows: true, rowBytes: true };
+const DESC: Names<CacheDesc> = {
+  numTensors: true,
+  dataType: true,
+  shape: true,
+  placement: true,
+  tensorsPerLayer: true,
+  tag: true,
+};
 
 /** A key that can be serialised. */
 class CacheKey implements CacheKeyByIdAndIndex {
@@ -202,7 +246,7 @@ class CacheKey implements CacheKeyByIdAndIndex {
  * @throws TypeError, RangeError for anything else; SyntaxError for a text that is not JSON.
  */
 export function cacheKeyFromJSON(json: unknown): CacheKeyByIdAndIndex {
-  const object = checkObject(typeof json === 'string' ? JSON.parse(json) : json, 'json');
+  const object = checkReceived(typeof json === 'string' ? JSON.parse(json) : json, 'json', KEY);
   const { clusterId, cacheId, batchIndex, layout } = object;
   const index = {
     clusterId: checkUint64(decimal(clusterId, 'json.clusterId'), 'json.clusterId'),
@@ -211,7 +255,7 @@ export function cacheKeyFromJSON(json: unknown): CacheKeyByIdAndIndex {
   };
   const identity = checkIdentity(object, 'json');
   if (layout === undefined) return new CacheKey(index, undefined, identity);
-  const { rowBytes, ...fields } = checkObject(layout, 'json.layout');
+  const { rowBytes, ...fields } = checkReceived(layout, 'json.layout', LAYOUT);
   const exact = { ...fields, rowBytes: decimal(rowBytes, 'json.layout.rowBytes') };
   return new CacheKey(index, checkLayout(exact, 'json.layout'), identity);
 }
@@ -236,7 +280,7 @@ function fromKey(value: unknown, name: string): unknown {
 
 export function checkKey(value: unknown, name: string): CheckedKey {
   if (typeof value === 'string') throw invalidArgType(name, `an object${FROM_JSON}`, value);
-  const key = checkObject(value, name);
+  const key = checkReceived(value, name, KEY);
   const { clusterId, cacheId, batchIndex, layout, life, version, fingerprint } = key;
   return {
     clusterId: checkUint64(fromKey(clusterId, `${name}.clusterId`), `${name}.clusterId`),
@@ -262,7 +306,7 @@ function checkVersion(value: unknown, name: string): number {
 }
 
 function checkLayout(value: unknown, name: string): CacheLayout {
-  const { numTensors, rows, rowBytes } = checkObject(value, name);
+  const { numTensors, rows, rowBytes } = checkReceived(value, name, LAYOUT);
   return {
     numTensors: checkUint32(numTensors, `${name}.numTensors`),
     rows: checkUint32(rows, `${name}.rows`),
@@ -274,7 +318,7 @@ function checkLayout(value: unknown, name: string): CacheLayout {
 const MAX_SHAPE = 1024;
 
 export function checkDesc(value: unknown, name: string): CheckedDesc {
-  const { numTensors, dataType, shape, placement, tensorsPerLayer, tag } = checkObject(value, name);
+  const { numTensors, dataType, shape, placement, tensorsPerLayer, tag } = checkFields(value, name, DESC);
   const desc = {
     numTensors: checkUint32(numTensors, `${name}.numTensors`),
     dataType: checkInt32(dataType, `${name}.dataType`),

@@ -1,6 +1,7 @@
 import type { ClusterInfo, IpInfo } from './backend/backend';
+import { checkArray, checkFields, checkInt32, checkString, checkUint16, checkUint64 } from './check';
+import type { Names } from './check';
 import { checkLife } from './life';
-import { checkArray, checkInt32, checkObject, checkString, checkUint16, checkUint64 } from './check';
 import type { LLMRole } from './role';
 
 /**
@@ -46,6 +47,15 @@ const MAX_CLUSTERS = 65_536;
 /** Longer than any list the library takes (1), so that it can say so itself. */
 const MAX_ADDRESSES = 1024;
 
+const CLUSTER: Names<LLMClusterInfo> = {
+  remoteClusterId: true,
+  remoteIpInfos: true,
+  localIpInfos: true,
+  remoteRole: true,
+  life: true,
+};
+const ADDRESS: Names<LLMClusterInfo['remoteIpInfos'][number]> = { ip: true, port: true };
+
 /** A cluster as the seam takes it, and the life that was stated of it. */
 export interface CheckedCluster extends ClusterInfo {
   readonly life?: string;
@@ -56,7 +66,7 @@ export function checkClusters(value: unknown, name: string): CheckedCluster[] {
 }
 
 function checkCluster(value: unknown, name: string): CheckedCluster {
-  const { remoteClusterId, remoteIpInfos, localIpInfos, remoteRole, life } = checkObject(value, name);
+  const { remoteClusterId, remoteIpInfos, localIpInfos, remoteRole, life } = checkFields(value, name, CLUSTER);
   return {
     remoteClusterId: checkUint64(remoteClusterId, `${name}.remoteClusterId`),
     remoteRoleType: remoteRole === undefined ? 0 : checkInt32(remoteRole, `${name}.remoteRole`),
@@ -70,11 +80,11 @@ function checkCluster(value: unknown, name: string): CheckedCluster {
 }
 
 function checkIpInfo(value: unknown, name: string): IpInfo {
-  const { ip, port } = checkObject(value, name);
+  const { ip, port } = checkFields(value, name, ADDRESS);
   return { ip: checkString(ip, `${name}.ip`), port: checkUint16(port, `${name}.port`) };
 }
 
 function checkLocalIpInfo(value: unknown, name: string): IpInfo {
-  const { ip, port } = checkObject(value, name);
+  const { ip, port } = checkFields(value, name, ADDRESS);
   return { ip: checkString(ip, `${name}.ip`), port: port === undefined ? 0 : checkUint16(port, `${name}.port`) };
 }

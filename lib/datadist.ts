@@ -5,14 +5,16 @@ import type { Backend, BackendFactory } from './backend/backend';
 import { DEFAULT_THREADS } from './backend/native';
 import { createBackend, isOfThisPackage } from './backend/select';
 import type { BackendChoice } from './backend/select';
-import { checkBoolean, checkInt32, checkInteger, checkObject, checkOptionalObject, checkUint64 } from './check';
+import { checkBoolean, checkInt32, checkInteger, checkObject, checkOptions, checkUint64 } from './check';
+import type { Names } from './check';
 import { checkClusters } from './cluster';
 import type { ClusterResult, LLMClusterInfo } from './cluster';
 import { LLMConfig } from './config';
 import { withDecimalJSON } from './decimal-json';
 import { toOptions, toUntranslatedOptions } from './init-options';
 import type { LLMInitOptions } from './init-options';
-import { isOptionProperty } from './option-keys';
+import { isSpelling } from './nearest-name';
+import { OPTION_PROPERTIES } from './option-keys';
 import { guardOptions } from './guard/options';
 import { inspected } from './inspection';
 import { Instance } from './instance';
@@ -63,6 +65,18 @@ export interface LLMDataDistOptions {
   readonly threads?: number;
 }
 
+const INSTANCE_OPTIONS: Names<LLMDataDistOptions> = {
+  backend: true,
+  guards: true,
+  requireLayout: true,
+  requireLife: true,
+  allowMultipleInstances: true,
+  hangTimeout: true,
+  threads: true,
+};
+const LINK_OPTIONS = { timeout: true } as const;
+const UNLINK_OPTIONS = { timeout: true, force: true } as const;
+
 /** The vendor's C++ default of 1000 ms is below its own advice for links with TLS; Python has this one too. */
 const DEFAULT_TIMEOUT_MS = 3000;
 
@@ -100,7 +114,7 @@ export class LLMDataDist implements AsyncDisposable {
    * C++ constructor, Python `LLMDataDist(role, cluster_id)`.
    */
   constructor(role: LLMRole, clusterId: bigint | number, options?: LLMDataDistOptions) {
-    const fields = checkOptionalObject(options, 'options');
+    const fields = checkOptions(options, 'options', INSTANCE_OPTIONS);
     const {
       backend,
       guards,
@@ -197,6 +211,10 @@ export class LLMDataDist implements AsyncDisposable {
   /**
    * Takes the device and, with a listen address, starts to listen. A second call succeeds and changes nothing.
    *
+   * While it listens or may be linked the instance is kept until {@link finalize}, whatever the program keeps of it: peers
+   * transfer without it. One that nothing can reach, neither the program nor a peer, is finalized with a warning when it is
+   * garbage-collected. No instance keeps its process from ending.
+   *
    * @param options an `LLMConfig`, a plain object of its properties, or the library's own `llm.*` strings
    * @throws LLMException `LLM_PARAM_INVALID` for a wrong option or an unknown key; `LLM_FAILED` where the device does not
    *   exist or the port is taken; `LLM_TIMEOUT` with the recovery `fatal` when it hangs
@@ -259,7 +277,7 @@ export class LLMDataDist implements AsyncDisposable {
     options?: { readonly timeout?: number },
   ): Promise<ClusterResult[]> {
     const infos = checkClusters(clusters, 'clusters');
-    const { timeout } = checkOptionalObject(options, 'options');
+    const { timeout } = checkOptions(options, 'options', LINK_OPTIONS);
     const timeoutMs = timeout === undefined ? DEFAULT_TIMEOUT_MS : checkInt32(timeout, 'options.timeout');
     return toResults(infos, await linkClusters(this.#instance, infos, timeoutMs));
   }
@@ -279,7 +297,7 @@ export class LLMDataDist implements AsyncDisposable {
     options?: { readonly timeout?: number; readonly force?: boolean },
   ): Promise<ClusterResult[]> {
     const infos = checkClusters(clusters, 'clusters');
-    const { timeout, force } = checkOptionalObject(options, 'options');
+    const { timeout, force } = checkOptions(options, 'options', UNLINK_OPTIONS);
     const timeoutMs = timeout === undefined ? DEFAULT_TIMEOUT_MS : checkInt32(timeout, 'options.timeout');
     const forced = force === undefined ? false : checkBoolean(force, 'options.force');
     return toResults(infos, await unlinkClusters(this.#instance, infos, timeoutMs, forced));
@@ -299,7 +317,7 @@ export class LLMDataDist implements AsyncDisposable {
     options?: { readonly placement?: Placement },
   ): Promise<MemoryRegion> {
     const operation = 'allocateMemory';
-    const wanted = checkAllocation(byteLength, checkOptionalObject(options, 'options'));
+    const wanted = checkAllocation(byteLength, options);
     return await this.#instance.run(operation, () => {
       checkTotal(operation, wanted.byteLength, wanted.placement);
       return this.#instance.allocate(wanted.byteLength, wanted.placement);
@@ -342,10 +360,11 @@ export class LLMDataDist implements AsyncDisposable {
   }
 }
 
-/** Whether no key is one of the typed options. */
+/** Whether no key is one of the typed options, however it is written: `device_id` is no key of the library. */
 function isRawRecord(options: unknown): boolean {
   if (typeof options !== 'object' || options === null || options instanceof LLMConfig) return false;
-  return !Object.keys(options).some(isOptionProperty);
+  const typed = Object.keys(OPTION_PROPERTIES);
+  return !Object.keys(options).some((key) => typed.some((property) => isSpelling(key, property)));
 }
 
 function toResults(

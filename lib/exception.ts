@@ -1,5 +1,15 @@
 import { inspect, type InspectOptionsStylized } from 'node:util';
-import { checkArray, checkInt64, checkObject, checkString, checkUint32, checkUint64, invalidArgType } from './check';
+import {
+  checkArray,
+  checkFields,
+  checkInt64,
+  checkObject,
+  checkString,
+  checkUint32,
+  checkUint64,
+  invalidArgType,
+} from './check';
+import type { Names } from './check';
 import { hasOwn, recognizeCopies } from './brand';
 import { withDecimalJSON } from './decimal-json';
 import { shortList } from './short-list';
@@ -38,6 +48,18 @@ export interface LLMExceptionInfo {
   /** Where `recoveryOf` is not the answer. */
   readonly recovery?: Recovery | undefined;
 }
+
+const INFO: Names<LLMExceptionInfo> = {
+  operation: true,
+  message: true,
+  detail: true,
+  remedy: true,
+  clusterId: true,
+  cacheId: true,
+  results: true,
+  cause: true,
+  recovery: true,
+};
 
 /** What {@link LLMException.toJSON} gives: 64-bit ids as decimal strings, no stack, no cause. */
 export interface LLMExceptionJSON {
@@ -129,7 +151,7 @@ export class LLMException extends ErrorByPrototype {
   constructor(statusCode: number, info: LLMExceptionInfo) {
     super();
     const status = describeStatus(checkUint32(statusCode, 'statusCode'));
-    const checked = checkInfo(info);
+    const checked = checkInfo(checkFields(info, 'info', INFO));
     const { operation, detail, clusterId, cacheId, results, cause } = checked;
     this.recovery = checked.recovery ?? recoveryOf(status.code, operation);
     this.remedy = checked.remedy ?? remedyOf(status.code, operation);

@@ -3,6 +3,7 @@ import type { Backend, BackendOptions } from './backend/backend';
 import type { BlockLists } from './block-lists';
 import { ControlQueue } from './control-queue';
 import { LLMException } from './exception';
+import { hold, letGo } from './held-instances';
 import { newLife } from './life';
 import { Links } from './links';
 import { AllocatedRegion } from './memory';
@@ -75,6 +76,7 @@ export class Instance {
     this.#isForeign = isForeign;
     this.#watchdog = new Watchdog(backend, clusterId, hangTimeoutMs, () => {
       abandoned.unregister(this);
+      letGo(this);
     });
   }
 
@@ -249,6 +251,13 @@ export class Instance {
     return region;
   }
 
+  /** What may be linked stays until `finalize()`, whatever refers to it: a peer does that the collector does not see. */
+  holdWhileInUse(): void {
+    const isGone = !this.#initialized || this.isLost || this.backend.isDead === true;
+    if (!isGone && this.links.mayExist) hold(this);
+    else letGo(this);
+  }
+
   async #start(options: BackendOptions, check: () => void): Promise<void> {
     if (!this.#initialized) check();
     await this.watched({ operation: 'init' }, () => this.backend.initialize(options));
@@ -260,6 +269,7 @@ export class Instance {
     this.#transferTimeoutMs = Math.max(0, parseDigitsAsInt32(options['llm.SyncKvCacheWaitTime'] ?? '') ?? 0);
     this.#life = newLife();
     this.#initialized = true;
+    this.holdWhileInUse();
   }
 
   #beginFinalize(): Promise<void> {
@@ -297,6 +307,7 @@ export class Instance {
     this.links.noneLeft();
     this.#life = '';
     this.#initialized = false;
+    letGo(this);
   }
 
   /** Device memory does not outlive the device's reset, so what is left ends here, and not in silence. */
@@ -365,7 +376,7 @@ async function end({ backend, clusterId, hangTimeoutMs, addresses }: Abandoned):
   for (const address of addresses) await backend.free(address);
 }
 
-/** Instances that were garbage-collected while initialised: they hold a port, links and memory. */
+/** Instances that were garbage-collected while initialised, which those in use are not: they hold memory and a device. */
 const abandoned = new FinalizationRegistry<Abandoned>((instance) => {
   const { backend, clusterId } = instance;
   if (backend.isDead === true) return;

@@ -3,14 +3,14 @@ import type { InspectOptionsStylized } from 'node:util';
 import type { Backend, BackendCacheDesc, Cache, KvCacheExtParam, LayerRange } from './backend/backend';
 import { DEFAULT_CACHE_DESC, DEFAULT_EXT_PARAM } from './backend/backend';
 import { BlockLists } from './block-lists';
-import { copyBlocks, copyCache, swapBlocks } from './cache-copy';
+import { COPY_OPTIONS, copyBlocks, copyCache, swapBlocks } from './cache-copy';
 import type { CopyCacheOptions } from './cache-copy';
 import { allocateCache, registerCache } from './cache-registration';
 import { deallocateCache, unregisterCache } from './cache-unregistration';
 import type { CacheDesc, CacheKeyByIdAndIndex, CheckedDesc, CheckedKey, KvCache, LocalCache } from './cache';
-import { checkDesc, checkKey, RegisteredCache } from './cache';
-import { checkInt64, checkObject, checkOptionalObject, checkUint32, checkUint64List, invalidArgType } from './check';
-import { checkExtParam } from './transfer-options';
+import { checkDesc, checkKey, DescribedCache, RegisteredCache } from './cache';
+import { checkInt64, checkOptions, checkUint32, checkUint64List, invalidArgType } from './check';
+import { checkExtParam, ROW_TRANSFER_OPTIONS, TRANSFER_OPTIONS } from './transfer-options';
 import type { BlockList, PullCacheOptions, PullOptions, PushOptions } from './transfer-options';
 import { refusal } from './guard/rule';
 import type { Transfer } from './guard/transfer';
@@ -142,7 +142,7 @@ export class KvCacheManager {
     const remote = checkKey(src, 'src');
     const cache = this.#local(dst, 'dst', operation);
     const row = checkUint32(batchIndex, 'batchIndex');
-    const fields = checkOptionalObject(options, 'options');
+    const fields = checkOptions(options, 'options', ROW_TRANSFER_OPTIONS);
     const { size: wanted } = fields;
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
     const ext = this.#ext(cache, fields);
@@ -173,7 +173,10 @@ export class KvCacheManager {
     const operation = 'pullBlocks';
     const remote = checkKey(src, 'src');
     const cache = this.#local(dst, 'dst', operation);
-    const ext = this.#ext(cache, options === undefined ? undefined : checkObject(options, 'options'));
+    const ext = this.#ext(
+      cache,
+      options === undefined ? undefined : checkOptions(options, 'options', TRANSFER_OPTIONS),
+    );
     // Last, because no code of the caller's runs from here on until they have been read.
     const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
     const start = (local: Registration | undefined) => {
@@ -205,7 +208,7 @@ export class KvCacheManager {
     const remote = checkKey(dst, 'dst');
     const cache = this.#local(src, 'src', operation);
     const row = checkUint32(srcBatchIndex, 'srcBatchIndex');
-    const fields = checkOptionalObject(options, 'options');
+    const fields = checkOptions(options, 'options', ROW_TRANSFER_OPTIONS);
     const { size: wanted } = fields;
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
     const ext = this.#ext(cache, fields);
@@ -234,7 +237,10 @@ export class KvCacheManager {
     const operation = 'pushBlocks';
     const remote = checkKey(dst, 'dst');
     const cache = this.#local(src, 'src', operation);
-    const ext = this.#ext(cache, options === undefined ? undefined : checkObject(options, 'options'));
+    const ext = this.#ext(
+      cache,
+      options === undefined ? undefined : checkOptions(options, 'options', TRANSFER_OPTIONS),
+    );
     const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
     const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
@@ -255,7 +261,7 @@ export class KvCacheManager {
   async copyCache(dst: KvCache, src: KvCache, options?: CopyCacheOptions): Promise<void> {
     const to = this.#own(dst, 'dst', 'copyCache');
     const from = this.#own(src, 'src', 'copyCache');
-    await copyCache(this.#instance, to, from, checkOptionalObject(options, 'options'));
+    await copyCache(this.#instance, to, from, checkOptions(options, 'options', COPY_OPTIONS));
   }
 
   /**
@@ -310,18 +316,11 @@ export class KvCacheManager {
       const { cacheId, desc, addrs } = RegisteredCache.registrationOf(value);
       return { cacheId, desc, tensorAddrs: addrs };
     }
-    if (typeof value !== 'object' || value === null) {
-      if (typeof value !== 'bigint' && typeof value !== 'number') {
-        throw invalidArgType(name, 'a KvCache, a bigint or an integer', value);
-      }
-      return { cacheId: checkInt64(value, name), desc: DEFAULT_CACHE_DESC, tensorAddrs: NO_ADDRESSES };
+    if (DescribedCache.is(value)) return { cacheId: value.cacheId, desc: value.desc, tensorAddrs: NO_ADDRESSES };
+    if (typeof value !== 'bigint' && typeof value !== 'number') {
+      throw invalidArgType(name, HANDLE_OR_ID, value);
     }
-    const { cacheId, desc } = checkObject(value, name);
-    return {
-      cacheId: checkInt64(cacheId, `${name}.cacheId`),
-      desc: desc === undefined ? DEFAULT_CACHE_DESC : checkDesc(desc, `${name}.desc`),
-      tensorAddrs: NO_ADDRESSES,
-    };
+    return { cacheId: checkInt64(value, name), desc: DEFAULT_CACHE_DESC, tensorAddrs: NO_ADDRESSES };
   }
 
   /** What a transfer moves of a local cache. */
@@ -336,7 +335,7 @@ export class KvCacheManager {
   /** A handle of this instance: what works on memory needs more than an id. */
   #own(value: unknown, name: string, operation: string): RegisteredCache {
     if (!RegisteredCache.is(value)) {
-      throw invalidArgType(name, 'a KvCache of registerCache() or allocateCache()', value);
+      throw invalidArgType(name, HANDLE, value);
     }
     this.#checkOrigin(value, operation);
     return value;
@@ -395,3 +394,5 @@ interface LocalSide extends Cache {
 }
 
 const NO_ADDRESSES = new BigUint64Array(0);
+const HANDLE = 'a KvCache of registerCache() or allocateCache(): the handle itself, not a copy';
+const HANDLE_OR_ID = 'a KvCache (the handle itself, not a copy) or its cacheId, a bigint or an integer';

@@ -33,6 +33,8 @@ export async function linkClusters(
       } catch (error) {
         links.link(clusters, statusesOf(clusters, error));
         throw error;
+      } finally {
+        instance.holdWhileInUse();
       }
     }),
   );
@@ -65,6 +67,7 @@ export async function unlinkClusters(
           links.unlink(clusters, statusesOf(clusters, error));
           throw error;
         } finally {
+          instance.holdWhileInUse();
           await unregisterHeldCaches(instance);
         }
       });
@@ -97,6 +100,7 @@ export async function switchRole(
         throw error;
       }
       links.switchRole(options);
+      instance.holdWhileInUse();
       await unregisterHeldCaches(instance);
     }),
   );

@@ -49,6 +49,11 @@ export class Links {
     this.#known.clear();
   }
 
+  /** Whether there may be a link: one that this side made, or one of a peer where it listens. */
+  get mayExist(): boolean {
+    return this.#listens !== undefined || this.#known.size > 0;
+  }
+
   /** Where it listens. */
   get listenIpInfo(): string | undefined {
     return this.#listens;

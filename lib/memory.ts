@@ -2,7 +2,7 @@ import './disposable';
 import { inspect } from 'node:util';
 import type { InspectOptionsStylized } from 'node:util';
 import { hexAddress } from './address';
-import { checkBytes, checkInteger, checkUint64, outOfRange } from './check';
+import { checkBytes, checkInteger, checkOptions, checkUint64, outOfRange } from './check';
 import { LLMException } from './exception';
 import { refusal } from './guard/rule';
 import { inspected } from './inspection';
@@ -44,6 +44,8 @@ export interface MemoryRegion extends AsyncDisposable {
    */
   free(): Promise<void>;
 }
+
+const ALLOCATION_OPTIONS = { placement: true } as const;
 
 /** Largest copy between host and device in one call: a Uint8Array holds no more on any supported Node. */
 const MAX_COPY = 2 ** 32;
@@ -235,12 +237,9 @@ export function checkTotal(operation: string, byteLength: bigint, placement: num
 }
 
 /** The size and the placement of an allocation, as `allocateMemory` takes them. */
-export function checkAllocation(
-  byteLength: unknown,
-  options: Readonly<Record<string, unknown>>,
-): { byteLength: bigint; placement: Placement } {
+export function checkAllocation(byteLength: unknown, options: unknown): { byteLength: bigint; placement: Placement } {
   const size = checkUint64(byteLength, 'byteLength');
-  const { placement = Placement.DEVICE } = options;
+  const { placement = Placement.DEVICE } = checkOptions(options, 'options', ALLOCATION_OPTIONS);
   return {
     byteLength: size,
     placement: checkInteger(placement, 'options.placement', Placement.HOST, Placement.DEVICE),

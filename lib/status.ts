@@ -1,5 +1,5 @@
 import { checkString, checkUint32, invalidArgType, outOfRange } from './check';
-import { editDistance } from './edit-distance';
+import { nearestName } from './nearest-name';
 import { STATUS_TEXT, UNKNOWN_STATUS_TEXT, type Bilingual, type StatusText } from './status-text';
 
 /**
@@ -320,22 +320,18 @@ export function statusOfName(name: string): number | undefined {
 export function checkStatusName(text: string, name: string): number {
   const code = CODE_OF_NAME.get(text);
   if (!/^[a-z]\w*$/i.test(text)) throw invalidArgType(name, 'the number of a status or its name', text);
-  if (code === undefined) throw outOfRange(name, `the name of a status, the nearest is ${nearestName(text)}`, text);
+  if (code === undefined) throw outOfRange(name, `the name of a status, the nearest is ${nearestStatus(text)}`, text);
   return code;
 }
 
-/** Longer than every name. */
-const MAX_TYPED = 64;
-
-function nearestName(text: string): string {
-  const typed = text.slice(0, MAX_TYPED).toUpperCase();
-  let [nearest, least] = ['', Infinity];
-  for (const name of CODE_OF_NAME.keys()) {
-    // Without the prefix that nearly all have: who leaves it out means one of these.
-    const distance = Math.min(editDistance(typed, name), editDistance(typed, name.replace(/^LLM_/, '')));
-    if (distance < least) [nearest, least] = [name, distance];
-  }
-  return nearest;
+/** Without the prefix that nearly all have: who leaves it out means one of these. */
+function nearestStatus(text: string): string {
+  const names = [...CODE_OF_NAME.keys()];
+  const nearest = nearestName(
+    text,
+    names.flatMap((name) => [name, name.replace(/^LLM_/, '')]),
+  );
+  return names.find((name) => name === nearest || name === `LLM_${nearest}`) ?? nearest;
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { KvCacheExtParam, LayerRange } from './backend/backend';
 import { DEFAULT_EXT_PARAM, DEFAULT_LAYER_RANGE } from './backend/backend';
 import { checkArray, checkInt32, checkUint8, outOfRange } from './check';
+import type { Names } from './check';
 
 /**
  * Block numbers, uint64 each, at most 1,048,576 of them. Plain arrays are converted once; typed arrays may be reused as
@@ -29,6 +30,15 @@ export interface PullCacheOptions extends PullOptions {
   /** Bytes of the row to pull, int64. Default -1: the whole row of the local cache. */
   readonly size?: bigint | number;
 }
+
+export const TRANSFER_OPTIONS: Names<TransferOptions> = {
+  srcLayerRange: true,
+  dstLayerRange: true,
+  tensorNumPerLayer: true,
+};
+
+/** Of one row, which may be a part of it. */
+export const ROW_TRANSFER_OPTIONS: Names<PullCacheOptions> = { ...TRANSFER_OPTIONS, size: true };
 
 /**
  * The options of a transfer as the library takes them; what is left out has the defaults of C++.

@@ -1,5 +1,6 @@
 import { DataType, GUARD_RULES, LLMException, LLMDataDist, LLMRole } from '../lib';
 import type { CacheDesc, GuardRule, LLMConfigOptions } from '../lib';
+import { DescribedCache } from '../lib/cache';
 import { Fabric, MockBackend } from '../lib/testing';
 import {
   bytesOf,
@@ -524,8 +525,8 @@ test('with guards off a record of texts goes to the library untouched, which ign
 describe('the source of a push', () => {
   test('is described by its registration, whatever the caller says', async () => {
     const { decoder, decoderCache, promptCache } = await linkedPair();
-    const { cacheId, desc, tensorAddrs } = decoderCache;
-    const lie = { cacheId, desc: { ...desc, numTensors: 2 }, tensorAddrs, key: () => decoderCache.key() };
+    const { cacheId, desc } = decoderCache;
+    const lie = new DescribedCache(cacheId, { ...desc, numTensors: 2 }) as unknown as bigint;
     await decoder.dist.kvCacheManager.pushCache(promptCache.key(), lie);
     const pushed = await bytesOf(promptCache);
     const source = await bytesOf(decoderCache);

@@ -78,19 +78,10 @@ function keyPlaces(name: string): Place[] {
   ];
 }
 
-function localPlaces(name: string): Place[] {
-  return [
-    place(name, 'localCache'),
-    place(`${name}.cacheId`, 'int64'),
-    place(`${name}.desc?`, 'object'),
-    ...descPlaces(`${name}.desc`),
-  ];
-}
-
 function transferPlaces(remote: string, local: string, ...rest: Place[]): Place[] {
   return [
     ...keyPlaces(remote),
-    ...localPlaces(local),
+    place(local, 'localCache'),
     ...rest,
     place('options?', 'optionalObject'),
     place('options.srcLayerRange?', 'layerRange'),
@@ -131,7 +122,7 @@ const remote = ({ promptCache }: Nodes) => ({
   layout: layout(),
 });
 const desc = () => ({ ...DESC, shape: [4, 16], placement: 1 });
-const local = ({ cache }: Nodes) => ({ cacheId: cache.cacheId, desc: desc() });
+const local = ({ cache }: Nodes) => cache;
 const layers = () => ({ srcLayerRange: [0, 1], dstLayerRange: [0, 1], tensorNumPerLayer: 2 });
 const prompt = () => ({
   ...PROMPT_CLUSTER,
@@ -200,7 +191,7 @@ export const METHODS: readonly Method[] = [
       place('addrs[1]', 'uint64'),
     ],
   }),
-  caches('unregisterCache', { args: (nodes) => ({ cache: local(nodes) }), places: localPlaces('cache') }),
+  caches('unregisterCache', { args: (nodes) => ({ cache: local(nodes) }), places: [place('cache', 'localCache')] }),
   caches('allocateCache', { args: () => ({ desc: desc() }), places: [place('desc', 'object'), ...descPlaces('desc')] }),
   caches('deallocateCache', { args: (nodes) => ({ cache: nodes.cache }), places: [place('cache', 'handle')] }),
   caches('pullCache', {

@@ -179,7 +179,7 @@ const TAKES: Readonly<Record<Kind, readonly Category[]>> = {
   // Objects of the wrong sort lack what is required of them, and are refused for that.
   object: ['trapped object'],
   // None of their properties is required.
-  optionalObject: ['object', 'view', 'map', 'trapped object'],
+  optionalObject: ['object', 'trapped object'],
   initOptions: ['object', 'view', 'trapped object'],
   json: ['string', 'trapped object'],
   array: ['array', 'trapped array'],
@@ -188,7 +188,7 @@ const TAKES: Readonly<Record<Kind, readonly Category[]>> = {
   bytes: ['view'],
   map: ['map'],
   handle: [],
-  localCache: ['number', 'bigint', 'trapped object'],
+  localCache: ['number', 'bigint'],
   // A function is called, and what it throws or returns is its own affair.
   backend: ['undefined', 'function', 'trapped object', 'trapped array', 'revoked'],
 };
@@ -258,6 +258,18 @@ const EXTRA: Readonly<Partial<Record<Kind, readonly (readonly [string, unknown, 
   ],
   handle: [
     ['an object that looks like a handle', { cacheId: 1n, desc: {}, tensorAddrs: new BigUint64Array(1) }, 'type'],
+  ],
+  optionalObject: [
+    ['a Set', new Set([1]), 'type'],
+    ['a promise', Promise.resolve(1), 'type'],
+    ['a Date', new Date(1), 'type'],
+    ['an Error', new Error('1'), 'type'],
+    ['an ArrayBuffer', new ArrayBuffer(8), 'type'],
+    ['a boxed text', Object('1'), 'type'],
+    ['a boxed number', Object(1), 'type'],
+    ['an array-like object', { length: 1, 0: 1 }, 'range'],
+    ['an object with an own __proto__', JSON.parse('{"__proto__":{"timeout":1}}'), 'range'],
+    ['a name that all objects inherit', { constructor: 1 }, 'range'],
   ],
   backend: [
     ['"hccl"', 'hccl', 'type'],

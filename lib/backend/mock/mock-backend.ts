@@ -1,3 +1,5 @@
+import { checkOptions } from '../../check';
+import type { Names } from '../../check';
 import { LLMException } from '../../exception';
 import { LLMRole } from '../../role';
 import { LLMStatusCode, statusName } from '../../status';
@@ -57,6 +59,8 @@ export interface MockBackendOptions {
   observer?: CallObserver;
 }
 
+const BACKEND_OPTIONS: Names<MockBackendOptions> = { fabric: true, clock: true, deviceCount: true, observer: true };
+
 /** More than any host has, so that a rehearsal of many nodes in one process can give each its own. */
 const DEFAULT_DEVICE_COUNT = 1024;
 
@@ -85,6 +89,7 @@ export class MockBackend implements Backend {
   #leftover: { readonly engine: Engine; readonly binding: Binding } | undefined;
 
   constructor(clusterId: bigint, role: number, options: MockBackendOptions = {}) {
+    checkOptions(options, 'options', BACKEND_OPTIONS);
     this.#clusterId = clusterId;
     this.#role = role;
     this.#fabric = options.fabric ?? processFabric();
