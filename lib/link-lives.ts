@@ -1,7 +1,19 @@
+import type { CheckedCluster } from './cluster';
+import { LLMException } from './exception';
+import { LEAVES_NO_LINK } from './links';
+import { LLMStatusCode } from './status';
+
 /** Lives of one peer that are remembered as refused; of more the oldest are forgotten. */
 const MOST_REFUSED = 64;
 /** Peers that are remembered without a link; of more the oldest are forgotten. */
 const MANY_PEERS = 4096;
+
+/** What is looked at of a key. */
+interface KeyOfLife {
+  readonly clusterId: bigint;
+  readonly life: string | undefined;
+  readonly version: number | undefined;
+}
 
 /** One link to a peer, and the life of the peer that it is for. */
 export class LinkLife {
@@ -15,38 +27,40 @@ export class LinkLife {
   life: string | undefined;
   /** Whether a key of that life has been handed to the library. */
   isUsed = false;
-  /** Whether a status or an unlink has shown that the link or the peer is gone. The library may keep the link. */
+  /** Whether a status has shown that the link or the peer is gone. The library may keep its end of the link. */
   hasEnded = false;
   /** The greatest version of the keys that succeeded. */
-  version = 0;
+  #version = 0;
 
   constructor(state: LinkLife['state'], life?: string) {
     this.state = state;
     this.life = life;
   }
 
-  /** A key of a life is handed to the library. */
+  /** A key is handed to the library. */
   use(life: string): void {
     this.life ??= life;
-    if (this.life === life) this.isUsed = true;
+    this.isUsed = true;
   }
 
-  succeed(life: string, version: number): void {
+  succeed({ life, version = 0 }: KeyOfLife): void {
     this.state = 'linked';
-    if (version > this.version && life === this.life) this.version = version;
+    if (version > this.#version && life === this.life) this.#version = version;
   }
 
-  /** A status has shown that it is there, or that it was. */
-  end(): void {
-    this.state = 'linked';
-    this.hasEnded = true;
+  fail({ statusCode, recovery }: LLMException): void {
+    if (statusCode === LLMStatusCode.LLM_NOT_YET_LINK && this.state === 'none') {
+      // There was no link that the key could have been used over.
+      this.life = undefined;
+      this.isUsed = false;
+    } else if (recovery === 'relink') {
+      this.hasEnded = true;
+    }
   }
 
-  /** There was no link that a key could have been used over. */
-  unuse(): void {
-    if (this.state === 'linked') return;
-    this.life = undefined;
-    this.isUsed = false;
+  /** Whether the cache of a key was registered after this link had copied the peer's table, as far as keys say. */
+  wasMadeBefore({ life, version }: KeyOfLife): boolean {
+    return life !== undefined && life === this.life && version !== undefined && version > this.#version;
   }
 }
 
@@ -57,23 +71,21 @@ class PeerLives {
   readonly refused = new Set<string>();
 
   /** The link is gone, and its peer may be too. */
-  endByForce(next: LinkLife): void {
-    const { life, isUsed, state } = this.link;
-    if (state !== 'none' && isUsed && life !== undefined) this.refuse(life);
+  endLink(next: LinkLife): void {
+    const { life, isUsed } = this.link;
+    if (isUsed && life !== undefined) this.#refuse(life);
     this.link = next;
+    // What is stated is believed.
+    if (next.life !== undefined) this.refused.delete(next.life);
   }
 
-  refuse(life: string): void {
+  #refuse(life: string): void {
     this.refused.delete(life);
     this.refused.add(life);
     for (const oldest of this.refused) {
       if (this.refused.size <= MOST_REFUSED) return;
       this.refused.delete(oldest);
     }
-  }
-
-  believe(life: string | undefined): void {
-    if (life !== undefined) this.refused.delete(life);
   }
 }
 
@@ -89,62 +101,74 @@ export class LinkLives {
   readonly #peers = new Map<bigint, PeerLives>();
   #limit = MANY_PEERS;
 
-  /** The link over which a transfer with a peer goes. */
-  linkTo(clusterId: bigint): LinkLife {
-    return this.#of(clusterId).link;
+  /**
+   * Why a key is refused over the link to its peer as it is now; `undefined` where it is not.
+   * @param mayBeLinked whether there may be a link that the peer has made, unseen
+   */
+  refusalOf({ clusterId, life }: KeyOfLife, mayBeLinked: boolean): string | undefined {
+    const peer = this.#peers.get(clusterId);
+    if (peer === undefined || life === undefined) return undefined;
+    const { link, refused } = peer;
+    if (link.life === life) return undefined;
+    if (link.life !== undefined) return `the link to cluster ${clusterId} is for its life ${link.life}`;
+    if (!refused.has(life) || (link.state === 'none' && !mayBeLinked)) return undefined;
+    return `that life was used over a link to cluster ${clusterId} which failed or was ended by force`;
   }
 
-  /** The same, where something is known of the peer. */
-  knownLinkTo(clusterId: bigint): LinkLife | undefined {
+  /** A key with a life is handed to the library. @returns the link that it is used over */
+  use({ clusterId }: KeyOfLife, life: string): LinkLife {
+    const { link } = this.#of(clusterId);
+    link.use(life);
+    return link;
+  }
+
+  /** The link to a peer that a key without a life goes over, where something is known of it. */
+  linkTo(clusterId: bigint): LinkLife | undefined {
     return this.#peers.get(clusterId)?.link;
   }
 
-  /** Whether the present link to a peer refuses a life that was used over an earlier one. */
-  refuses(clusterId: bigint, life: string): boolean {
-    const peer = this.#peers.get(clusterId);
-    return peer !== undefined && peer.link.state !== 'none' && peer.link.life !== life && peer.refused.has(life);
+  /** What a link call made, by the statuses of its clusters. */
+  link(clusters: readonly CheckedCluster[], statuses: readonly number[]): void {
+    for (const [i, { remoteClusterId, life }] of clusters.entries()) {
+      const status = statuses[i] ?? LLMStatusCode.LLM_SUCCESS;
+      if (LEAVES_NO_LINK.has(status)) continue;
+      if (status === LLMStatusCode.LLM_ALREADY_LINK) this.#linkAgain(remoteClusterId, life);
+      else this.#link(remoteClusterId, new LinkLife(status === LLMStatusCode.LLM_SUCCESS ? 'linked' : 'perhaps', life));
+    }
   }
 
-  /** A link call has made a link, or `perhaps`: with a life that was stated, or without. What was there before is gone. */
-  link(clusterId: bigint, life: string | undefined, state: 'linked' | 'perhaps'): void {
-    const peer = this.#of(clusterId);
-    peer.endByForce(new LinkLife(state, life));
-    peer.believe(life);
-  }
-
-  /** A link call has found a link. A life that was stated is the link's from now on. */
-  linkAgain(clusterId: bigint, life: string | undefined): void {
-    const peer = this.#of(clusterId);
-    const { link } = peer;
-    link.state = 'linked';
-    if (life === undefined || life === link.life) return;
-    if (link.isUsed && link.life !== undefined) peer.refuse(link.life);
-    link.life = life;
-    link.isUsed = false;
-    link.version = 0;
-    peer.believe(life);
-  }
-
-  /** An unlink that the peer has answered: keys are as good as before, unless the link had ended before. */
-  unlink(clusterId: bigint): void {
-    const peer = this.#peers.get(clusterId);
-    if (peer === undefined) return;
-    if (peer.link.hasEnded) peer.endByForce(new LinkLife('none'));
-    else this.#peers.delete(clusterId);
-  }
-
-  /** The link is gone without a word from the peer. */
-  unlinkByForce(clusterId: bigint): void {
-    this.#peers.get(clusterId)?.endByForce(new LinkLife('none'));
+  /** What an unlink call ended. */
+  unlink(clusters: readonly CheckedCluster[], statuses: readonly number[], force: boolean): void {
+    for (const [i, { remoteClusterId }] of clusters.entries()) {
+      const peer = this.#peers.get(remoteClusterId);
+      if (peer === undefined) continue;
+      const status = statuses[i] ?? LLMStatusCode.LLM_SUCCESS;
+      const hasUnlinked = status === LLMStatusCode.LLM_SUCCESS;
+      // The peer has answered: keys are as good as before, unless the link had failed already.
+      if (hasUnlinked && !force && !peer.link.hasEnded) this.#peers.delete(remoteClusterId);
+      else if (hasUnlinked || status === LLMStatusCode.LLM_NOT_YET_LINK) peer.endLink(new LinkLife('none'));
+      else peer.link.hasEnded = true;
+    }
   }
 
   /** No link is left, and it is not known how each has ended. */
-  unlinkAllByForce(): void {
-    for (const peer of this.#peers.values()) peer.endByForce(new LinkLife('none'));
+  unlinkAll(): void {
+    for (const peer of this.#peers.values()) peer.endLink(new LinkLife('none'));
   }
 
   clear(): void {
     this.#peers.clear();
+  }
+
+  #link(clusterId: bigint, link: LinkLife): void {
+    this.#of(clusterId).endLink(link);
+  }
+
+  /** A link call has found a link. A life that was stated is the link's from now on. */
+  #linkAgain(clusterId: bigint, life: string | undefined): void {
+    const peer = this.#of(clusterId);
+    if (life === undefined || life === peer.link.life) peer.link.state = 'linked';
+    else peer.endLink(new LinkLife('linked', life));
   }
 
   #of(clusterId: bigint): PeerLives {
@@ -156,6 +180,7 @@ export class LinkLives {
     return peer;
   }
 
+  /** Peers without a link, the oldest first; those with a link are as many as the library keeps. */
   #forget(): void {
     for (const [clusterId, { link }] of this.#peers) {
       if (this.#peers.size <= MANY_PEERS / 2) break;
