@@ -105,7 +105,8 @@ ErrorByPrototype.prototype = Object.create(Error.prototype, {
  *   await manager.pullBlocks(key, cache, [0, 1], [4, 5]);
  * } catch (error) {
  *   if (!(error instanceof LLMException) || error.recovery !== 'relink') throw error;
- *   await relink(error.clusterId);
+ *   // One for all calls of the peer (examples/retry-policy has it), which also gives a new key.
+ *   await sharedRelink(error.clusterId);
  * }
  */
 export class LLMException extends ErrorByPrototype {
@@ -257,6 +258,12 @@ export function asFailureOf(exception: LLMException, operation: string, cacheId?
   const isComplete = cacheId === undefined || exception.cacheId !== undefined;
   if (info === undefined || (exception.operation === operation && isComplete)) return exception;
   return new LLMException(exception.statusCode, { ...info, operation, cacheId: info.cacheId ?? cacheId });
+}
+
+/** The exception with other advice. */
+export function withAdvice(exception: LLMException, remedy: string, recovery = exception.recovery): LLMException {
+  const info = infos.get(exception);
+  return info === undefined ? exception : new LLMException(exception.statusCode, { ...info, remedy, recovery });
 }
 
 /** An inspection inside an inspection does not see the cycles of the outer one. */

@@ -17,6 +17,7 @@ import type { Transfer } from './guard/transfer';
 import { guardLayers, guardRowAgainstLayout } from './guard/transfer';
 import { inspected } from './inspection';
 import type { Instance } from './instance';
+import { overLink } from './over-link';
 import type { Registration } from './registrations';
 import { takeTurns } from './turns';
 
@@ -81,8 +82,9 @@ export class KvCacheManager {
    *
    * Unlink first. A link that was made while the cache was registered holds its memory, and the library does not survive
    * that it is unregistered before the link is gone. So the library is told later, when no such link can be left:
-   * when those are unlinked that this instance made, and, where it listens and so may be linked to unseen, when a
-   * `switchRole` has succeeded (with hixl, when it is finalized). Until then peers can go on
+   * when those are unlinked that this instance made, and, where it listens and so may be linked to unseen, when the backend
+   * finds no link with this or a later call that registers or unregisters, or a `switchRole` has succeeded (over the library
+   * with hixl, when it is finalized). From 100 waiting caches on a warning says so. Until then peers can go on
    * reading and writing the memory, and it cannot be registered again; nothing else is to be noticed.
    * With `guards: false` the library is told at once.
    *
@@ -101,7 +103,8 @@ export class KvCacheManager {
    * @throws LLMException as {@link registerCache}; `LLM_DEVICE_OUT_OF_MEMORY` or `LLM_OUT_OF_MEMORY` when there is not
    *   enough; what was allocated is freed
    *
-   * C++ `AllocateCache`, which today's library does not implement: the package uses `aclrtMalloc` then. Python
+   * C++ `AllocateCache`, which today's library does not implement: the package uses `aclrtMalloc` then. Where the library
+   * does, as the older engine, the memory is its own: the cache has no `regions`, and {@link deallocateCache} ends it. Python
    * `allocate_cache` / `allocate_blocks_cache`.
    */
   async allocateCache(desc: CacheDesc): Promise<KvCache> {
@@ -150,7 +153,7 @@ export class KvCacheManager {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       if (transfer !== undefined)
         guardRowAgainstLayout(transfer, size > 0n ? size : (transfer.local?.size.rowBytes ?? 0n));
-      return this.#backend.pullKvCache(remote, cache, row, size, ext);
+      return this.#overLink(operation, remote, local, () => this.#backend.pullKvCache(remote, cache, row, size, ext));
     });
   }
 
@@ -182,7 +185,9 @@ export class KvCacheManager {
     const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
-      return this.#backend.pullKvBlocks(remote, cache, lists.src, lists.dst, ext, limits);
+      return this.#overLink(operation, remote, local, () =>
+        this.#backend.pullKvBlocks(remote, cache, lists.src, lists.dst, ext, limits),
+      );
     };
     await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists);
   }
@@ -215,7 +220,9 @@ export class KvCacheManager {
     await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, (local) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       if (transfer !== undefined) guardRowAgainstLayout(transfer, transfer.local?.size.rowBytes ?? 0n);
-      return this.#backend.pushKvCache(this.#described(cache, local, ext), remote, row, size, ext);
+      return this.#overLink(operation, remote, local, () =>
+        this.#backend.pushKvCache(this.#described(cache, local, ext), remote, row, size, ext),
+      );
     });
   }
 
@@ -245,7 +252,9 @@ export class KvCacheManager {
     const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
-      return this.#backend.pushKvBlocks(this.#described(cache, local, ext), remote, lists.src, lists.dst, ext, limits);
+      return this.#overLink(operation, remote, local, () =>
+        this.#backend.pushKvBlocks(this.#described(cache, local, ext), remote, lists.src, lists.dst, ext, limits),
+      );
     };
     await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists);
   }
@@ -374,6 +383,15 @@ export class KvCacheManager {
     const transfer = { operation, remote, layout, local, localRange, remoteRange, tensorNumPerLayer };
     guardLayers(transfer, ext);
     return transfer;
+  }
+
+  #overLink(
+    operation: string,
+    key: CheckedKey,
+    local: Registration | undefined,
+    start: () => Promise<void>,
+  ): Promise<void> {
+    return overLink(this.#instance, operation, { key, local }, start);
   }
 
   /**

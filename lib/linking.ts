@@ -1,7 +1,7 @@
 import type { BackendOptions } from './backend/backend';
 import { unregisterHeldCaches } from './cache-unregistration';
 import type { CheckedCluster } from './cluster';
-import { LLMException } from './exception';
+import { LLMException, withAdvice } from './exception';
 import { guardLink } from './guard/link';
 import type { Instance } from './instance';
 import { statusesOf } from './links';
@@ -104,12 +104,21 @@ export async function switchRole(
         await instance.watched({ operation }, () => backend.setRole(roles.to, options));
       } catch (error) {
         await listenAgain(instance, roles.from, options, error);
-        throw error;
+        throw links.isHixl ? ofHixl(error) : error;
       }
       if (links.switchRole(options)) lives.unlinkAll();
       instance.holdWhileInUse();
       await unregisterHeldCaches(instance);
     }),
+  );
+}
+
+/** With hixl another thing is in the way of a role switch than what the table of statuses says of the older engine. */
+function ofHixl(error: unknown): unknown {
+  if (!(error instanceof LLMException) || error.statusCode !== LLMStatusCode.LLM_FEATURE_NOT_ENABLED) return error;
+  return withAdvice(
+    error,
+    'With the hixl backend the listen address cannot change: leave it out, or repeat the one given to init.',
   );
 }
 

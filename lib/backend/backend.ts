@@ -73,6 +73,14 @@ export interface Backend {
   /** C++ `UnregisterKvCache`. An unknown id succeeds. */
   unregisterKvCache(cacheId: bigint): Promise<void>;
 
+  /**
+   * Unregisters caches one after the other as long as no link of this object can be left, on whichever side it was made, and no
+   * peer can be making one: that and the unregistration are one step for peers. The library itself has no such call; a backend
+   * without it has caches of an instance that listens wait for a role switch or for `finalize`.
+   * @returns one status for each cache that was tried, in order: none where a link may be left
+   */
+  unregisterUnlinked?(cacheIds: BigInt64Array): Promise<readonly number[]>;
+
   /** C++ `PullKvCache`. `size` in bytes, -1 for a whole row. Of `dst` the library reads the id only. */
   pullKvCache(src: CacheIndex, dst: Cache, batchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void>;
   /** C++ `PullKvBlocks`. `limits` as {@link readsBlocksAtOnce} says. */

@@ -1,5 +1,6 @@
 import { LLMException } from '../exception';
 import { LLMStatusCode } from '../status';
+import type { Recovery } from '../status';
 
 /**
  * What the library does not survive, or takes without saying that it cannot work. Each rule is refused with
@@ -37,17 +38,25 @@ export const RULES = {
 
 export type Rule = keyof typeof RULES;
 
+interface Refusal {
+  readonly clusterId?: bigint;
+  readonly cacheId?: bigint;
+  readonly recovery?: Recovery;
+  /** What to do, where the rule itself does not say it. Whole sentences. */
+  readonly advice?: string;
+}
+
 /** The refusal of a guard. */
 export function refusal(
   rule: Rule,
   operation: string,
   problem: string,
-  ids: { clusterId?: bigint; cacheId?: bigint } = {},
+  { advice, ...more }: Refusal = {},
 ): LLMException {
   return new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
     operation,
     message: problem,
-    remedy: `Rule ${rule}: ${RULES[rule]}.`,
-    ...ids,
+    remedy: `Rule ${rule}: ${advice ?? `${RULES[rule]}.`}`,
+    ...more,
   });
 }

@@ -85,16 +85,12 @@ export function peerGone(clusterId: bigint): Refusal {
   return failed(`cluster ${clusterId} at the other end of the link is gone: it was finalized, or it died`);
 }
 
+/** The library gives a number for both. */
 function notInTable(clusterId: bigint, cacheId: bigint, late: boolean): Refusal {
-  if (!late) {
-    return new Refusal(
-      LLMStatusCode.LLM_KV_CACHE_NOT_EXIST,
-      `cluster ${clusterId} had no cache ${cacheId} when this link copied its table of caches`,
-    );
-  }
   return new Refusal(
     LLMStatusCode.LLM_KV_CACHE_NOT_EXIST,
-    `cluster ${clusterId} registered cache ${cacheId} after this link had copied its table of caches`,
-    { remedy: 'Unlink, link again and repeat the transfer: the table is copied once per link.' },
+    late
+      ? `cluster ${clusterId} registered cache ${cacheId} after this link had copied its table of caches`
+      : `cluster ${clusterId} had no cache ${cacheId} when this link copied its table of caches`,
   );
 }
