@@ -2,6 +2,7 @@ import type { CheckedCluster } from './cluster';
 import { LLMException } from './exception';
 import { LEAVES_NO_LINK } from './links';
 import { LLMStatusCode } from './status';
+import type { Recovery } from './status';
 
 /** Lives of one peer that are remembered as refused; of more the oldest are forgotten. */
 const MOST_REFUSED = 64;
@@ -15,6 +16,11 @@ interface KeyOfLife {
   readonly version: number | undefined;
 }
 
+/** What is advised after a status that ends the link, or that may end the process of the peer. */
+const ENDS_LINK: ReadonlySet<Recovery> = new Set(['relink', 'fatal']);
+/** Statuses with which nothing has been moved: where no other answer came, no key was used over the link. */
+const MOVED_NOTHING: ReadonlySet<number> = new Set([LLMStatusCode.LLM_PARAM_INVALID, LLMStatusCode.LLM_NOT_YET_LINK]);
+
 /** One link to a peer, and the life of the peer that it is for. */
 export class LinkLife {
   /**
@@ -23,39 +29,58 @@ export class LinkLife {
    * - `linked`
    */
   state: 'none' | 'perhaps' | 'linked';
-  /** The life that was stated, else that of the first key that was used over the link. */
-  life: string | undefined;
-  /** Whether a key of that life has been handed to the library. */
-  isUsed = false;
   /** Whether a status has shown that the link or the peer is gone. The library may keep its end of the link. */
   hasEnded = false;
+  readonly #stated: string | undefined;
+  /** Without a stated life, that of the first key that was used. */
+  #used: string | undefined;
+  /** Whether a key was used beyond doubt. */
+  #isUsed = false;
+  /** Transfers whose answer is to come. */
+  #running = 0;
   /** The greatest version of the keys that succeeded. */
   #version = 0;
 
-  constructor(state: LinkLife['state'], life?: string) {
+  constructor(state: LinkLife['state'], stated?: string) {
     this.state = state;
-    this.life = life;
+    this.#stated = stated;
+  }
+
+  /** The life that was stated, else that of the first key that was used over the link. */
+  get life(): string | undefined {
+    return this.#stated ?? this.#used;
+  }
+
+  get stated(): string | undefined {
+    return this.#stated;
+  }
+
+  /** The life of the keys that were used over the link. */
+  get used(): string | undefined {
+    return this.#used;
   }
 
   /** A key is handed to the library. */
   use(life: string): void {
-    this.life ??= life;
-    this.isUsed = true;
+    this.#used ??= life;
+    this.#running += 1;
   }
 
   succeed({ life, version = 0 }: KeyOfLife): void {
     this.state = 'linked';
-    if (version > this.#version && life === this.life) this.#version = version;
+    if (life === undefined) return;
+    this.#running -= 1;
+    this.#isUsed = true;
+    if (version > this.#version) this.#version = version;
   }
 
-  fail({ statusCode, recovery }: LLMException): void {
-    if (statusCode === LLMStatusCode.LLM_NOT_YET_LINK && this.state === 'none') {
-      // There was no link that the key could have been used over.
-      this.life = undefined;
-      this.isUsed = false;
-    } else if (recovery === 'relink') {
-      this.hasEnded = true;
-    }
+  fail({ life }: KeyOfLife, { statusCode, recovery }: LLMException): void {
+    const wasLink = this.state === 'linked' || statusCode !== LLMStatusCode.LLM_NOT_YET_LINK;
+    if (wasLink && ENDS_LINK.has(recovery) && statusCode !== LLMStatusCode.LLM_KV_CACHE_NOT_EXIST) this.hasEnded = true;
+    if (life === undefined) return;
+    this.#running -= 1;
+    if (!MOVED_NOTHING.has(statusCode)) this.#isUsed = true;
+    else if (!this.#isUsed && this.#running === 0) this.#used = undefined;
   }
 
   /** Whether the cache of a key was registered after this link had copied the peer's table, as far as keys say. */
@@ -72,11 +97,11 @@ class PeerLives {
 
   /** The link is gone, and its peer may be too. */
   endLink(next: LinkLife): void {
-    const { life, isUsed } = this.link;
-    if (isUsed && life !== undefined) this.#refuse(life);
+    const { used } = this.link;
+    if (used !== undefined) this.#refuse(used);
     this.link = next;
     // What is stated is believed.
-    if (next.life !== undefined) this.refused.delete(next.life);
+    if (next.stated !== undefined) this.refused.delete(next.stated);
   }
 
   #refuse(life: string): void {
@@ -102,16 +127,16 @@ export class LinkLives {
   #limit = MANY_PEERS;
 
   /**
-   * Why a key is refused over the link to its peer as it is now; `undefined` where it is not.
-   * @param mayBeLinked whether there may be a link that the peer has made, unseen
+   * Why a key is refused over the link to its peer as it is now; `undefined` where it is not. Without a link the library says
+   * so; a link that the peer has made meanwhile is not seen.
    */
-  refusalOf({ clusterId, life }: KeyOfLife, mayBeLinked: boolean): string | undefined {
+  refusalOf({ clusterId, life }: KeyOfLife): string | undefined {
     const peer = this.#peers.get(clusterId);
     if (peer === undefined || life === undefined) return undefined;
     const { link, refused } = peer;
     if (link.life === life) return undefined;
     if (link.life !== undefined) return `the link to cluster ${clusterId} is for its life ${link.life}`;
-    if (!refused.has(life) || (link.state === 'none' && !mayBeLinked)) return undefined;
+    if (link.state === 'none' || !refused.has(life)) return undefined;
     return `that life was used over a link to cluster ${clusterId} which failed or was ended by force`;
   }
 

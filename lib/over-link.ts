@@ -29,9 +29,9 @@ export function overLink(instance: Instance, operation: string, use: Use, start:
   return watched(answer, life === undefined ? lives.linkTo(clusterId) : lives.use(key, life), use);
 }
 
-function guardLife({ lives, links }: Instance, operation: string, key: CheckedKey): void {
+function guardLife({ lives }: Instance, operation: string, key: CheckedKey): void {
   const { clusterId, cacheId, life } = key;
-  const reason = lives.refusalOf(key, links.mayExist);
+  const reason = lives.refusalOf(key);
   if (reason === undefined) return;
   throw refusal('stale-key', operation, `the key is of life ${life} of cluster ${clusterId}, but ${reason}`, {
     clusterId,
@@ -49,9 +49,10 @@ async function watched(answer: Promise<void>, link: LinkLife | undefined, { key,
     link?.succeed(key);
   } catch (error) {
     if (!(error instanceof LLMException)) throw error;
-    if (error.statusCode === LLMStatusCode.LLM_KV_CACHE_NOT_EXIST) throw unknownCache(error, link, key, local);
-    link?.fail(error);
-    throw error;
+    const isUnknown = error.statusCode === LLMStatusCode.LLM_KV_CACHE_NOT_EXIST;
+    const reported = isUnknown ? unknownCache(error, link, { key, local }) : error;
+    link?.fail(key, error);
+    throw reported;
   }
 }
 
