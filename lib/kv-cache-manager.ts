@@ -18,6 +18,7 @@ import { guardLayers, guardRowAgainstLayout } from './guard/transfer';
 import { inspected } from './inspection';
 import type { Instance } from './instance';
 import { overLink } from './over-link';
+import { PushLayers } from './push-layers';
 import type { Registration } from './registrations';
 import { takeTurns } from './turns';
 
@@ -194,7 +195,7 @@ export class KvCacheManager {
 
   /**
    * Copies one row of a local cache into one row of a remote one, layer by layer: the layers before the one that fails
-   * stay written.
+   * stay written. `layersCompleted` of the exception says how many, where the backend learns it.
    *
    * @param dst the remote cache and its row
    * @param src the local cache, in device memory
@@ -217,13 +218,21 @@ export class KvCacheManager {
     const { size: wanted } = fields;
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
     const ext = this.#ext(cache, fields);
-    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, (local) => {
+    const layers = new PushLayers();
+    const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       if (transfer !== undefined) guardRowAgainstLayout(transfer, transfer.local?.size.rowBytes ?? 0n);
-      return this.#overLink(operation, remote, local, () =>
-        this.#backend.pushKvCache(this.#described(cache, local, ext), remote, row, size, ext),
-      );
-    });
+      const source = this.#described(cache, local, ext);
+      return this.#overLink(operation, remote, local, () => {
+        layers.begin(ext, source.desc);
+        return this.#backend.pushKvCache(source, remote, row, size, ext, layers);
+      });
+    };
+    try {
+      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start);
+    } catch (error) {
+      throw layers.explain(error, this.#isReachable);
+    }
   }
 
   /**
@@ -249,14 +258,21 @@ export class KvCacheManager {
       options === undefined ? undefined : checkOptions(options, 'options', TRANSFER_OPTIONS),
     );
     const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
+    const layers = new PushLayers();
     const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
-      return this.#overLink(operation, remote, local, () =>
-        this.#backend.pushKvBlocks(this.#described(cache, local, ext), remote, lists.src, lists.dst, ext, limits),
-      );
+      const source = this.#described(cache, local, ext);
+      return this.#overLink(operation, remote, local, () => {
+        layers.begin(ext, source.desc);
+        return this.#backend.pushKvBlocks(source, remote, lists.src, lists.dst, ext, limits, layers);
+      });
     };
-    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists);
+    try {
+      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists);
+    } catch (error) {
+      throw layers.explain(error, this.#isReachable);
+    }
   }
 
   /**
@@ -312,6 +328,11 @@ export class KvCacheManager {
   #summary() {
     const { clusterId, registrations } = this.#instance;
     return { clusterId, caches: registrations.count };
+  }
+
+  /** Whether peers may unlink or link anew at any time. */
+  get #isReachable(): boolean {
+    return this.#instance.links.listenIpInfo !== undefined;
   }
 
   get #backend(): Backend {
