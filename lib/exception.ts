@@ -272,10 +272,10 @@ export function asFailureOf(exception: LLMException, operation: string, cacheId?
   return new LLMException(exception.statusCode, { ...info, operation, cacheId: info.cacheId ?? cacheId });
 }
 
-/** The exception with another remedy. */
-export function withRemedy(exception: LLMException, remedy: string): LLMException {
+/** The exception with other advice. */
+export function withAdvice(exception: LLMException, remedy: string, recovery = exception.recovery): LLMException {
   const info = infos.get(exception);
-  return info === undefined ? exception : new LLMException(exception.statusCode, { ...info, remedy });
+  return info === undefined ? exception : new LLMException(exception.statusCode, { ...info, remedy, recovery });
 }
 
 /** An inspection inside an inspection does not see the cycles of the outer one. */

@@ -5,6 +5,7 @@ import { ControlQueue } from './control-queue';
 import { LLMException } from './exception';
 import { hold, letGo } from './held-instances';
 import { newLife } from './life';
+import { LinkLives } from './link-lives';
 import { Links } from './links';
 import { AllocatedRegion } from './memory';
 import { parseDigitsAsInt32 } from './option-text/number-text';
@@ -51,6 +52,7 @@ export class Instance {
   readonly registrations = new Registrations();
   readonly regions = new Regions();
   readonly links = new Links();
+  readonly lives = new LinkLives();
   readonly peers = new Peers();
   readonly #isForeign: boolean;
   readonly #hangTimeoutMs: number;
@@ -305,6 +307,7 @@ export class Instance {
     abandoned.unregister(this);
     this.registrations.clear();
     this.links.noneLeft();
+    this.lives.clear();
     this.#life = '';
     this.#initialized = false;
     letGo(this);

@@ -17,6 +17,7 @@ import type { Transfer } from './guard/transfer';
 import { guardLayers, guardRowAgainstLayout } from './guard/transfer';
 import { inspected } from './inspection';
 import type { Instance } from './instance';
+import { overLink } from './over-link';
 import { PushLayers } from './push-layers';
 import type { Registration } from './registrations';
 import { takeTurns } from './turns';
@@ -153,7 +154,7 @@ export class KvCacheManager {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       if (transfer !== undefined)
         guardRowAgainstLayout(transfer, size > 0n ? size : (transfer.local?.size.rowBytes ?? 0n));
-      return this.#backend.pullKvCache(remote, cache, row, size, ext);
+      return this.#overLink(operation, remote, local, () => this.#backend.pullKvCache(remote, cache, row, size, ext));
     });
   }
 
@@ -185,7 +186,9 @@ export class KvCacheManager {
     const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
-      return this.#backend.pullKvBlocks(remote, cache, lists.src, lists.dst, ext, limits);
+      return this.#overLink(operation, remote, local, () =>
+        this.#backend.pullKvBlocks(remote, cache, lists.src, lists.dst, ext, limits),
+      );
     };
     await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists);
   }
@@ -220,8 +223,10 @@ export class KvCacheManager {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       if (transfer !== undefined) guardRowAgainstLayout(transfer, transfer.local?.size.rowBytes ?? 0n);
       const source = this.#described(cache, local, ext);
-      layers.begin(ext, source.desc);
-      return this.#backend.pushKvCache(source, remote, row, size, ext, layers);
+      return this.#overLink(operation, remote, local, () => {
+        layers.begin(ext, source.desc);
+        return this.#backend.pushKvCache(source, remote, row, size, ext, layers);
+      });
     };
     try {
       await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start);
@@ -258,8 +263,10 @@ export class KvCacheManager {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
       const source = this.#described(cache, local, ext);
-      layers.begin(ext, source.desc);
-      return this.#backend.pushKvBlocks(source, remote, lists.src, lists.dst, ext, limits, layers);
+      return this.#overLink(operation, remote, local, () => {
+        layers.begin(ext, source.desc);
+        return this.#backend.pushKvBlocks(source, remote, lists.src, lists.dst, ext, limits, layers);
+      });
     };
     try {
       await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists);
@@ -397,6 +404,15 @@ export class KvCacheManager {
     const transfer = { operation, remote, layout, local, localRange, remoteRange, tensorNumPerLayer };
     guardLayers(transfer, ext);
     return transfer;
+  }
+
+  #overLink(
+    operation: string,
+    key: CheckedKey,
+    local: Registration | undefined,
+    start: () => Promise<void>,
+  ): Promise<void> {
+    return overLink(this.#instance, operation, { key, local }, start);
   }
 
   /**

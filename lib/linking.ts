@@ -1,6 +1,7 @@
-import type { BackendOptions, ClusterInfo } from './backend/backend';
+import type { BackendOptions } from './backend/backend';
 import { unregisterHeldCaches } from './cache-unregistration';
-import { LLMException, withRemedy } from './exception';
+import type { CheckedCluster } from './cluster';
+import { LLMException, withAdvice } from './exception';
 import { guardLink } from './guard/link';
 import type { Instance } from './instance';
 import { statusesOf } from './links';
@@ -16,11 +17,11 @@ export interface RoleSwitch {
 /** LinkLlmClusters. @returns one status per cluster */
 export async function linkClusters(
   instance: Instance,
-  clusters: readonly ClusterInfo[],
+  clusters: readonly CheckedCluster[],
   timeoutMs: number,
 ): Promise<readonly number[]> {
   const operation = 'linkClusters';
-  const { backend, links } = instance;
+  const { backend, links, lives } = instance;
   return await instance.run(operation, () =>
     instance.inTurn(operation, async () => {
       if (instance.guards) guardLink(clusters);
@@ -29,9 +30,12 @@ export async function linkClusters(
           backend.linkLlmClusters(clusters, timeoutMs),
         );
         links.link(clusters, statuses);
+        lives.link(clusters, statuses);
         return statuses;
       } catch (error) {
-        links.link(clusters, statusesOf(clusters, error));
+        const statuses = statusesOf(clusters, error);
+        links.link(clusters, statuses);
+        lives.link(clusters, statuses);
         throw error;
       } finally {
         instance.holdWhileInUse();
@@ -43,12 +47,12 @@ export async function linkClusters(
 /** UnlinkLlmClusters, when the transfers with these clusters have ended. @returns one status per cluster */
 export async function unlinkClusters(
   instance: Instance,
-  clusters: readonly ClusterInfo[],
+  clusters: readonly CheckedCluster[],
   timeoutMs: number,
   force: boolean,
 ): Promise<readonly number[]> {
   const operation = 'unlinkClusters';
-  const { backend, links } = instance;
+  const { backend, links, lives } = instance;
   return await instance.run(operation, async () => {
     const turnstile = instance.peers.close(clusters.map(({ remoteClusterId }) => remoteClusterId));
     const unlink = () => backend.unlinkLlmClusters(clusters, timeoutMs, force);
@@ -62,9 +66,12 @@ export async function unlinkClusters(
           // By force as well: it connects to nobody, but may wait for the transport to let go of the link.
           const statuses = await instance.watched({ operation, clusters, timeoutMs }, unlink);
           links.unlink(clusters, statuses);
+          lives.unlink(clusters, statuses, force);
           return statuses;
         } catch (error) {
-          links.unlink(clusters, statusesOf(clusters, error));
+          const statuses = statusesOf(clusters, error);
+          links.unlink(clusters, statuses);
+          lives.unlink(clusters, statuses, force);
           throw error;
         } finally {
           instance.holdWhileInUse();
@@ -89,7 +96,7 @@ export async function switchRole(
   check: () => void,
 ): Promise<void> {
   const operation = 'switchRole';
-  const { backend, links } = instance;
+  const { backend, links, lives } = instance;
   await instance.run(operation, () =>
     instance.inTurn(operation, async () => {
       check();
@@ -99,7 +106,7 @@ export async function switchRole(
         await listenAgain(instance, roles.from, options, error);
         throw links.isHixl ? ofHixl(error) : error;
       }
-      links.switchRole(options);
+      if (links.switchRole(options)) lives.unlinkAll();
       instance.holdWhileInUse();
       await unregisterHeldCaches(instance);
     }),
@@ -109,7 +116,7 @@ export async function switchRole(
 /** With hixl another thing is in the way of a role switch than what the table of statuses says of the older engine. */
 function ofHixl(error: unknown): unknown {
   if (!(error instanceof LLMException) || error.statusCode !== LLMStatusCode.LLM_FEATURE_NOT_ENABLED) return error;
-  return withRemedy(
+  return withAdvice(
     error,
     'With the hixl backend the listen address cannot change: leave it out, or repeat the one given to init.',
   );
