@@ -205,9 +205,9 @@ function bytesOf({ rows, columns, halfBytes }: Shape): number {
   return halfBytes ? Math.ceil((rows * columns) / 2) : rows * columns;
 }
 
-/** Nothing that a guard lets through: freed for the caller but not given back, registered, or refused by the transport before. */
+/** Nothing that a guard lets through: freed, registered, or refused by the transport before. */
 function isTaken(life: Life, region: Region): boolean {
-  return life.stuck.has(region) || (!region.gone && (region.freed || isPinned(region)));
+  return life.stuck.has(region) || region.freed || isPinned(region);
 }
 
 function isPinned({ pin }: Region): boolean {
