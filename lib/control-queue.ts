@@ -7,8 +7,9 @@ export class ControlQueue {
   }
 
   /**
-   * Runs `work` when everything before it has ended: at once, on the caller's turn, where there is nothing. Only the caller
-   * hangs on its promise, because V8 follows no promise on which two do: a failure of it would have no stack beyond this.
+   * Runs `work` when everything before it has ended, and never on the caller's turn: a `vm` timeout or the end of a worker may stop
+   * JavaScript anywhere in that. Only the caller hangs on its promise, because V8 follows no promise on which two do: a failure of
+   * it would have no stack beyond this.
    */
   async run<T>(work: () => Promise<T>): Promise<T> {
     const before = this.#tail;
@@ -16,12 +17,13 @@ export class ControlQueue {
     const tail = new Promise<void>((resolve) => {
       leave = resolve;
     });
-    this.#tail = tail;
     try {
-      if (before !== undefined) await before;
+      // Nothing may come in between: once it is the tail, the others wait for its end.
+      this.#tail = tail;
+      await before;
       return await work();
     } finally {
-      // The next one comes whatever becomes of this one.
+      // The next one comes whatever comes of this one.
       if (this.#tail === tail) this.#tail = undefined;
       leave();
     }

@@ -5,6 +5,8 @@ import type { Backend, BackendFactory } from './backend/backend';
 import { DEFAULT_THREADS } from './backend/native';
 import { createBackend, isOfThisPackage } from './backend/select';
 import type { BackendChoice } from './backend/select';
+import { checkCallOptions, limitsOf, signalOf } from './call-options';
+import type { CallOptions } from './call-options';
 import { checkBoolean, checkInt32, checkInteger, checkObject, checkOptionalObject, checkUint64 } from './check';
 import { checkClusters } from './cluster';
 import type { ClusterResult, LLMClusterInfo } from './cluster';
@@ -18,6 +20,7 @@ import { inspected } from './inspection';
 import { Instance } from './instance';
 import { KvCacheManager } from './kv-cache-manager';
 import { linkClusters, switchRole, unlinkClusters } from './linking';
+import type { LimitedCall } from './limited-call';
 import { checkAllocation } from './memory';
 import type { MemoryRegion } from './memory';
 import type { Placement } from './placement';
@@ -185,12 +188,13 @@ export class LLMDataDist implements AsyncDisposable {
    *
    * C++ `Initialize`, Python `init`.
    */
-  async init(options: LLMInitOptions): Promise<void> {
+  async init(options: LLMInitOptions, call?: CallOptions): Promise<void> {
     const texts = this.#optionsOf(options, 'init');
-    await this.#instance.init(texts, () => {
+    const check = () => {
       // Now, and not when it was called: a finalize or another init may have been under way.
       if (this.#instance.guards) guardOptions(texts, 'init');
-    });
+    };
+    await this.#instance.init(texts, check, checkCallOptions(call));
   }
 
   /**
@@ -201,8 +205,8 @@ export class LLMDataDist implements AsyncDisposable {
    *
    * C++ `Finalize`, Python `finalize`.
    */
-  async finalize(): Promise<void> {
-    await this.#instance.finalize();
+  async finalize(call?: CallOptions): Promise<void> {
+    await this.#instance.finalize(checkCallOptions(call));
   }
 
   /**
@@ -216,13 +220,17 @@ export class LLMDataDist implements AsyncDisposable {
    *
    * C++ `SetRole`, Python `switch_role`.
    */
-  async switchRole(role: LLMRole, options: LLMInitOptions = {}): Promise<void> {
+  async switchRole(role: LLMRole, options: LLMInitOptions = {}, call?: CallOptions): Promise<void> {
     const newRole = checkInt32(role, 'role') as LLMRole;
     const texts = this.#optionsOf(options, 'switchRole');
-    await switchRole(this.#instance, { from: this.#role, to: newRole }, texts, () => {
+    const check = () => {
       if (this.#instance.guards) guardOptions(texts, 'switchRole');
-    });
-    this.#role = newRole;
+    };
+    const done = () => {
+      this.#role = newRole;
+    };
+    const roles = { from: this.#role, to: newRole };
+    await switchRole(this.#instance, roles, texts, { check, done }, checkCallOptions(call));
   }
 
   /**
@@ -236,14 +244,12 @@ export class LLMDataDist implements AsyncDisposable {
    *
    * C++ `LinkLlmClusters`, Python `link_clusters`.
    */
-  async linkClusters(
-    clusters: readonly LLMClusterInfo[],
-    options?: { readonly timeout?: number },
-  ): Promise<ClusterResult[]> {
+  async linkClusters(clusters: readonly LLMClusterInfo[], options?: CallOptions): Promise<ClusterResult[]> {
     const infos = checkClusters(clusters, 'clusters');
-    const { timeout } = checkOptionalObject(options, 'options');
+    const fields = checkOptionalObject(options, 'options');
+    const { timeout } = fields;
     const timeoutMs = timeout === undefined ? DEFAULT_TIMEOUT_MS : checkInt32(timeout, 'options.timeout');
-    return toResults(infos, await linkClusters(this.#instance, infos, timeoutMs));
+    return toResults(infos, await linkClusters(this.#instance, infos, timeoutMs, signalOf(fields)));
   }
 
   /**
@@ -258,13 +264,15 @@ export class LLMDataDist implements AsyncDisposable {
    */
   async unlinkClusters(
     clusters: readonly LLMClusterInfo[],
-    options?: { readonly timeout?: number; readonly force?: boolean },
+    options?: CallOptions & { readonly force?: boolean },
   ): Promise<ClusterResult[]> {
     const infos = checkClusters(clusters, 'clusters');
-    const { timeout, force } = checkOptionalObject(options, 'options');
+    const fields = checkOptionalObject(options, 'options');
+    const { timeout, force } = fields;
     const timeoutMs = timeout === undefined ? DEFAULT_TIMEOUT_MS : checkInt32(timeout, 'options.timeout');
     const forced = force === undefined ? false : checkBoolean(force, 'options.force');
-    return toResults(infos, await unlinkClusters(this.#instance, infos, timeoutMs, forced));
+    const limits = signalOf(fields);
+    return toResults(infos, await unlinkClusters(this.#instance, infos, timeoutMs, forced, limits));
   }
 
   /**
@@ -278,11 +286,20 @@ export class LLMDataDist implements AsyncDisposable {
    */
   async allocateMemory(
     byteLength: number | bigint,
-    options?: { readonly placement?: Placement },
+    options?: CallOptions & { readonly placement?: Placement },
   ): Promise<MemoryRegion> {
     const operation = 'allocateMemory';
-    const wanted = checkAllocation(byteLength, checkOptionalObject(options, 'options'));
-    return await this.#instance.run(operation, () => this.#instance.allocate(wanted.byteLength, wanted.placement));
+    const fields = checkOptionalObject(options, 'options');
+    const wanted = checkAllocation(byteLength, fields);
+    const allocate = async (call: LimitedCall | undefined) => {
+      const allocating = this.#instance.allocate(wanted.byteLength, wanted.placement);
+      if (call !== undefined) this.#instance.submitted(call);
+      const region = await allocating;
+      // Nothing has its handle.
+      if (call?.isEnded === true) await region.release();
+      return region;
+    };
+    return await this.#instance.run(operation, allocate, undefined, limitsOf(fields));
   }
 
   /** {@link finalize}; nothing where the instance {@link isLost} already. */

@@ -102,7 +102,7 @@ test('a cache is judged when its turn comes: memory that is unregistered before 
   expect(second.cacheId).toBe(2n);
 });
 
-test('an empty queue runs work on the turn of the caller, and is empty again when it has ended', async () => {
+test('a queue runs nothing on the turn of the caller, and is empty again when its work has ended', async () => {
   const queue = new ControlQueue();
   const order: string[] = [];
   const work = (name: string) => async () => {
@@ -119,15 +119,15 @@ test('an empty queue runs work on the turn of the caller, and is empty again whe
   await second;
   await turn();
   expect(queue.isEmpty).toBe(true);
-  expect(order).toEqual(['first', 'called', 'first ends', 'second', 'second ends']);
+  expect(order).toEqual(['called', 'first', 'first ends', 'second', 'second ends']);
 });
 
 describe('uses', () => {
   test('wake all who wait when the last one has left, and nobody waits for none', async () => {
     const uses = new Uses();
     await uses.whenIdle();
-    uses.enter();
-    uses.enter();
+    uses.count += 1;
+    uses.count += 1;
     let idle = 0;
     const waiting = [uses.whenIdle(), uses.whenIdle()].map((wait) => wait.then(() => (idle += 1)));
     uses.leave();
@@ -140,7 +140,7 @@ describe('uses', () => {
 
   test('tell steps apart from standing still', () => {
     const uses = new Uses();
-    uses.enter();
+    uses.count += 1;
     const before = uses.moves;
     uses.move();
     expect(uses.moves).toBeGreaterThan(before);
