@@ -1,4 +1,4 @@
-import { lowerBound } from './lower-bound';
+import { SortedByAddress } from './sorted-by-address';
 
 interface AddressRange<Owner> {
   readonly start: bigint;
@@ -12,12 +12,10 @@ export interface Overlap<Owner> {
   readonly owner: Owner | undefined;
 }
 
-/** A cache of a model has some hundred tensors, a hostile one a hundred thousand. */
-const FEW = 1024;
-
 /** Address ranges in ascending order of their starts. */
 export class AddressRanges<Owner extends { readonly addrs: BigUint64Array }> {
-  #ranges: AddressRange<Owner>[] = [];
+  readonly #ranges = new SortedByAddress<AddressRange<Owner>>(({ start }) => start);
+  readonly #byOwner = new Map<Owner, AddressRange<Owner>[]>();
 
   /** An address whose range overlaps another one of the list or one that is held here. */
   findOverlap(addrs: BigUint64Array, byteLength: bigint): Overlap<Owner> | undefined {
@@ -33,50 +31,33 @@ export class AddressRanges<Owner extends { readonly addrs: BigUint64Array }> {
 
   /** Who holds something between two addresses; one that holds several ranges comes several times. */
   *ownersWithin(start: bigint, end: bigint): Generator<Owner> {
-    let i = this.#indexFrom(start);
-    const before = this.#ranges[i - 1];
+    const before = start > 0n ? this.#ranges.lastUpTo(start - 1n) : undefined;
     if (before !== undefined && before.end > start) yield before.owner;
-    for (let range = this.#ranges[i]; range !== undefined && range.start < end; range = this.#ranges[++i]) {
+    for (const range of this.#ranges.from(start)) {
+      if (range.start >= end) return;
       yield range.owner;
     }
   }
 
   add(owner: Owner, byteLength: bigint): void {
-    const sorted = owner.addrs.slice().sort();
-    const last = this.#ranges.at(-1);
-    for (const start of sorted) this.#ranges.push({ start, end: start + byteLength, owner });
-    const [first] = sorted;
-    if (last === undefined || first === undefined || last.start <= first) return;
-    // Two sorted halves, which is what this sort is quick at.
-    this.#ranges.sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
+    const ranges = Array.from(owner.addrs, (start) => ({ start, end: start + byteLength, owner }));
+    for (const range of ranges) this.#ranges.add(range);
+    this.#byOwner.set(owner, ranges);
   }
 
   remove(owner: Owner): void {
-    // Few are found one by one, whatever else is held; many are dropped in one go.
-    if (owner.addrs.length > FEW) {
-      this.#ranges = this.#ranges.filter((range) => range.owner !== owner);
-      return;
-    }
-    for (const start of owner.addrs) {
-      // Without guards others may start at the same address.
-      let index = this.#indexFrom(start + 1n) - 1;
-      while (index >= 0 && this.#ranges[index]?.owner !== owner) index -= 1;
-      if (index >= 0) this.#ranges.splice(index, 1);
-    }
+    for (const range of this.#byOwner.get(owner) ?? []) this.#ranges.delete(range);
+    this.#byOwner.delete(owner);
   }
 
   clear(): void {
-    this.#ranges = [];
+    this.#ranges.clear();
+    this.#byOwner.clear();
   }
 
   /** Ranges that are held do not overlap each other unless guards are off; then only the nearest one is seen. */
   #nearestOwner(start: bigint, end: bigint): Owner | undefined {
-    const before = this.#ranges[this.#indexFrom(end) - 1];
+    const before = end > 0n ? this.#ranges.lastUpTo(end - 1n) : undefined;
     return before !== undefined && before.end > start ? before.owner : undefined;
-  }
-
-  /** Index of the first range that starts at `address` or behind it. */
-  #indexFrom(address: bigint): number {
-    return lowerBound(this.#ranges, (range) => range.start < address);
   }
 }

@@ -1,5 +1,6 @@
 import { recognizeCopies } from './brand';
-import { checkArray, checkObject, checkOptionalObject, checkString } from './check';
+import { checkArray, checkFields, checkOptions, checkString } from './check';
+import type { Names } from './check';
 
 /** One attempt to load the native backend. */
 export interface LoadAttempt {
@@ -34,6 +35,9 @@ export interface LLMBackendErrorJSON {
   /** Where it is not the usual one. */
   advice?: string;
 }
+
+const INFO: Names<LLMBackendErrorInfo> = { unsupported: true, notes: true, signs: true, advice: true, cause: true };
+const ATTEMPT: Names<LoadAttempt> = { path: true, error: true };
 
 /** What to do where the library was not found. */
 export const FIND_THE_LIBRARY =
@@ -73,7 +77,7 @@ export class LLMBackendError extends Error {
    */
   constructor(attempts: readonly LoadAttempt[], info?: LLMBackendErrorInfo) {
     const tried = checkArray(attempts, 'attempts', checkAttempt);
-    const { cause, ...rest } = checkOptionalObject(info, 'info');
+    const { cause, ...rest } = checkOptions(info, 'info', INFO);
     const unsupported = optionalText(rest.unsupported, 'info.unsupported');
     const notes = texts(rest.notes, 'info.notes');
     const signs = texts(rest.signs, 'info.signs');
@@ -121,7 +125,7 @@ function oneLine(text: string): string {
 }
 
 function checkAttempt(value: unknown, name: string): LoadAttempt {
-  const attempt = checkObject(value, name);
+  const attempt = checkFields(value, name, ATTEMPT);
   return { path: checkString(attempt.path, `${name}.path`), error: checkString(attempt.error, `${name}.error`) };
 }
 

@@ -5,6 +5,7 @@ import { checkBytes, checkUint64List, outOfRange } from './check';
 import { LLMException } from './exception';
 import { refusal } from './guard/rule';
 import type { Instance } from './instance';
+import { snapshot } from './memory';
 import type { Registration } from './registrations';
 import { LLMStatusCode } from './status';
 
@@ -65,7 +66,7 @@ export async function writeBlocks(cache: OwnCache, blocks: unknown, data: unknow
     );
   }
   // As it is at the call: the caller may use its memory again as soon as this has returned.
-  const bytes = given.slice();
+  const bytes = snapshot(given);
   await onCache({ cache, operation, blocks: list, limits }, (addrs, pieceBytes, moved) =>
     byteLength === 0 ? Promise.resolve() : write(cache.instance.backend, addrs, pieceBytes, bytes, moved),
   );

@@ -1,13 +1,15 @@
 import { types } from 'node:util';
 import type { Backend, Cache } from './backend/backend';
 import { RegisteredCache } from './cache';
-import { limitsOf } from './call-options';
+import { CALL_OPTIONS, limitsOf } from './call-options';
 import type { CallLimits, CallOptions } from './call-options';
 import { checkInt64, checkUint32, checkUint32List, checkUint64, invalidArgType } from './check';
+import type { Names } from './check';
 import type { BlockPair, CopyRun } from './copy-runs';
 import { copyRuns } from './copy-runs';
 import { LLMException } from './exception';
 import type { Instance } from './instance';
+import { unlessLibraryDoes } from './library-call';
 import { isHost } from './placement';
 import type { Registration } from './registrations';
 import { LLMStatusCode } from './status';
@@ -23,6 +25,14 @@ export interface CopyCacheOptions extends CallOptions {
   /** Bytes, > 0. Default -1: all that follow in the source row. */
   readonly size?: bigint | number;
 }
+
+export const COPY_OPTIONS: Names<CopyCacheOptions> = {
+  ...CALL_OPTIONS,
+  dstBatchIndex: true,
+  srcBatchIndex: true,
+  offset: true,
+  size: true,
+};
 
 /** Copies in each pair of tensors, as byte offsets from their starts. There may be a million: hence no object for each. */
 interface Pieces {
@@ -151,20 +161,21 @@ export async function swapBlocks(
         throw refuse(`block ${pair.dst} of a destination with ${destination.size.rows} blocks`);
       }
     }
-    const runs = copyRuns(pairs, source === destination);
-    await copyPieces(instance, source, destination, blockPieces(runs, source.size.rowBytes), moved);
+    await unlessLibraryDoes(
+      () =>
+        instance.backend.copyKvBlocks(
+          asCache(source),
+          asCache(destination),
+          BigUint64Array.from(pairs, (pair) => BigInt(pair.src)),
+          pairs.map((pair) => BigUint64Array.of(BigInt(pair.dst))),
+        ),
+      () => {
+        const runs = copyRuns(pairs, source === destination);
+        return copyPieces(instance, source, destination, blockPieces(runs, source.size.rowBytes), moved);
+      },
+    );
   };
   await onCaches(instance, operation, src, dst, copy, limits);
-}
-
-/** Today's library answers LLM_FEATURE_NOT_ENABLED to its copy calls; then the package copies. */
-async function unlessLibraryDoes(library: () => Promise<void>, own: () => Promise<void>): Promise<void> {
-  try {
-    await library();
-  } catch (error) {
-    if (!(error instanceof LLMException) || error.statusCode !== LLMStatusCode.LLM_FEATURE_NOT_ENABLED) throw error;
-    await own();
-  }
 }
 
 /** Copies pieces in all tensors: one call of the backend for each tensor, where it takes lists. */

@@ -1,25 +1,29 @@
 import { hexAddress } from './address';
-import type { BackendCacheDesc } from './backend/backend';
+import type { Cache } from './backend/backend';
 import { RegisteredCache } from './cache';
-import { undoRegistration } from './cache-unregistration';
+import { undoRegistration, unregisterHeldCaches } from './cache-unregistration';
 import type { CallLimits } from './call-options';
+import type { CheckedDesc } from './cache';
 import { LLMException } from './exception';
-import { guardDescription, guardRegistration } from './guard/registration';
+import { fingerprintOf } from './fingerprint';
+import { guardDescription, guardRegistration, guardTable, lacksRoom } from './guard/registration';
 import { refusal } from './guard/rule';
 import type { Instance } from './instance';
+import { unlessLibraryDoes } from './library-call';
 import type { LimitedCall } from './limited-call';
-import { AllocatedRegion } from './memory';
+import { AllocatedRegion, checkTotal } from './memory';
 import type { Registration } from './registrations';
 import { cacheSize } from './registrations';
 import { LLMStatusCode } from './status';
 import { Uses } from './uses';
 
 const NO_ADDRESSES = new BigUint64Array(0);
+const NO_SIZE = { tensorBytes: 0n, rows: 0n, rowBytes: 0n };
 
 /** RegisterKvCache for memory of the caller. */
 export async function registerCache(
   instance: Instance,
-  desc: BackendCacheDesc,
+  desc: CheckedDesc,
   addrs: BigUint64Array,
   limits?: CallLimits,
 ): Promise<RegisteredCache> {
@@ -39,34 +43,22 @@ export async function registerCache(
   return await instance.run(operation, work, undefined, limits);
 }
 
-/** AllocateCache, which today's library does not implement: memory of the runtime, registered. */
+/** AllocateCache, or memory of the runtime, registered, where the library does not implement it. */
 export async function allocateCache(
   instance: Instance,
-  desc: BackendCacheDesc,
+  desc: CheckedDesc,
   limits?: CallLimits,
 ): Promise<RegisteredCache> {
   const operation = 'allocateCache';
   const allocate = async (call: LimitedCall | undefined) => {
     const tensorBytes = allocationSize(instance, desc);
-    const regions: AllocatedRegion[] = [];
     call?.begin();
-    try {
-      for (let i = 0; i < desc.numTensors; i++) {
-        regions.push(await instance.allocate(tensorBytes, desc.placement));
-        // Nobody waits for it any more: what there is goes back.
-        call?.check();
-      }
-      const addrs = BigUint64Array.from(regions, (region) => region.address);
-      const cache = new RegisteredCache(instance, await register(instance, desc, addrs, call), regions);
-      if (call?.isEnded === true) {
-        await undoRegistration(instance, cache.cacheId);
-        for (const region of regions) await region.release();
-      }
-      return cache;
-    } catch (error) {
-      for (const region of regions) await region.release();
-      throw error;
-    }
+    const cache = await unlessLibraryDoes(
+      async () => ofLibrary(instance, desc, await instance.backend.allocateCache(desc)),
+      () => allocateTensors(instance, desc, tensorBytes, call),
+    );
+    if (call?.isEnded === true) await undoAllocation(instance, cache);
+    return cache;
   };
   return await instance.run(
     operation,
@@ -76,8 +68,54 @@ export async function allocateCache(
   );
 }
 
+/** Nothing has the handle of a cache whose call was rejected before. */
+async function undoAllocation(instance: Instance, cache: RegisteredCache): Promise<void> {
+  await undoRegistration(instance, cache.cacheId);
+  for (const region of RegisteredCache.regionsOf(cache) ?? []) await region.release();
+}
+
+/** A cache whose memory is the library's: it has no regions that could be freed one by one. */
+function ofLibrary(instance: Instance, desc: CheckedDesc, given: Cache): RegisteredCache {
+  const { registrations, links } = instance;
+  const { cacheId } = given;
+  const addrs = given.tensorAddrs.slice();
+  const size = cacheSize(desc) ?? NO_SIZE;
+  const reservation = registrations.reserve(addrs, size.tensorBytes, links.made);
+  const identity = identityOf(instance, desc);
+  const registration = { cacheId, desc, addrs, size, identity, isOfLibrary: true, uses: new Uses() };
+  registrations.confirm(reservation, registration);
+  return new RegisteredCache(instance, registration);
+}
+
+async function allocateTensors(
+  instance: Instance,
+  desc: CheckedDesc,
+  tensorBytes: bigint,
+  call: LimitedCall | undefined,
+): Promise<RegisteredCache> {
+  const operation = 'allocateCache';
+  if (instance.guards) {
+    await makeRoom(instance, desc.numTensors, NO_ADDRESSES, tensorBytes);
+    guardTable(instance, operation, desc.numTensors);
+  }
+  checkTotal(operation, tensorBytes * BigInt(desc.numTensors), desc.placement);
+  const regions: AllocatedRegion[] = [];
+  try {
+    for (let i = 0; i < desc.numTensors; i++) {
+      regions.push(await instance.allocate(tensorBytes, desc.placement));
+      // Where the call was rejected meanwhile, what there is goes back.
+      call?.check();
+    }
+    const addrs = BigUint64Array.from(regions, (region) => region.address);
+    return new RegisteredCache(instance, await register(instance, desc, addrs), regions);
+  } catch (error) {
+    for (const region of regions) await region.release();
+    throw error;
+  }
+}
+
 /** Bytes of one tensor of a cache that can be allocated. */
-function allocationSize({ guards }: Instance, desc: BackendCacheDesc): bigint {
+function allocationSize({ guards }: Instance, desc: CheckedDesc): bigint {
   const operation = 'allocateCache';
   if (guards) guardDescription(operation, desc);
   const size = cacheSize(desc);
@@ -91,21 +129,25 @@ function allocationSize({ guards }: Instance, desc: BackendCacheDesc): bigint {
 
 async function register(
   instance: Instance,
-  desc: BackendCacheDesc,
+  desc: CheckedDesc,
   addrs: BigUint64Array,
-  call: LimitedCall | undefined,
+  call?: LimitedCall,
 ): Promise<Registration> {
   const { registrations, guards, links, backend } = instance;
-  if (guards) guardRegistration(instance, desc, addrs);
-  const size = cacheSize(desc) ?? { tensorBytes: 0n, rows: 0n, rowBytes: 0n };
+  const size = cacheSize(desc) ?? NO_SIZE;
+  if (guards) {
+    await makeRoom(instance, addrs.length, addrs, size.tensorBytes);
+    guardRegistration(instance, desc, addrs);
+  }
+  call?.begin();
   // What the library refuses for its count takes nothing, however long the list is.
   const taken = addrs.length === desc.numTensors ? addrs : NO_ADDRESSES;
   const reservation = registrations.reserve(taken, size.tensorBytes, links.made);
   try {
     // The backend gets a list of its own: handles answer with this one for as long as they live.
-    call?.begin();
     const cacheId = await backend.registerKvCache(desc, addrs.slice());
-    const registration = { cacheId, desc, addrs, size, uses: new Uses() };
+    const identity = identityOf(instance, desc);
+    const registration = { cacheId, desc, addrs, size, identity, isOfLibrary: false, uses: new Uses() };
     registrations.confirm(reservation, registration);
     return registration;
   } catch (error) {
@@ -114,6 +156,21 @@ async function register(
     else registrations.strand(reservation);
     throw error;
   }
+}
+
+/** What is registered next in the present life. */
+function identityOf({ life, registrations }: Instance, desc: CheckedDesc): Registration['identity'] {
+  return { life, version: registrations.made + 1, fingerprint: fingerprintOf(desc) };
+}
+
+/** Caches that wait for links may have waited long enough. */
+async function makeRoom(
+  instance: Instance,
+  numTensors: number,
+  addrs: BigUint64Array,
+  tensorBytes: bigint,
+): Promise<void> {
+  if (lacksRoom(instance, numTensors, addrs, tensorBytes)) await unregisterHeldCaches(instance);
 }
 
 function isInvalid(error: unknown): boolean {

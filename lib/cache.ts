@@ -1,14 +1,27 @@
 import { inspect } from 'node:util';
 import type { InspectOptionsStylized } from 'node:util';
-import { checkArray, checkInt32, checkInt64, checkObject, checkUint32, checkUint64, invalidArgType } from './check';
+import {
+  checkArray,
+  checkFields,
+  checkInt32,
+  checkInt64,
+  checkInteger,
+  checkReceived,
+  checkUint32,
+  checkUint64,
+  invalidArgType,
+} from './check';
+import type { Names } from './check';
 import type { BackendCacheDesc, CacheIndex } from './backend/backend';
 import { readBlocks, writeBlocks } from './cache-blocks';
 import type { OwnCache } from './cache-blocks';
 import type { CallOptions } from './call-options';
 import { DataType } from './data-type';
 import { withDecimalJSON } from './decimal-json';
+import { checkFingerprint, checkTag } from './fingerprint';
 import { inspected } from './inspection';
 import type { Instance } from './instance';
+import { checkLife } from './life';
 import type { AllocatedRegion, MemoryRegion } from './memory';
 import { Placement } from './placement';
 import type { Registration } from './registrations';
@@ -29,6 +42,22 @@ export interface CacheDesc {
   readonly shape: readonly (number | bigint)[];
   /** Where the addresses live. Default `Placement.DEVICE`. */
   readonly placement?: Placement;
+  /**
+   * Tensors of a layer, 1 to 255: the default of `tensorNumPerLayer` of transfers with this local cache, and a part of its
+   * fingerprint. Default 2: K and V. A cache of latents (MLA) has 1.
+   */
+  readonly tensorsPerLayer?: number;
+  /**
+   * What the other fields do not say of the bytes, such as the order of dimensions or the model: a part of the fingerprint.
+   * At most 64 characters, none of them a control character. Default: empty.
+   */
+  readonly tag?: string;
+}
+
+/** What a description has been checked to be: what the seam takes, and what only this package knows of it. */
+export interface CheckedDesc extends BackendCacheDesc {
+  readonly tensorsPerLayer?: number;
+  readonly tag?: string;
 }
 
 /** What a peer has to know of a cache so that its transfers can be checked before they start. */
@@ -53,6 +82,27 @@ export interface CacheKeyByIdAndIndex {
   readonly batchIndex?: number;
   /** With it the peer's bounds are checked before the call; the library itself would read or write past them. */
   readonly layout?: CacheLayout;
+  /**
+   * {@link LLMDataDist.life} of the owner when the cache was registered: 32 lower-case hex digits. With it a key of a life
+   * that the peer does not live any more can be refused; see {@link LLMClusterInfo.life}.
+   */
+  readonly life?: string;
+  /** The number of registrations of that life when the cache was registered, this one among them. A safe integer. */
+  readonly version?: number;
+  /**
+   * Data type, shape behind the first dimension, {@link CacheDesc.tensorsPerLayer} and {@link CacheDesc.tag} of the cache as
+   * a text, such as `27:128,8,128:2:` for `DT_BF16`, rows of [128, 8, 128], two tensors per layer and no tag. Transfers with a
+   * local cache of another fingerprint are refused. A peer in Python writes the same text with
+   * `f"{int(data_type)}:{','.join(map(str, shape[1:]))}:{tensors_per_layer}:{tag}"`.
+   */
+  readonly fingerprint?: string;
+}
+
+/** What tells the cache of a key from others with the same id. */
+export interface CacheIdentity {
+  readonly life?: string | undefined;
+  readonly version?: number | undefined;
+  readonly fingerprint?: string | undefined;
 }
 
 /**
@@ -65,10 +115,10 @@ export interface KvCache {
   readonly desc: CacheDesc;
   /** One address per tensor. A copy: changing it changes nothing. */
   readonly tensorAddrs: BigUint64Array;
-  /** Only of a cache that `allocateCache` made: one region per tensor. */
+  /** Only of a cache that `allocateCache` made, and not the library itself: one region per tensor. */
   readonly regions?: MemoryRegion[];
   /**
-   * The key that a peer needs, with the layout of this cache. It can be sent as it is: a structured clone of it is a key,
+   * The key that a peer needs, with the layout and the identity of this cache. It can be sent as it is: a structured clone of it is a key,
    * and `JSON.stringify` gives what `cacheKeyFromJSON` reads.
    * @param batchIndex the row that is meant, default 0
    */
@@ -97,8 +147,27 @@ export interface KvCache {
   writeBlocks(blocks: BlockList, data: ArrayBufferView, call?: CallOptions): Promise<void>;
 }
 
-/** A cache of this side: its handle, what stands for one, or the bare id as C++ would take it. */
-export type LocalCache = KvCache | Pick<KvCache, 'cacheId' | 'desc'> | bigint | number;
+/**
+ * A cache of this side: its handle, or the bare id as C++ would take it. A copy of a handle (`{ ...cache }`, a clone, what JSON
+ * gives) is neither: it would name a cache by its number alone, also one of a later life with that number.
+ */
+export type LocalCache = KvCache | bigint | number;
+
+/** @internal An id with a description, for conformance: recorded calls describe caches otherwise than they were registered. */
+export class DescribedCache {
+  readonly cacheId: bigint;
+  readonly desc: CheckedDesc;
+  readonly #isDescribed = true;
+
+  constructor(cacheId: bigint, desc: CacheDesc) {
+    this.cacheId = checkInt64(cacheId, 'cacheId');
+    this.desc = checkDesc(desc, 'desc');
+  }
+
+  static is(value: unknown): value is DescribedCache {
+    return typeof value === 'object' && value !== null && #isDescribed in value && value.#isDescribed;
+  }
+}
 
 /** A {@link CacheKeyByIdAndIndex} in JSON: 64-bit values are decimal strings. */
 export interface CacheKeyJSON {
@@ -106,7 +175,33 @@ export interface CacheKeyJSON {
   cacheId: string;
   batchIndex: number;
   layout?: { numTensors: number; rows: number; rowBytes: string };
+  life?: string;
+  version?: number;
+  fingerprint?: string;
 }
+
+/**
+ * What a key may have. Keys come from other processes, of newer versions too: fields that are like none of these are left
+ * alone, and a misspelt one is refused.
+ */
+const KEY: Names<CacheKeyByIdAndIndex> = {
+  clusterId: true,
+  cacheId: true,
+  batchIndex: true,
+  layout: true,
+  life: true,
+  version: true,
+  fingerprint: true,
+};
+const LAYOUT: Names<CacheLayout> = { numTensors: true, rows: true, rowBytes: true };
+const DESC: Names<CacheDesc> = {
+  numTensors: true,
+  dataType: true,
+  shape: true,
+  placement: true,
+  tensorsPerLayer: true,
+  tag: true,
+};
 
 /** A key that can be serialised. */
 class CacheKey implements CacheKeyByIdAndIndex {
@@ -114,12 +209,23 @@ class CacheKey implements CacheKeyByIdAndIndex {
   readonly cacheId: bigint;
   readonly batchIndex: number;
   declare readonly layout?: CacheLayout;
+  declare readonly life?: string;
+  declare readonly version?: number;
+  declare readonly fingerprint?: string;
 
-  constructor({ clusterId, cacheId, batchIndex }: CacheIndex, layout: CacheLayout | undefined) {
+  constructor(
+    { clusterId, cacheId, batchIndex }: CacheIndex,
+    layout: CacheLayout | undefined,
+    identity: CacheIdentity,
+  ) {
     this.clusterId = clusterId;
     this.cacheId = cacheId;
     this.batchIndex = batchIndex;
     if (layout !== undefined) this.layout = layout;
+    const { life, version, fingerprint } = identity;
+    if (life !== undefined) this.life = life;
+    if (version !== undefined) this.version = version;
+    if (fingerprint !== undefined) this.fingerprint = fingerprint;
   }
 
   toJSON(): CacheKeyJSON {
@@ -129,6 +235,9 @@ class CacheKey implements CacheKeyByIdAndIndex {
       batchIndex: this.batchIndex,
     };
     if (this.layout !== undefined) json.layout = { ...this.layout, rowBytes: String(this.layout.rowBytes) };
+    if (this.life !== undefined) json.life = this.life;
+    if (this.version !== undefined) json.version = this.version;
+    if (this.fingerprint !== undefined) json.fingerprint = this.fingerprint;
     return json;
   }
 }
@@ -138,17 +247,18 @@ class CacheKey implements CacheKeyByIdAndIndex {
  * @throws TypeError, RangeError for anything else; SyntaxError for a text that is not JSON.
  */
 export function cacheKeyFromJSON(json: unknown): CacheKeyByIdAndIndex {
-  const object = checkObject(typeof json === 'string' ? JSON.parse(json) : json, 'json');
+  const object = checkReceived(typeof json === 'string' ? JSON.parse(json) : json, 'json', KEY);
   const { clusterId, cacheId, batchIndex, layout } = object;
   const index = {
     clusterId: checkUint64(decimal(clusterId, 'json.clusterId'), 'json.clusterId'),
     cacheId: checkInt64(decimal(cacheId, 'json.cacheId'), 'json.cacheId'),
     batchIndex: batchIndex === undefined ? 0 : checkUint32(batchIndex, 'json.batchIndex'),
   };
-  if (layout === undefined) return new CacheKey(index, undefined);
-  const { rowBytes, ...fields } = checkObject(layout, 'json.layout');
+  const identity = checkIdentity(object, 'json');
+  if (layout === undefined) return new CacheKey(index, undefined, identity);
+  const { rowBytes, ...fields } = checkReceived(layout, 'json.layout', LAYOUT);
   const exact = { ...fields, rowBytes: decimal(rowBytes, 'json.layout.rowBytes') };
-  return new CacheKey(index, checkLayout(exact, 'json.layout'));
+  return new CacheKey(index, checkLayout(exact, 'json.layout'), identity);
 }
 
 function decimal(value: unknown, name: string): bigint {
@@ -156,8 +266,8 @@ function decimal(value: unknown, name: string): bigint {
   return BigInt(value);
 }
 
-/** A key as the seam takes it, and the layout that it carries. */
-export interface CheckedKey extends CacheIndex {
+/** A key as the seam takes it, and what it carries besides. */
+export interface CheckedKey extends CacheIndex, Readonly<Required<CacheIdentity>> {
   readonly layout: CacheLayout | undefined;
 }
 
@@ -171,18 +281,33 @@ function fromKey(value: unknown, name: string): unknown {
 
 export function checkKey(value: unknown, name: string): CheckedKey {
   if (typeof value === 'string') throw invalidArgType(name, `an object${FROM_JSON}`, value);
-  const key = checkObject(value, name);
-  const { clusterId, cacheId, batchIndex, layout } = key;
+  const key = checkReceived(value, name, KEY);
+  const { clusterId, cacheId, batchIndex, layout, life, version, fingerprint } = key;
   return {
     clusterId: checkUint64(fromKey(clusterId, `${name}.clusterId`), `${name}.clusterId`),
     cacheId: checkInt64(fromKey(cacheId, `${name}.cacheId`), `${name}.cacheId`),
     batchIndex: batchIndex === undefined ? 0 : checkUint32(batchIndex, `${name}.batchIndex`),
     layout: layout === undefined ? undefined : checkLayout(layout, `${name}.layout`),
+    life: life === undefined ? undefined : checkLife(life, `${name}.life`),
+    version: version === undefined ? undefined : checkVersion(version, `${name}.version`),
+    fingerprint: fingerprint === undefined ? undefined : checkFingerprint(fingerprint, `${name}.fingerprint`),
   };
 }
 
+function checkIdentity({ life, version, fingerprint }: Record<string, unknown>, name: string): CacheIdentity {
+  return {
+    life: life === undefined ? undefined : checkLife(life, `${name}.life`),
+    version: version === undefined ? undefined : checkVersion(version, `${name}.version`),
+    fingerprint: fingerprint === undefined ? undefined : checkFingerprint(fingerprint, `${name}.fingerprint`),
+  };
+}
+
+function checkVersion(value: unknown, name: string): number {
+  return checkInteger(value, name, 0, Number.MAX_SAFE_INTEGER);
+}
+
 function checkLayout(value: unknown, name: string): CacheLayout {
-  const { numTensors, rows, rowBytes } = checkObject(value, name);
+  const { numTensors, rows, rowBytes } = checkReceived(value, name, LAYOUT);
   return {
     numTensors: checkUint32(numTensors, `${name}.numTensors`),
     rows: checkUint32(rows, `${name}.rows`),
@@ -193,13 +318,18 @@ function checkLayout(value: unknown, name: string): CacheLayout {
 /** Longer than any shape the library takes (31), so that it can say so itself. */
 const MAX_SHAPE = 1024;
 
-export function checkDesc(value: unknown, name: string): BackendCacheDesc {
-  const { numTensors, dataType, shape, placement } = checkObject(value, name);
+export function checkDesc(value: unknown, name: string): CheckedDesc {
+  const { numTensors, dataType, shape, placement, tensorsPerLayer, tag } = checkFields(value, name, DESC);
   const desc = {
     numTensors: checkUint32(numTensors, `${name}.numTensors`),
     dataType: checkInt32(dataType, `${name}.dataType`),
     shape: Object.freeze(checkArray(shape, `${name}.shape`, checkInt64, MAX_SHAPE)),
     placement: placement === undefined ? Placement.DEVICE : checkUint32(placement, `${name}.placement`),
+    // What is left out stays away: the library has no such fields.
+    ...(tensorsPerLayer !== undefined && {
+      tensorsPerLayer: checkInteger(tensorsPerLayer, `${name}.tensorsPerLayer`, 1, 255),
+    }),
+    ...(tag !== undefined && { tag: checkTag(tag, `${name}.tag`) }),
   };
   return Object.freeze(withDecimalJSON(desc));
 }
@@ -288,12 +418,12 @@ export class RegisteredCache implements KvCache {
   }
 
   key(batchIndex = 0): CacheKeyByIdAndIndex {
-    const { cacheId, desc, size } = this.#registration;
+    const { cacheId, desc, size, identity } = this.#registration;
     const row = checkUint32(batchIndex, 'batchIndex');
     // Without equal rows of whole bytes there is no layout that says the truth; guards refuse such caches.
     const even = size.tensorBytes === size.rows * size.rowBytes && size.rows <= 0xffff_ffffn;
     const layout = even ? { numTensors: desc.numTensors, rows: Number(size.rows), rowBytes: size.rowBytes } : undefined;
-    return new CacheKey({ clusterId: this.#instance.clusterId, cacheId, batchIndex: row }, layout);
+    return new CacheKey({ clusterId: this.#instance.clusterId, cacheId, batchIndex: row }, layout, identity);
   }
 
   async readBlocks(blocks: BlockList, call?: CallOptions): Promise<Uint8Array> {

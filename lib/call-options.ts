@@ -1,4 +1,5 @@
-import { checkInteger, checkOptionalObject, invalidArgType } from './check';
+import { checkInteger, checkOptions, invalidArgType } from './check';
+import type { Names } from './check';
 
 /** What every asynchronous method takes in its last options. */
 export interface CallOptions {
@@ -13,6 +14,8 @@ export interface CallOptions {
    */
   readonly timeout?: number;
 }
+
+export const CALL_OPTIONS: Names<CallOptions> = { signal: true, timeout: true };
 
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -40,7 +43,7 @@ export function signalOf(fields: Readonly<Record<string, unknown>>, name = 'opti
 
 /** The limits of a method that takes them in an argument of its own. */
 export function checkCallOptions(value: unknown, name = 'call'): CallLimits | undefined {
-  return value === undefined ? undefined : limitsOf(checkOptionalObject(value, name), name);
+  return value === undefined ? undefined : limitsOf(checkOptions(value, name, CALL_OPTIONS), name);
 }
 
 /** As Node checks it: a signal may come from another realm, or be a polyfill's. */

@@ -1,4 +1,5 @@
 import { types } from 'node:util';
+import { isMisspelling, nearestName } from './nearest-name';
 
 /**
  * Checks of JavaScript values, made once, above the seam, for every backend.
@@ -97,8 +98,94 @@ export function checkObject(value: unknown, name: string): Record<string, unknow
   return value as Record<string, unknown>;
 }
 
-export function checkOptionalObject(value: unknown, name: string): Record<string, unknown> {
-  return value === undefined ? {} : checkObject(value, name);
+/** Each name that an object of a type may have: the compiler finds one that is missing. */
+export type Names<T> = Readonly<Record<keyof T, true>>;
+
+/**
+ * The options of a call: nothing, or an object with no other names than the known ones. A name that is not read would be
+ * lost in silence, and the call would do something else than what was meant: it is refused whatever its value is. Only own
+ * enumerable names count, so that getters of a class are as good as values.
+ * @throws TypeError for anything but an object; RangeError that names the nearest known name
+ */
+export function checkOptions(
+  value: unknown,
+  name: string,
+  known: Readonly<Record<string, true>>,
+): Record<string, unknown> {
+  return value === undefined ? {} : checkFields(value, name, known, 'option');
+}
+
+/** As {@link checkOptions}, for an object that must be given. */
+export function checkFields(
+  value: unknown,
+  name: string,
+  known: Readonly<Record<string, true>>,
+  kind: 'option' | 'property' = 'property',
+): Record<string, unknown> {
+  const object = checkObject(value, name);
+  for (const key of namesOf(object, name)) if (!Object.hasOwn(known, key)) throw unknownName(name, kind, key, known);
+  return object;
+}
+
+/**
+ * As {@link checkFields}, for what comes from another process, where a newer version of this package may have made it: names
+ * that are like no known one are left alone, misspelt ones are refused.
+ */
+export function checkReceived(
+  value: unknown,
+  name: string,
+  known: Readonly<Record<string, true>>,
+): Record<string, unknown> {
+  const object = checkObject(value, name);
+  for (const key of namesOf(object, name)) {
+    if (Object.hasOwn(known, key)) continue;
+    if (Object.keys(known).some((each) => isMisspelling(key, each))) throw unknownName(name, 'property', key, known);
+  }
+  return object;
+}
+
+/**
+ * The own enumerable names of an object. One of the language's own classes (a Map, a promise that was not awaited) would pass
+ * for an object with nothing in it; bytes and texts have a name for each element, which may be very many.
+ */
+function namesOf(object: object, name: string): string[] {
+  if ('length' in object && (ArrayBuffer.isView(object) || types.isBoxedPrimitive(object))) {
+    throw invalidArgType(name, 'an object with names', object);
+  }
+  const names = Object.keys(object);
+  if (names.length === 0 && isBuiltIn(object)) {
+    throw invalidArgType(name, 'a plain object (for a Map: Object.fromEntries(map))', object);
+  }
+  return names;
+}
+
+function isBuiltIn(object: object): boolean {
+  if (Object.getPrototypeOf(object) === Object.prototype) return false;
+  return [
+    types.isMap,
+    types.isSet,
+    types.isWeakMap,
+    types.isWeakSet,
+    types.isPromise,
+    types.isDate,
+    types.isRegExp,
+    types.isNativeError,
+    types.isBoxedPrimitive,
+    types.isAnyArrayBuffer,
+    types.isArrayBufferView,
+  ].some((is) => is(object));
+}
+
+/** The error for a name that is not read. */
+export function unknownName(
+  name: string,
+  kind: 'option' | 'property',
+  key: string,
+  known: Readonly<Record<string, true>>,
+): RangeError {
+  const names = Object.keys(known);
+  const nearest = JSON.stringify(nearestName(key, names));
+  return unfit(name, `has the unknown ${kind} ${describe(key)}: the nearest is ${nearest}, of ${names.join(', ')}`);
 }
 
 /** An integer that fits the range, as a number; a bigint is accepted as well. */

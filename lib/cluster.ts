@@ -1,5 +1,7 @@
 import type { ClusterInfo, IpInfo } from './backend/backend';
-import { checkArray, checkInt32, checkObject, checkString, checkUint16, checkUint64 } from './check';
+import { checkArray, checkFields, checkInt32, checkString, checkUint16, checkUint64 } from './check';
+import type { Names } from './check';
+import { checkLife } from './life';
 import type { LLMRole } from './role';
 
 /**
@@ -19,6 +21,11 @@ export interface LLMClusterInfo {
   readonly localIpInfos?: readonly { readonly ip: string; readonly port?: number }[];
   /** The library only logs it. */
   readonly remoteRole?: LLMRole;
+  /**
+   * {@link LLMDataDist.life} of the peer, as the peer reports it now: keys of any other life are refused over this link (rule
+   * `stale-key`). Take it from the peer when you link, with its address, and never from a key. An unlink does not look at it.
+   */
+  readonly life?: string;
 }
 
 /**
@@ -40,12 +47,26 @@ const MAX_CLUSTERS = 65_536;
 /** Longer than any list the library takes (1), so that it can say so itself. */
 const MAX_ADDRESSES = 1024;
 
-export function checkClusters(value: unknown, name: string): ClusterInfo[] {
+const CLUSTER: Names<LLMClusterInfo> = {
+  remoteClusterId: true,
+  remoteIpInfos: true,
+  localIpInfos: true,
+  remoteRole: true,
+  life: true,
+};
+const ADDRESS: Names<LLMClusterInfo['remoteIpInfos'][number]> = { ip: true, port: true };
+
+/** A cluster as the seam takes it, and the life that was stated of it. */
+export interface CheckedCluster extends ClusterInfo {
+  readonly life?: string;
+}
+
+export function checkClusters(value: unknown, name: string): CheckedCluster[] {
   return checkArray(value, name, checkCluster, MAX_CLUSTERS);
 }
 
-function checkCluster(value: unknown, name: string): ClusterInfo {
-  const { remoteClusterId, remoteIpInfos, localIpInfos, remoteRole } = checkObject(value, name);
+function checkCluster(value: unknown, name: string): CheckedCluster {
+  const { remoteClusterId, remoteIpInfos, localIpInfos, remoteRole, life } = checkFields(value, name, CLUSTER);
   return {
     remoteClusterId: checkUint64(remoteClusterId, `${name}.remoteClusterId`),
     remoteRoleType: remoteRole === undefined ? 0 : checkInt32(remoteRole, `${name}.remoteRole`),
@@ -54,15 +75,16 @@ function checkCluster(value: unknown, name: string): ClusterInfo {
       localIpInfos === undefined
         ? []
         : checkArray(localIpInfos, `${name}.localIpInfos`, checkLocalIpInfo, MAX_ADDRESSES),
+    ...(life !== undefined && { life: checkLife(life, `${name}.life`) }),
   };
 }
 
 function checkIpInfo(value: unknown, name: string): IpInfo {
-  const { ip, port } = checkObject(value, name);
+  const { ip, port } = checkFields(value, name, ADDRESS);
   return { ip: checkString(ip, `${name}.ip`), port: checkUint16(port, `${name}.port`) };
 }
 
 function checkLocalIpInfo(value: unknown, name: string): IpInfo {
-  const { ip, port } = checkObject(value, name);
+  const { ip, port } = checkFields(value, name, ADDRESS);
   return { ip: checkString(ip, `${name}.ip`), port: port === undefined ? 0 : checkUint16(port, `${name}.port`) };
 }

@@ -132,7 +132,8 @@ const NO_GE_OPTIONS: Readonly<Record<string, string>> = Object.freeze({});
  * frozen. The meaning, unit and range of each property stand at {@link LLMConfigOptions}.
  *
  * A wrong type is a `TypeError` (`ERR_INVALID_ARG_TYPE`), a number that does not fit the C++ type a `RangeError`
- * (`ERR_OUT_OF_RANGE`), any other unusable value an `LLMException` (`LLM_PARAM_INVALID`).
+ * (`ERR_OUT_OF_RANGE`), any other unusable value an `LLMException` (`LLM_PARAM_INVALID`). An assignment to a name that is no
+ * property is found when the options are generated, by `init` for instance.
  *
  * Python `LLMConfig`; the C++ library has no such class, only the option map.
  */
@@ -146,6 +147,7 @@ export class LLMConfig {
   /** Takes the given properties over, one by one, as if they were assigned; a key that is no property is refused. */
   constructor(options?: LLMConfigOptions | LLMConfig) {
     if (options === undefined) return;
+    if (options instanceof LLMConfig) checkAssigned(options);
     const source = options instanceof LLMConfig ? options.toJSON() : options;
     for (const [key, value] of optionEntries(source, 'options')) {
       if (!isOptionProperty(key)) throw unknownOption(key, 'init');
@@ -330,6 +332,7 @@ export class LLMConfig {
    * @throws LLMException `LLM_PARAM_INVALID` when `geOptions` contradicts another property.
    */
   generateOptions(): Record<string, string> {
+    checkAssigned(this);
     return optionMap(this.assigned, [], 'init');
   }
 
@@ -342,4 +345,13 @@ export class LLMConfig {
   toJSON(): LLMConfigOptions {
     return { ...this.assigned };
   }
+}
+
+/**
+ * JavaScript takes any assignment, and one to a name that is no property (`config.listen_ip_info`) would be lost in silence. A
+ * class that extends {@link LLMConfig} may have fields.
+ */
+function checkAssigned(config: LLMConfig): void {
+  if (Object.getPrototypeOf(config) !== LLMConfig.prototype) return;
+  for (const key of Object.keys(config)) if (key !== 'assigned') throw unknownOption(key, 'init');
 }

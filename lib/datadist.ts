@@ -5,23 +5,25 @@ import type { Backend, BackendFactory } from './backend/backend';
 import { DEFAULT_THREADS } from './backend/native';
 import { createBackend, isOfThisPackage } from './backend/select';
 import type { BackendChoice } from './backend/select';
-import { checkCallOptions, limitsOf, signalOf } from './call-options';
+import { CALL_OPTIONS, checkCallOptions, limitsOf, signalOf } from './call-options';
 import type { CallOptions } from './call-options';
-import { checkBoolean, checkInt32, checkInteger, checkObject, checkOptionalObject, checkUint64 } from './check';
+import { checkBoolean, checkInt32, checkInteger, checkObject, checkOptions, checkUint64 } from './check';
+import type { Names } from './check';
 import { checkClusters } from './cluster';
 import type { ClusterResult, LLMClusterInfo } from './cluster';
 import { LLMConfig } from './config';
 import { withDecimalJSON } from './decimal-json';
 import { toOptions, toUntranslatedOptions } from './init-options';
 import type { LLMInitOptions } from './init-options';
-import { isOptionProperty } from './option-keys';
+import { isSpelling } from './nearest-name';
+import { OPTION_PROPERTIES } from './option-keys';
 import { guardOptions } from './guard/options';
 import { inspected } from './inspection';
 import { Instance } from './instance';
 import { KvCacheManager } from './kv-cache-manager';
 import { linkClusters, switchRole, unlinkClusters } from './linking';
 import type { LimitedCall } from './limited-call';
-import { checkAllocation } from './memory';
+import { ALLOCATION_OPTIONS, checkAllocation, checkTotal } from './memory';
 import type { MemoryRegion } from './memory';
 import type { Placement } from './placement';
 import { LLMRole } from './role';
@@ -41,6 +43,8 @@ export interface LLMDataDistOptions {
   readonly guards?: boolean;
   /** Refuse keys that do not carry the layout of the cache that they name. Default false. */
   readonly requireLayout?: boolean;
+  /** Refuse keys that do not carry the life of the instance that registered the cache. Default false. */
+  readonly requireLife?: boolean;
   /** Allow a second live native instance in this process, which the vendor advises against. Default false. */
   readonly allowMultipleInstances?: boolean;
   /**
@@ -63,6 +67,17 @@ export interface LLMDataDistOptions {
    */
   readonly threads?: number;
 }
+
+const INSTANCE_OPTIONS: Names<LLMDataDistOptions> = {
+  backend: true,
+  guards: true,
+  requireLayout: true,
+  requireLife: true,
+  allowMultipleInstances: true,
+  hangTimeout: true,
+  threads: true,
+};
+const UNLINK_OPTIONS = { ...CALL_OPTIONS, force: true } as const;
 
 /** The vendor's C++ default of 1000 ms is below its own advice for links with TLS; Python has this one too. */
 const DEFAULT_TIMEOUT_MS = 3000;
@@ -101,11 +116,12 @@ export class LLMDataDist implements AsyncDisposable {
    * C++ constructor, Python `LLMDataDist(role, cluster_id)`.
    */
   constructor(role: LLMRole, clusterId: bigint | number, options?: LLMDataDistOptions) {
-    const fields = checkOptionalObject(options, 'options');
+    const fields = checkOptions(options, 'options', INSTANCE_OPTIONS);
     const {
       backend,
       guards,
       requireLayout,
+      requireLife,
       allowMultipleInstances,
       hangTimeout = DEFAULT_HANG_TIMEOUT_MS,
       threads,
@@ -116,6 +132,7 @@ export class LLMDataDist implements AsyncDisposable {
       value === undefined ? preset : checkBoolean(value, `options.${name}`);
     const guarded = flag(guards, 'guards', true);
     const layouts = flag(requireLayout, 'requireLayout', false);
+    const lives = flag(requireLife, 'requireLife', false);
     const several = flag(allowMultipleInstances, 'allowMultipleInstances', false);
     const hangTimeoutMs = checkInteger(hangTimeout, 'options.hangTimeout', 1, MAX_HANG_TIMEOUT_MS);
     const made = createBackend(backend, id, this.#role, {
@@ -129,6 +146,7 @@ export class LLMDataDist implements AsyncDisposable {
       isForeign: !isOfThisPackage(made),
       guards: guarded,
       requireLayout: layouts,
+      requireLife: lives,
       hangTimeoutMs,
     });
     this.#kvCacheManager = new KvCacheManager(this.#instance);
@@ -162,8 +180,22 @@ export class LLMDataDist implements AsyncDisposable {
     return this.#instance.backend.name;
   }
 
+  /** Between `init` and `finalize`; no more when a test fabric has killed the instance. */
   get isInitialized(): boolean {
-    return this.#instance.isInitialized;
+    return this.#instance.isInitialized && this.#instance.backend.isDead !== true;
+  }
+
+  /**
+   * Names this life of the instance: 128 random bits as 32 lower-case hex digits, new with each `init` that succeeds. Empty
+   * before the first one and after `finalize`. A second `init`, `switchRole` and lost links do not change it.
+   *
+   * Cache ids start at 1 in every life, and the library does not tell one life from the next. So the keys of an instance carry
+   * its life, and whoever links to it states the life that it reports then ({@link LLMClusterInfo.life}).
+   *
+   * Neither C++ nor Python has it.
+   */
+  get life(): string {
+    return this.#instance.life;
   }
 
   /**
@@ -181,6 +213,10 @@ export class LLMDataDist implements AsyncDisposable {
 
   /**
    * Takes the device and, with a listen address, starts to listen. A second call succeeds and changes nothing.
+   *
+   * While it listens or may be linked the instance is kept until {@link finalize}, whatever the program keeps of it: peers
+   * transfer without it. One that nothing can reach, neither the program nor a peer, is finalized with a warning when it is
+   * garbage-collected. No instance keeps its process from ending.
    *
    * @param options an `LLMConfig`, a plain object of its properties, or the library's own `llm.*` strings
    * @throws LLMException `LLM_PARAM_INVALID` for a wrong option or an unknown key; `LLM_FAILED` where the device does not
@@ -246,7 +282,7 @@ export class LLMDataDist implements AsyncDisposable {
    */
   async linkClusters(clusters: readonly LLMClusterInfo[], options?: CallOptions): Promise<ClusterResult[]> {
     const infos = checkClusters(clusters, 'clusters');
-    const fields = checkOptionalObject(options, 'options');
+    const fields = checkOptions(options, 'options', CALL_OPTIONS);
     const { timeout } = fields;
     const timeoutMs = timeout === undefined ? DEFAULT_TIMEOUT_MS : checkInt32(timeout, 'options.timeout');
     return toResults(infos, await linkClusters(this.#instance, infos, timeoutMs, signalOf(fields)));
@@ -267,7 +303,7 @@ export class LLMDataDist implements AsyncDisposable {
     options?: CallOptions & { readonly force?: boolean },
   ): Promise<ClusterResult[]> {
     const infos = checkClusters(clusters, 'clusters');
-    const fields = checkOptionalObject(options, 'options');
+    const fields = checkOptions(options, 'options', UNLINK_OPTIONS);
     const { timeout, force } = fields;
     const timeoutMs = timeout === undefined ? DEFAULT_TIMEOUT_MS : checkInt32(timeout, 'options.timeout');
     const forced = force === undefined ? false : checkBoolean(force, 'options.force');
@@ -289,9 +325,10 @@ export class LLMDataDist implements AsyncDisposable {
     options?: CallOptions & { readonly placement?: Placement },
   ): Promise<MemoryRegion> {
     const operation = 'allocateMemory';
-    const fields = checkOptionalObject(options, 'options');
+    const fields = checkOptions(options, 'options', ALLOCATION_OPTIONS);
     const wanted = checkAllocation(byteLength, fields);
     const allocate = async (call: LimitedCall | undefined) => {
+      checkTotal(operation, wanted.byteLength, wanted.placement);
       const allocating = this.#instance.allocate(wanted.byteLength, wanted.placement);
       if (call !== undefined) this.#instance.submitted(call);
       const region = await allocating;
@@ -338,10 +375,11 @@ export class LLMDataDist implements AsyncDisposable {
   }
 }
 
-/** Whether no key is one of the typed options. */
+/** Whether no key is one of the typed options, however it is written: `device_id` is no key of the library. */
 function isRawRecord(options: unknown): boolean {
   if (typeof options !== 'object' || options === null || options instanceof LLMConfig) return false;
-  return !Object.keys(options).some(isOptionProperty);
+  const typed = Object.keys(OPTION_PROPERTIES);
+  return !Object.keys(options).some((key) => typed.some((property) => isSpelling(key, property)));
 }
 
 function toResults(

@@ -1,5 +1,15 @@
 import { inspect, type InspectOptionsStylized, types } from 'node:util';
-import { checkArray, checkInt64, checkObject, checkString, checkUint32, checkUint64, invalidArgType } from './check';
+import {
+  checkArray,
+  checkFields,
+  checkInt64,
+  checkObject,
+  checkString,
+  checkUint32,
+  checkUint64,
+  invalidArgType,
+} from './check';
+import type { Names } from './check';
 import { hasOwn, recognizeCopies } from './brand';
 import { withDecimalJSON } from './decimal-json';
 import { shortList } from './short-list';
@@ -47,6 +57,20 @@ export type DeadlineOwner = (typeof deadlineOwners)[number];
 
 const deadlineOwners = Object.freeze(['caller', 'package', 'library'] as const);
 
+const INFO: Names<LLMExceptionInfo> = {
+  operation: true,
+  message: true,
+  detail: true,
+  remedy: true,
+  clusterId: true,
+  cacheId: true,
+  results: true,
+  cause: true,
+  recovery: true,
+  deadline: true,
+  released: true,
+};
+
 /** What {@link LLMException.toJSON} gives: 64-bit ids as decimal strings, no stack, no cause. */
 export interface LLMExceptionJSON {
   name: 'LLMException';
@@ -92,7 +116,8 @@ ErrorByPrototype.prototype = Object.create(Error.prototype, {
  *   await manager.pullBlocks(key, cache, [0, 1], [4, 5]);
  * } catch (error) {
  *   if (!(error instanceof LLMException) || error.recovery !== 'relink') throw error;
- *   await relink(error.clusterId);
+ *   // One for all calls of the peer (examples/retry-policy has it), which also gives a new key.
+ *   await sharedRelink(error.clusterId);
  * }
  */
 export class LLMException extends ErrorByPrototype {
@@ -149,7 +174,7 @@ export class LLMException extends ErrorByPrototype {
   constructor(statusCode: number, info: LLMExceptionInfo) {
     super();
     const status = describeStatus(checkUint32(statusCode, 'statusCode'));
-    const checked = checkInfo(info);
+    const checked = checkInfo(checkFields(info, 'info', INFO));
     const { operation, detail, clusterId, cacheId, results, cause } = checked;
     this.recovery = checked.recovery ?? recoveryOf(status.code, operation);
     this.remedy = checked.remedy ?? remedyOf(status.code, operation);
@@ -264,6 +289,12 @@ export function asFailureOf(exception: LLMException, operation: string, cacheId?
   const isComplete = cacheId === undefined || exception.cacheId !== undefined;
   if (info === undefined || (exception.operation === operation && isComplete)) return exception;
   return new LLMException(exception.statusCode, { ...info, operation, cacheId: info.cacheId ?? cacheId });
+}
+
+/** The exception with another remedy. */
+export function withRemedy(exception: LLMException, remedy: string): LLMException {
+  const info = infos.get(exception);
+  return info === undefined ? exception : new LLMException(exception.statusCode, { ...info, remedy });
 }
 
 /** An inspection inside an inspection does not see the cycles of the outer one. */

@@ -1,15 +1,12 @@
 import type { TcpFabricOptions } from './backend/mock/tcp/tcp-fabric';
-import { unfit } from './check';
-import { editDistance } from './edit-distance';
+import { unfit, unknownName } from './check';
+import type { Names } from './check';
 import { quoteOption } from './option-keys';
 import type { FabricOptions } from './testing/create-fabric';
 import type { SharedFabricOptions } from './testing/shared/create-shared-fabric';
 
 /** What reads options of fabrics: each of them has some that the others do not have. */
 type Reader = 'memory' | 'shared' | 'tcp' | 'control';
-
-/** Each option of a type; the compiler finds one that is missing. */
-type Names<T> = Readonly<Record<keyof T, true>>;
 
 const MEMORY: Names<FabricOptions> = {
   network: true,
@@ -43,25 +40,29 @@ const TCP: Names<TcpFabricOptions> = {
   maxUnlinked: true,
 };
 
-const KNOWN: Readonly<Record<Reader, readonly string[]>> = {
-  memory: Object.keys(MEMORY),
-  shared: Object.keys(SHARED),
-  tcp: Object.keys(TCP),
-  control: ['listen', 'connect'],
+const KNOWN: Readonly<Record<Reader, Readonly<Record<string, true>>>> = {
+  memory: MEMORY,
+  shared: SHARED,
+  tcp: TCP,
+  control: { listen: true, connect: true },
 };
+
+function knows(reader: Reader, key: string): boolean {
+  return Object.hasOwn(KNOWN[reader], key);
+}
 
 /** Where an option belongs that the reader does not have, in the words of what was called. */
 function placeOf(key: string, reader: Reader): string | undefined {
   if (reader === 'control') return undefined;
   if (reader === 'tcp') {
-    const isOfFabric = KNOWN.shared.includes(key) || KNOWN.memory.includes(key);
+    const isOfFabric = knows('shared', key) || knows('memory', key);
     return isOfFabric ? 'createFabric(), not createTcpFabric() or its option tcp' : undefined;
   }
-  if (KNOWN.tcp.includes(key)) return "createTcpFabric(), or to the option tcp of createFabric({ network: 'tcp' })";
-  if (reader === 'memory' && KNOWN.shared.includes(key)) {
+  if (knows('tcp', key)) return "createTcpFabric(), or to the option tcp of createFabric({ network: 'tcp' })";
+  if (reader === 'memory' && knows('shared', key)) {
     return "createFabric({ network: 'tcp' }), and this network is 'memory', as it is by default";
   }
-  return reader === 'shared' && KNOWN.memory.includes(key)
+  return reader === 'shared' && knows('memory', key)
     ? "createFabric({ network: 'memory' }), and this network is 'tcp', where transfers take the time that they take"
     : undefined;
 }
@@ -71,21 +72,12 @@ function placeOf(key: string, reader: Reader): string | undefined {
  * @throws RangeError that names where it belongs, or the nearest one that there is
  */
 export function checkFabricOptions(options: Readonly<Record<string, unknown>>, name: string, reader: Reader): void {
-  const known = KNOWN[reader];
   for (const key of Object.keys(options)) {
-    // As everywhere, undefined is as good as left out.
-    if (known.includes(key) || options[key] === undefined) continue;
+    if (knows(reader, key)) continue;
     const place = placeOf(key, reader);
-    if (place !== undefined) throw unfit(name, `has the option ${quoteOption(key)}, which belongs to ${place}`);
-    throw unfit(
-      name,
-      `has the unknown option ${quoteOption(key)}: the nearest is ${nearest(key, known)}, of ${known.join(', ')}`,
-    );
+    if (place === undefined) throw unknownName(name, 'option', key, KNOWN[reader]);
+    // One of another reader without a value is as good as left out: options are often made for any network.
+    if (options[key] === undefined) continue;
+    throw unfit(name, `has the option ${quoteOption(key)}, which belongs to ${place}`);
   }
-}
-
-function nearest(key: string, known: readonly string[]): string {
-  const distances = known.map((each) => ({ each, distance: editDistance(key.slice(0, 64), each) }));
-  const first = distances.reduce((least, next) => (next.distance < least.distance ? next : least));
-  return quoteOption(first.each);
 }

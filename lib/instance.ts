@@ -4,6 +4,8 @@ import type { BlockLists } from './block-lists';
 import type { CallLimits } from './call-options';
 import { ControlQueue } from './control-queue';
 import { LLMException } from './exception';
+import { hold, letGo } from './held-instances';
+import { newLife } from './life';
 import { limited } from './limited-call';
 import type { CallInfo, CallOwner, LimitedCall } from './limited-call';
 import { Links } from './links';
@@ -29,6 +31,7 @@ export interface InstanceOptions {
   readonly backend: Backend;
   readonly guards: boolean;
   readonly requireLayout: boolean;
+  readonly requireLife: boolean;
   readonly hangTimeoutMs: number;
   /** Whether the backend is the user's: what it rejects with reaches the caller as it is. */
   readonly isForeign: boolean;
@@ -47,6 +50,7 @@ export class Instance {
   readonly backend: Backend;
   readonly guards: boolean;
   readonly requireLayout: boolean;
+  readonly requireLife: boolean;
   readonly registrations = new Registrations();
   readonly regions = new Regions();
   readonly links = new Links();
@@ -57,6 +61,7 @@ export class Instance {
   readonly #control = new ControlQueue();
   readonly #calls = new Uses();
   #initialized = false;
+  #life = '';
   /** Calls of finalize that have not ended: from the first one on no other call starts. */
   #finalizing = 0;
   /** The finalize after which no init has been called. */
@@ -67,15 +72,17 @@ export class Instance {
   /** The library's time limit of a transfer. */
   #transferTimeoutMs = 0;
 
-  constructor({ clusterId, backend, guards, requireLayout, hangTimeoutMs, isForeign }: InstanceOptions) {
+  constructor({ clusterId, backend, guards, requireLayout, requireLife, hangTimeoutMs, isForeign }: InstanceOptions) {
     this.clusterId = clusterId;
     this.backend = backend;
     this.guards = guards;
     this.requireLayout = requireLayout;
+    this.requireLife = requireLife;
     this.#hangTimeoutMs = hangTimeoutMs;
     this.#isForeign = isForeign;
     this.#watchdog = new Watchdog(backend, clusterId, hangTimeoutMs, (loss) => {
       abandoned.unregister(this);
+      letGo(this);
       for (const call of this.#runningOn) call.giveUp(loss);
       this.#runningOn.clear();
     });
@@ -92,6 +99,11 @@ export class Instance {
 
   get isInitialized(): boolean {
     return this.#initialized;
+  }
+
+  /** Of an `init` that succeeded and has not been finalized; otherwise empty. */
+  get life(): string {
+    return this.#life;
   }
 
   get isFinalizing(): boolean {
@@ -348,6 +360,13 @@ export class Instance {
     return region;
   }
 
+  /** What may be linked stays until `finalize()`, whatever refers to it: a peer does that the collector does not see. */
+  holdWhileInUse(): void {
+    const isGone = !this.#initialized || this.isLost || this.backend.isDead === true;
+    if (!isGone && this.links.mayExist) hold(this);
+    else letGo(this);
+  }
+
   async #start(options: BackendOptions, check: () => void, call: LimitedCall | undefined): Promise<void> {
     if (!this.#initialized) check();
     await this.watched({ operation: 'init' }, () => this.backend.initialize(options), call);
@@ -357,7 +376,9 @@ export class Instance {
     abandoned.register(this, { backend, clusterId, hangTimeoutMs, addresses: regions.addresses }, this);
     this.links.start(options);
     this.#transferTimeoutMs = Math.max(0, parseDigitsAsInt32(options['llm.SyncKvCacheWaitTime'] ?? '') ?? 0);
+    this.#life = newLife();
     this.#initialized = true;
+    this.holdWhileInUse();
   }
 
   #beginFinalize(): Promise<void> {
@@ -393,7 +414,9 @@ export class Instance {
     abandoned.unregister(this);
     this.registrations.clear();
     this.links.noneLeft();
+    this.#life = '';
     this.#initialized = false;
+    letGo(this);
   }
 
   /** Device memory does not outlive the device's reset, so what is left ends here, and not in silence. */
@@ -462,7 +485,7 @@ async function end({ backend, clusterId, hangTimeoutMs, addresses }: Abandoned):
   for (const address of addresses) await backend.free(address);
 }
 
-/** Instances that were garbage-collected while initialised: they hold a port, links and memory. */
+/** Instances that were garbage-collected while initialised, which those in use are not: they hold memory and a device. */
 const abandoned = new FinalizationRegistry<Abandoned>((instance) => {
   const { backend, clusterId } = instance;
   if (backend.isDead === true) return;

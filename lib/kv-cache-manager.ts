@@ -3,16 +3,16 @@ import type { InspectOptionsStylized } from 'node:util';
 import type { Backend, BackendCacheDesc, Cache, KvCacheExtParam, LayerRange } from './backend/backend';
 import { DEFAULT_CACHE_DESC, DEFAULT_EXT_PARAM } from './backend/backend';
 import { BlockLists } from './block-lists';
-import { copyBlocks, copyCache, swapBlocks } from './cache-copy';
+import { COPY_OPTIONS, copyBlocks, copyCache, swapBlocks } from './cache-copy';
 import type { CopyCacheOptions } from './cache-copy';
 import { allocateCache, registerCache } from './cache-registration';
 import { deallocateCache, unregisterCache } from './cache-unregistration';
-import type { CacheDesc, CacheKeyByIdAndIndex, CheckedKey, KvCache, LocalCache } from './cache';
-import { checkDesc, checkKey, RegisteredCache } from './cache';
+import type { CacheDesc, CacheKeyByIdAndIndex, CheckedDesc, CheckedKey, KvCache, LocalCache } from './cache';
+import { checkDesc, checkKey, DescribedCache, RegisteredCache } from './cache';
 import { checkCallOptions, limitsOf } from './call-options';
 import type { CallOptions } from './call-options';
-import { checkInt64, checkObject, checkOptionalObject, checkUint32, checkUint64List, invalidArgType } from './check';
-import { checkExtParam } from './transfer-options';
+import { checkInt64, checkOptions, checkUint32, checkUint64List, invalidArgType } from './check';
+import { checkExtParam, ROW_TRANSFER_OPTIONS, TRANSFER_OPTIONS } from './transfer-options';
 import type { BlockList, PullCacheOptions, PullOptions, PushOptions } from './transfer-options';
 import { refusal } from './guard/rule';
 import type { Transfer } from './guard/transfer';
@@ -88,8 +88,9 @@ export class KvCacheManager {
    *
    * Unlink first. A link that was made while the cache was registered holds its memory, and the library does not survive
    * that it is unregistered before the link is gone. So the library is told later, when no such link can be left:
-   * when those are unlinked that this instance made, and, where it listens and so may be linked to unseen, when a
-   * `switchRole` has succeeded (with hixl, when it is finalized). Until then peers can go on
+   * when those are unlinked that this instance made, and, where it listens and so may be linked to unseen, when the backend
+   * finds no link with this or a later call that registers or unregisters, or a `switchRole` has succeeded (over the library
+   * with hixl, when it is finalized). From 100 waiting caches on a warning says so. Until then peers can go on
    * reading and writing the memory, and it cannot be registered again; nothing else is to be noticed.
    * With `guards: false` the library is told at once.
    *
@@ -108,7 +109,8 @@ export class KvCacheManager {
    * @throws LLMException as {@link registerCache}; `LLM_DEVICE_OUT_OF_MEMORY` or `LLM_OUT_OF_MEMORY` when there is not
    *   enough; what was allocated is freed
    *
-   * C++ `AllocateCache`, which today's library does not implement: the package uses `aclrtMalloc` then. Python
+   * C++ `AllocateCache`, which today's library does not implement: the package uses `aclrtMalloc` then. Where the library
+   * does, as the older engine, the memory is its own: the cache has no `regions`, and {@link deallocateCache} ends it. Python
    * `allocate_cache` / `allocate_blocks_cache`.
    */
   async allocateCache(desc: CacheDesc, call?: CallOptions): Promise<KvCache> {
@@ -150,10 +152,10 @@ export class KvCacheManager {
     const remote = checkKey(src, 'src');
     const cache = this.#local(dst, 'dst', operation);
     const row = checkUint32(batchIndex, 'batchIndex');
-    const fields = checkOptionalObject(options, 'options');
+    const fields = checkOptions(options, 'options', ROW_TRANSFER_OPTIONS);
     const { size: wanted } = fields;
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
-    const ext = checkExtParam(fields);
+    const ext = this.#ext(cache, fields);
     const limits = limitsOf(fields);
     const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
@@ -183,8 +185,8 @@ export class KvCacheManager {
     const operation = 'pullBlocks';
     const remote = checkKey(src, 'src');
     const cache = this.#local(dst, 'dst', operation);
-    const fields = options === undefined ? undefined : checkObject(options, 'options');
-    const ext = fields === undefined ? DEFAULT_EXT_PARAM : checkExtParam(fields);
+    const fields = options === undefined ? undefined : checkOptions(options, 'options', TRANSFER_OPTIONS);
+    const ext = this.#ext(cache, fields);
     const limits = fields === undefined ? undefined : limitsOf(fields);
     // Last, because no code of the caller's runs from here on until they have been read.
     const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
@@ -217,10 +219,10 @@ export class KvCacheManager {
     const remote = checkKey(dst, 'dst');
     const cache = this.#local(src, 'src', operation);
     const row = checkUint32(srcBatchIndex, 'srcBatchIndex');
-    const fields = checkOptionalObject(options, 'options');
+    const fields = checkOptions(options, 'options', ROW_TRANSFER_OPTIONS);
     const { size: wanted } = fields;
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
-    const ext = checkExtParam(fields);
+    const ext = this.#ext(cache, fields);
     const limits = limitsOf(fields);
     const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
@@ -248,8 +250,8 @@ export class KvCacheManager {
     const operation = 'pushBlocks';
     const remote = checkKey(dst, 'dst');
     const cache = this.#local(src, 'src', operation);
-    const fields = options === undefined ? undefined : checkObject(options, 'options');
-    const ext = fields === undefined ? DEFAULT_EXT_PARAM : checkExtParam(fields);
+    const fields = options === undefined ? undefined : checkOptions(options, 'options', TRANSFER_OPTIONS);
+    const ext = this.#ext(cache, fields);
     const limits = fields === undefined ? undefined : limitsOf(fields);
     const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
     const start = (local: Registration | undefined) => {
@@ -271,7 +273,7 @@ export class KvCacheManager {
   async copyCache(dst: KvCache, src: KvCache, options?: CopyCacheOptions): Promise<void> {
     const to = this.#own(dst, 'dst', 'copyCache');
     const from = this.#own(src, 'src', 'copyCache');
-    await copyCache(this.#instance, to, from, checkOptionalObject(options, 'options'));
+    await copyCache(this.#instance, to, from, checkOptions(options, 'options', COPY_OPTIONS));
   }
 
   /**
@@ -330,30 +332,32 @@ export class KvCacheManager {
   }
 
   /** A local cache as C++ would take it: a handle's description goes with it, a bare id has none. */
-  #local(value: unknown, name: string, operation: string): Cache {
+  #local(value: unknown, name: string, operation: string): LocalSide {
     if (RegisteredCache.is(value)) {
       if (this.#instance.guards) this.#checkOrigin(value, operation);
       const { cacheId, desc, addrs } = RegisteredCache.registrationOf(value);
       return { cacheId, desc, tensorAddrs: addrs };
     }
-    if (typeof value !== 'object' || value === null) {
-      if (typeof value !== 'bigint' && typeof value !== 'number') {
-        throw invalidArgType(name, 'a KvCache, a bigint or an integer', value);
-      }
-      return { cacheId: checkInt64(value, name), desc: DEFAULT_CACHE_DESC, tensorAddrs: NO_ADDRESSES };
+    if (DescribedCache.is(value)) return { cacheId: value.cacheId, desc: value.desc, tensorAddrs: NO_ADDRESSES };
+    if (typeof value !== 'bigint' && typeof value !== 'number') {
+      throw invalidArgType(name, HANDLE_OR_ID, value);
     }
-    const { cacheId, desc } = checkObject(value, name);
-    return {
-      cacheId: checkInt64(cacheId, `${name}.cacheId`),
-      desc: desc === undefined ? DEFAULT_CACHE_DESC : checkDesc(desc, `${name}.desc`),
-      tensorAddrs: NO_ADDRESSES,
-    };
+    return { cacheId: checkInt64(value, name), desc: DEFAULT_CACHE_DESC, tensorAddrs: NO_ADDRESSES };
+  }
+
+  /** What a transfer moves of a local cache. */
+  #ext(cache: LocalSide, options: Record<string, unknown> | undefined): KvCacheExtParam {
+    // Of a bare id nothing is known but what was registered under it.
+    const isBare = cache.desc === DEFAULT_CACHE_DESC;
+    const { tensorsPerLayer } = (isBare ? this.#instance.registrations.get(cache.cacheId)?.desc : cache.desc) ?? {};
+    if (options !== undefined) return checkExtParam(options, tensorsPerLayer);
+    return tensorsPerLayer === undefined ? DEFAULT_EXT_PARAM : checkExtParam({}, tensorsPerLayer);
   }
 
   /** A handle of this instance: what works on memory needs more than an id. */
   #own(value: unknown, name: string, operation: string): RegisteredCache {
     if (!RegisteredCache.is(value)) {
-      throw invalidArgType(name, 'a KvCache of registerCache() or allocateCache()', value);
+      throw invalidArgType(name, HANDLE, value);
     }
     this.#checkOrigin(value, operation);
     return value;
@@ -379,10 +383,13 @@ export class KvCacheManager {
     remoteRange: LayerRange,
     ext: KvCacheExtParam,
   ): Transfer | undefined {
-    const { requireLayout, guards } = this.#instance;
-    const { clusterId, cacheId, layout } = remote;
+    const { requireLayout, requireLife, guards } = this.#instance;
+    const { clusterId, cacheId, layout, life } = remote;
     if (requireLayout && layout === undefined) {
       throw refusal('require-layout', operation, 'the key carries no layout', { clusterId, cacheId });
+    }
+    if (requireLife && life === undefined) {
+      throw refusal('require-life', operation, 'the key carries no life', { clusterId, cacheId });
     }
     if (!guards) return undefined;
     const { tensorNumPerLayer } = ext;
@@ -403,4 +410,11 @@ export class KvCacheManager {
   }
 }
 
+/** A local cache as C++ would take it, and what its description says besides. */
+interface LocalSide extends Cache {
+  readonly desc: CheckedDesc;
+}
+
 const NO_ADDRESSES = new BigUint64Array(0);
+const HANDLE = 'a KvCache of registerCache() or allocateCache(): the handle itself, not a copy';
+const HANDLE_OR_ID = 'a KvCache (the handle itself, not a copy) or its cacheId, a bigint or an integer';

@@ -1,7 +1,7 @@
 import type { BackendOptions, ClusterInfo } from './backend/backend';
 import { unregisterHeldCaches } from './cache-unregistration';
 import type { CallLimits } from './call-options';
-import { LLMException } from './exception';
+import { LLMException, withRemedy } from './exception';
 import { guardLink } from './guard/link';
 import type { Instance } from './instance';
 import type { LimitedCall } from './limited-call';
@@ -38,6 +38,8 @@ export async function linkClusters(
     } catch (error) {
       links.link(clusters, statusesOf(clusters, error));
       throw error;
+    } finally {
+      instance.holdWhileInUse();
     }
   };
   return await instance.run(operation, (call) => instance.inTurn(operation, () => link(call), call), undefined, limits);
@@ -70,6 +72,7 @@ export async function unlinkClusters(
       links.unlink(clusters, statusesOf(clusters, error));
       throw error;
     } finally {
+      instance.holdWhileInUse();
       await unregisterHeldCaches(instance);
     }
   };
@@ -111,13 +114,23 @@ export async function switchRole(
       await instance.watched({ operation }, () => backend.setRole(roles.to, options), call);
     } catch (error) {
       await listenAgain(instance, roles.from, options, error);
-      throw error;
+      throw links.isHixl ? ofHixl(error) : error;
     }
     links.switchRole(options);
+    instance.holdWhileInUse();
     await unregisterHeldCaches(instance);
     steps.done();
   };
   await instance.run(operation, (call) => instance.inTurn(operation, () => set(call), call), undefined, limits);
+}
+
+/** With hixl another thing is in the way of a role switch than what the table of statuses says of the older engine. */
+function ofHixl(error: unknown): unknown {
+  if (!(error instanceof LLMException) || error.statusCode !== LLMStatusCode.LLM_FEATURE_NOT_ENABLED) return error;
+  return withRemedy(
+    error,
+    'With the hixl backend the listen address cannot change: leave it out, or repeat the one given to init.',
+  );
 }
 
 /**

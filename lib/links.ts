@@ -20,6 +20,11 @@ export class Links {
   #listens: string | undefined;
   #hixl = false;
 
+  /** Whether the transfer backend is hixl. */
+  get isHixl(): boolean {
+    return this.#hixl;
+  }
+
   /** The link calls so far. */
   get made(): number {
     return this.#made;
@@ -47,6 +52,11 @@ export class Links {
   noneLeft(): void {
     this.#listens = undefined;
     this.#known.clear();
+  }
+
+  /** Whether there may be a link: one that this side made, or one of a peer where it listens. */
+  get mayExist(): boolean {
+    return this.#listens !== undefined || this.#known.size > 0;
   }
 
   /** Where it listens. */
@@ -83,13 +93,20 @@ export class Links {
     return false;
   }
 
-  /** What has to be done so that no link can be left that holds such memory. */
-  remedy(since: number): string {
+  /**
+   * What has to be done so that no link can be left that holds such memory.
+   * @param canTell whether the backend finds out that no peer is linked any more
+   */
+  remedy(since: number, canTell: boolean): string {
     const ids = [...this.#known].flatMap(([id, made]) => (made > since ? [`cluster ${id}`] : []));
     const unlink = ids.length === 0 ? [] : [`unlink ${shortList(ids).join(', ')}`];
     if (this.#listens === undefined) return unlink.join();
     if (this.#hixl)
       return 'call finalize(): with the transfer backend hixl peers may hold links to this instance until then';
+    if (canTell) {
+      const peers = 'have the peers unlink this cluster, and unlink those here by force that are gone';
+      return [...unlink, peers, 'register or unregister a cache; finalize() gives all back as well'].join(', then ');
+    }
     return [...unlink, 'stop listening with switchRole(), which succeeds when no peer is linked any more'].join(
       ', then ',
     );

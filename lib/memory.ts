@@ -2,7 +2,7 @@ import './disposable';
 import { inspect } from 'node:util';
 import type { InspectOptionsStylized } from 'node:util';
 import { hexAddress } from './address';
-import { checkCallOptions } from './call-options';
+import { CALL_OPTIONS, checkCallOptions } from './call-options';
 import type { CallLimits, CallOptions } from './call-options';
 import { checkBytes, checkInteger, checkUint64, outOfRange } from './check';
 import { LLMException } from './exception';
@@ -10,7 +10,7 @@ import { refusal } from './guard/rule';
 import { inspected } from './inspection';
 import type { Instance } from './instance';
 import type { LimitedCall } from './limited-call';
-import { Placement } from './placement';
+import { isHost, Placement } from './placement';
 import { LLMStatusCode } from './status';
 import { takeTurns } from './turns';
 import { Uses } from './uses';
@@ -26,9 +26,11 @@ export interface MemoryRegion extends AsyncDisposable {
   readonly byteLength: bigint;
   readonly placement: Placement;
   /**
-   * Copies bytes of the host into the region, from byte `offset` on (default 0).
+   * Copies bytes of the host into the region, from byte `offset` on (default 0). `data` is copied before the call returns:
+   * what happens to its buffer afterwards changes nothing.
    * @throws TypeError for anything but a view of a live buffer; RangeError where the bytes do not fit.
-   * @throws LLMException `LLM_PARAM_INVALID` when the region was freed.
+   * @throws LLMException `LLM_PARAM_INVALID` when the region was freed; `LLM_OUT_OF_MEMORY` where there is no memory for the
+   *   copy of `data`.
    */
   write(data: ArrayBufferView, offset?: number, call?: CallOptions): Promise<void>;
   /**
@@ -45,6 +47,8 @@ export interface MemoryRegion extends AsyncDisposable {
    */
   free(call?: CallOptions): Promise<void>;
 }
+
+export const ALLOCATION_OPTIONS = { ...CALL_OPTIONS, placement: true } as const;
 
 /** Largest copy between host and device in one call: a Uint8Array holds no more on any supported Node. */
 const MAX_COPY = 2 ** 32;
@@ -83,8 +87,10 @@ export class AllocatedRegion implements MemoryRegion {
 
   async write(data: ArrayBufferView, offset = 0, call?: CallOptions): Promise<void> {
     const limits = checkCallOptions(call);
-    const bytes = checkBytes(data, 'data');
-    const start = this.#checkRange(offset, bytes.length);
+    const given = checkBytes(data, 'data');
+    const start = this.#checkRange(offset, given.length);
+    this.#checkLive('write');
+    const bytes = snapshot(given);
     await this.#copy('write', () => this.#instance.backend.write(this.address + start, bytes), limits);
   }
 
@@ -117,8 +123,12 @@ export class AllocatedRegion implements MemoryRegion {
     });
     await this.#instance.idle('free', this.#copies, 'the copies of this memory', call);
     call?.begin();
-    if (this.#isHeldByLibrary()) this.#state = 'held';
-    else await this.giveBack();
+    if (this.#isHeldByLibrary()) {
+      this.#state = 'held';
+      this.#instance.regions.held.add(this);
+    } else {
+      await this.giveBack();
+    }
   }
 
   /** Gives a held region back, unless something still holds it. */
@@ -170,8 +180,8 @@ export class AllocatedRegion implements MemoryRegion {
     const copy = async (call: LimitedCall | undefined) => {
       const answer = work();
       this.#copies.count += 1;
-      if (call !== undefined) this.#instance.submitted(call);
       try {
+        if (call !== undefined) this.#instance.submitted(call);
         return await answer;
       } finally {
         this.#copies.leave();
@@ -211,13 +221,42 @@ export class AllocatedRegion implements MemoryRegion {
   }
 }
 
+/** The bytes as they are now: the caller may change them, or give their buffer away, as soon as the call has returned. */
+export function snapshot(bytes: Uint8Array): Uint8Array {
+  let copy: Uint8Array;
+  try {
+    copy = new Uint8Array(bytes.length);
+  } catch (cause) {
+    throw new LLMException(LLMStatusCode.LLM_OUT_OF_MEMORY, {
+      operation: 'write',
+      message: `there is no memory for a copy of the ${bytes.length} bytes`,
+      cause,
+    });
+  }
+  copy.set(bytes);
+  return copy;
+}
+
+/** More than a process can address. */
+const MOST_BYTES = 2n ** 48n;
+
+/** Refuses what no host can have, before anything is allocated. */
+export function checkTotal(operation: string, byteLength: bigint, placement: number): void {
+  if (byteLength <= MOST_BYTES) return;
+  const onHost = isHost(placement);
+  throw new LLMException(onHost ? LLMStatusCode.LLM_OUT_OF_MEMORY : LLMStatusCode.LLM_DEVICE_OUT_OF_MEMORY, {
+    operation,
+    message: `${byteLength} bytes are more than a process can address (${MOST_BYTES})`,
+  });
+}
+
 /** The size and the placement of an allocation, as `allocateMemory` takes them. */
 export function checkAllocation(
   byteLength: unknown,
-  options: Readonly<Record<string, unknown>>,
+  fields: Readonly<Record<string, unknown>>,
 ): { byteLength: bigint; placement: Placement } {
   const size = checkUint64(byteLength, 'byteLength');
-  const { placement = Placement.DEVICE } = options;
+  const { placement = Placement.DEVICE } = fields;
   return {
     byteLength: size,
     placement: checkInteger(placement, 'options.placement', Placement.HOST, Placement.DEVICE),

@@ -1,6 +1,7 @@
 import { AddressRanges } from './address-ranges';
 import type { Overlap } from './address-ranges';
 import type { BackendCacheDesc } from './backend/backend';
+import type { CheckedDesc } from './cache';
 import { tableBytes } from './cache-limits';
 import { tensorSize } from './tensor-size';
 import type { Uses } from './uses';
@@ -8,9 +9,13 @@ import type { Uses } from './uses';
 /** A registered cache of one instance, as far as the package knows it. */
 export interface Registration {
   readonly cacheId: bigint;
-  readonly desc: BackendCacheDesc;
+  readonly desc: CheckedDesc;
   readonly addrs: BigUint64Array;
   readonly size: CacheSize;
+  /** What its keys carry. */
+  readonly identity: { readonly life: string; readonly version: number; readonly fingerprint: string };
+  /** Whether the library has allocated it, and is to deallocate it. */
+  readonly isOfLibrary: boolean;
   /** Transfers and local copies that work on it. */
   uses: Uses;
 }
@@ -60,14 +65,21 @@ export class Registrations {
   readonly #ranges = new AddressRanges<Reservation>();
   #tensors = 0;
   #caches = 0;
+  #waiting = 0;
   #generation = 0;
+  #made = 0;
 
-  /** Counts finalizations: ids start at 1 again after one, so a handle of an earlier life may name another cache. */
   /** Caches that are registered for the caller. */
   get count(): number {
     return this.#byId.size;
   }
 
+  /** Registrations that have succeeded since the last finalize, whatever has become of the caches. */
+  get made(): number {
+    return this.#made;
+  }
+
+  /** Counts finalizations: ids start at 1 again after one, so a handle of an earlier life may name another cache. */
   get generation(): number {
     return this.#generation;
   }
@@ -81,7 +93,12 @@ export class Registrations {
     return this.#withdrawn.has(cacheId);
   }
 
-  /** Caches whose unregistration waits for links. */
+  /** How many caches wait for links with their unregistration. */
+  get waitingCount(): number {
+    return this.#waiting;
+  }
+
+  /** Those caches. */
   *waiting(): Generator<{ reservation: Reservation; cacheId: bigint }> {
     for (const [cacheId, reservation] of this.#withdrawn) {
       if (reservation.waitsForLinks) yield { reservation, cacheId };
@@ -121,6 +138,7 @@ export class Registrations {
     reservation.registration = registration;
     reservation.state = 'registered';
     this.#byId.set(registration.cacheId, reservation);
+    this.#made += 1;
   }
 
   /** The library has refused it and left nothing behind. */
@@ -154,10 +172,16 @@ export class Registrations {
     this.#byId.set(cacheId, reservation);
   }
 
+  /** A withdrawn cache is unregistered in the library when no link can be left that holds its memory. */
+  defer(reservation: Reservation): void {
+    reservation.waitsForLinks = true;
+    this.#waiting += 1;
+  }
+
   /** The library refuses to unregister what the caller does not know any more: table and memory stay taken until Finalize. */
   abandon(reservation: Reservation): void {
     reservation.state = 'stuck';
-    reservation.waitsForLinks = false;
+    this.#endWaiting(reservation);
   }
 
   /** The library has unregistered it, whether it was withdrawn before or not. */
@@ -166,15 +190,24 @@ export class Registrations {
     if (reservation === undefined) return;
     this.#byId.delete(cacheId);
     this.#withdrawn.delete(cacheId);
+    this.#endWaiting(reservation);
     this.cancel(reservation);
   }
 
   clear(): void {
     this.#generation += 1;
+    this.#made = 0;
     this.#byId.clear();
     this.#withdrawn.clear();
     this.#ranges.clear();
     this.#tensors = 0;
     this.#caches = 0;
+    this.#waiting = 0;
+  }
+
+  #endWaiting(reservation: Reservation): void {
+    if (!reservation.waitsForLinks) return;
+    reservation.waitsForLinks = false;
+    this.#waiting -= 1;
   }
 }

@@ -14,13 +14,26 @@ export interface StatusText {
   readonly on?: Readonly<Partial<Record<OperationKind, Bilingual>>>;
 }
 
+// Advice is followed by many requests at once, and after the restart of a peer. So a relink is one for all calls of the peer:
+// each relink of one more request would tear down the link that the others have made. And it needs a new key: the peer may be
+// another process, in which an old cache id names other memory.
 const FORCED_UNLINK: Bilingual = [
-  'Unlink again with force: true, which drops the local link without asking the peer; a peer that lives must unlink too.',
-  '请以 force: true 再次断链，这会直接释放本端链路而不通知对端；若对端仍存活，也须在对端断链。',
+  'Unlink that cluster with force: true, once for all its calls: this drops the local link without asking the peer; a peer that lives must unlink too.',
+  '请以 force: true 断链，对端的所有调用共用这一次断链；这会直接释放本端链路而不通知对端，若对端仍存活，也须在对端断链。',
 ];
 const RELINK_TRANSFER: Bilingual = [
-  'Unlink that cluster with force: true, link again and repeat the transfer; until then treat the destination as undefined.',
-  '请以 force: true 断开与该集群的链路，重新建链后重试传输；在此之前目的端数据不可信。',
+  'Relink that cluster once, for all its calls together: let its running transfers end, unlink with force: true, link with the life that the peer reports now, and repeat the transfer with a new key of the peer; until then treat the destination as undefined.',
+  '请为该集群重新建链一次，由其所有调用共用：等待其正在运行的传输结束，以 force: true 断链，按对端当前报告的 life 建链，再向对端获取新的 key 重试传输；在此之前目的端数据不可信。',
+];
+/** Of a cache that a key names and the link does not know, where nothing says that it was registered late. */
+const STALE_KEY: Bilingual = [
+  'Check both cache ids, and ask the peer for a new key; do not unlink, because other transfers with this peer are not concerned. Where a key that the peer has just given fails too, it registered the cache after the link was made: then relink once, for all calls of the peer together.',
+  '请检查两端的缓存 ID，并向对端获取新的 key；不要断链，因为与该对端的其他传输不受影响。若对端刚给出的 key 也失败，说明该缓存在建链之后才注册：此时重新建链一次，由该对端的所有调用共用。',
+];
+/** Of a cache that was registered after the link had copied the peer's table. */
+export const LATE_CACHE: Bilingual = [
+  'The peer registered this cache after the link was made, and its table is copied once per link. Relink once, for all calls of the peer together: let its running transfers end, unlink, link again with the life that the peer reports now, and repeat the transfer with a new key.',
+  '对端在建链之后才注册该缓存，而每条链路只获取一次缓存表。请重新建链一次，由该对端的所有调用共用：等待其正在运行的传输结束，断链，按对端当前报告的 life 重新建链，再向对端获取新的 key 重试传输。',
 ];
 const LOST_INSTANCE: Bilingual = [
   'The call may never return and this instance must not be used again: keep the logs and start the process anew.',
@@ -28,16 +41,16 @@ const LOST_INSTANCE: Bilingual = [
 ];
 const TIMEOUT_ON: StatusText['on'] = {
   transfer: [
-    'The link is unusable now: unlink that cluster (force: true if the peer may be dead), link again and repeat the transfer. If the peer was merely slow, raise llm.SyncKvCacheWaitTime.',
-    '该链路已不可用：请断链（对端可能失效时使用 force: true），重新建链后重试传输。若对端只是较慢，请调大 llm.SyncKvCacheWaitTime。',
+    `${RELINK_TRANSFER[0]} If the peer was merely slow, raise llm.SyncKvCacheWaitTime.`,
+    `${RELINK_TRANSFER[1]}若对端只是较慢，请调大 llm.SyncKvCacheWaitTime。`,
   ],
   link: [
     'Check that the peer answers, then link again with a larger timeout (at least 2000 ms where TLS is on).',
     '请确认对端可以响应，然后加大超时时间（启用 TLS 时至少 2000 毫秒）重新建链。',
   ],
   unlink: [
-    'Unlink again with a larger timeout, or with force: true if the peer may be dead.',
-    '请加大超时时间重新断链；对端可能失效时使用 force: true。',
+    'Unlink again with a larger timeout, once for all calls of that cluster, or with force: true if the peer may be dead.',
+    '请加大超时时间重新断链，由该集群的所有调用共用这一次；对端可能失效时使用 force: true。',
   ],
   init: LOST_INSTANCE,
   finalize: LOST_INSTANCE,
@@ -76,8 +89,8 @@ export const STATUS_TEXT = {
         '请确认 init 已成功、每个地址都是所声明位置上的有效内存，且未超过驱动限制（地址总数不超过 240）。',
       ],
       release: [
-        'If init has succeeded, a link still uses the memory: unlink every cluster, then repeat the call.',
-        '若 init 已成功，则仍有链路在使用该内存：请先断开所有链路，再重试。',
+        'If init has succeeded, a link still uses the memory: when its transfers have ended, unlink each cluster once that was linked while the cache was registered, then repeat the call.',
+        '若 init 已成功，则仍有链路在使用该内存：请等待其传输结束，将该缓存注册期间建链的每个集群各断链一次，再重试。',
       ],
       transfer: RELINK_TRANSFER,
     },
@@ -94,10 +107,7 @@ export const STATUS_TEXT = {
       '请检查缓存 ID 是否正确，以及该缓存是否已被释放。',
     ],
     on: {
-      transfer: [
-        "Check both cache ids. If they are right, the peer registered its cache after this side had copied the peer's cache table, which happens once per link: unlink, link again and repeat the transfer.",
-        '请检查两端的缓存 ID。若均正确，说明对端在本端获取其缓存表之后才注册该缓存，而每条链路只获取一次：请断链、重新建链后重试传输。',
-      ],
+      transfer: STALE_KEY,
     },
   },
   LLM_PARAM_INVALID: {
@@ -120,7 +130,10 @@ export const STATUS_TEXT = {
   },
   LLM_NOT_YET_LINK: {
     meaning: ['there is no link to that cluster', '与该集群尚未建链'],
-    remedy: ['Link first (linkClusters), then repeat the call.', '请先建链（linkClusters），再重试。'],
+    remedy: [
+      'Link that cluster once, for all its calls together (linkClusters), with the life that the peer reports now; then repeat the call with a new key of the peer.',
+      '请为该集群建链一次（linkClusters），由其所有调用共用，并使用对端当前报告的 life；再向对端获取新的 key 后重试。',
+    ],
     on: {
       link: [
         'The connection was lost while the link was being made: check that the peer is alive, then link again.',
@@ -131,11 +144,14 @@ export const STATUS_TEXT = {
   },
   LLM_ALREADY_LINK: {
     meaning: ['a link to that cluster exists already', '与该集群的链路已存在'],
-    remedy: ['Unlink that cluster first, then repeat the call.', '请先断开与该集群的链路，再重试。'],
+    remedy: [
+      'Unlink that cluster once, for all its calls together, when its transfers have ended; then repeat the call.',
+      '请等待该集群的传输结束后断链一次，由其所有调用共用，再重试。',
+    ],
     on: {
       link: [
-        'Keep using the link that exists. If transfers over it fail, unlink with force: true and link again; with the hixl backend, check under which cluster id the address is linked.',
-        '请继续使用已有链路。若其上的传输失败，请以 force: true 断链后重新建链；使用 hixl 后端时，请检查该地址以哪个集群 ID 建链。',
+        'If another call of this process has just made the link, use that one. If not, the peer may have restarted, and the link leads nowhere: once for all calls of that cluster, let its running transfers end, unlink with force: true, and link with the life that the peer reports now. With the hixl backend, check under which cluster id the address is linked.',
+        '若本进程的另一个调用刚刚建立了该链路，请直接使用。否则对端可能已重启，该链路已失效：由该集群的所有调用共用一次，等待其正在运行的传输结束，以 force: true 断链，再按对端当前报告的 life 建链。使用 hixl 后端时，请检查该地址以哪个集群 ID 建链。',
       ],
       transfer: RELINK_TRANSFER,
     },
@@ -151,15 +167,15 @@ export const STATUS_TEXT = {
   LLM_UNLINK_FAILED: {
     meaning: ['the link could not be taken down cleanly', '断链失败'],
     remedy: [
-      'Unlink that cluster with force: true, then repeat the call.',
-      '请先以 force: true 断开与该集群的链路，再重试。',
+      'Unlink that cluster with force: true, once for all its calls, then repeat the call.',
+      '请以 force: true 断链一次，由该集群的所有调用共用，再重试。',
     ],
     on: { unlink: FORCED_UNLINK, transfer: RELINK_TRANSFER },
   },
   LLM_NOTIFY_PROMPT_UNLINK_FAILED: {
     meaning: ['the local end is unlinked, but the Prompt side could not be told', '本端已断链，但未能通知 Prompt 侧'],
     remedy: [
-      'Check the network, and unlink on the Prompt side as well before linking again.',
+      'Check the network, and unlink once on the Prompt side as well before linking again.',
       '请检查网络，并在重新建链之前在 Prompt 侧也执行断链。',
     ],
   },
@@ -180,7 +196,10 @@ export const STATUS_TEXT = {
   },
   LLM_EXIST_LINK: {
     meaning: ['links exist that must be gone before this call', '仍存在链路，必须先断开才能执行此调用'],
-    remedy: ['Unlink every cluster, on both sides, then repeat the call.', '请在两端断开所有链路，再重试。'],
+    remedy: [
+      'Unlink each cluster once, on both sides, when its transfers have ended; then repeat the call.',
+      '请等待传输结束，在两端将每个集群各断链一次，再重试。',
+    ],
   },
   LLM_FEATURE_NOT_ENABLED: {
     meaning: ['the feature is switched off or not supported here', '特性未启用，或当前环境不支持'],
@@ -190,8 +209,8 @@ export const STATUS_TEXT = {
     ],
     on: {
       switchRole: [
-        'With the hixl backend the listen address cannot change: leave it out, or repeat the one given to init. The older engine needs llm.EnableSwitchRole set to 1.',
-        '使用 hixl 后端时不能更改监听地址：请省略该项，或与 init 时保持一致。旧版引擎需将 llm.EnableSwitchRole 设为 1。',
+        'The older engine (libllm_engine.so) switches roles only where init was given enableSwitchRole: true (llm.EnableSwitchRole set to 1): finalize, and init with it.',
+        '旧版引擎（libllm_engine.so）仅在 init 时设置 enableSwitchRole: true（llm.EnableSwitchRole 为 1）后才能切换角色：请执行 finalize，并在 init 时设置该项。',
       ],
       link: [
         'This product or driver lacks the transport: check the transfer backend, LocalCommRes and the network between the devices.',
@@ -211,8 +230,8 @@ export const STATUS_TEXT = {
   LLM_LINK_BUSY: {
     meaning: ['another call is using the link', '链路正被其他调用占用'],
     remedy: [
-      'Wait for the other call on this link, then repeat; do not unlink or run a transfer task while a pull is running.',
-      '请等待该链路上的其他调用完成后重试；拉取期间不要断链，也不要执行传输任务。',
+      'Wait for the other call on this link, then repeat the call; leave the link as it is.',
+      '请等待该链路上的其他调用完成后重试；保持该链路不变。',
     ],
   },
   LLM_OUT_OF_MEMORY: {
@@ -287,8 +306,8 @@ export const STATUS_TEXT = {
   LLM_SUSPECT_REMOTE_ERROR: {
     meaning: ['the device suspects a memory error at the peer', '疑似对端发生内存错误'],
     remedy: [
-      'Check the health of the peer. If it is alive, unlink with force: true, link again and repeat the call; if that fails too, restart the peer.',
-      '请检查对端是否健康。若对端存活，请以 force: true 断链、重新建链后重试；仍然失败则重启对端。',
+      `Check the health of the peer, and restart it if its device has failed. ${RELINK_TRANSFER[0]}`,
+      `请检查对端是否健康，若其设备故障则重启对端。${RELINK_TRANSFER[1]}`,
     ],
     on: { unlink: FORCED_UNLINK },
   },
@@ -298,22 +317,31 @@ export const STATUS_TEXT = {
   },
   HIXL_TIMEOUT: {
     meaning: ['HIXL: time limit reached; surfaces as LLM_TIMEOUT', 'HIXL：超时；对外为 LLM_TIMEOUT'],
-    remedy: ['Unlink, link again and repeat the call.', '请断链、重新建链后重试。'],
+    remedy: RELINK_TRANSFER,
   },
   HIXL_NOT_CONNECTED: {
     meaning: ['HIXL: no connection; surfaces as LLM_NOT_YET_LINK', 'HIXL：未连接；对外为 LLM_NOT_YET_LINK'],
-    remedy: ['Link first, then repeat the call.', '请先建链，再重试。'],
+    remedy: [
+      'Link that cluster once, for all its calls together, with the life that the peer reports now; then repeat the call with a new key of the peer.',
+      '请为该集群建链一次，由其所有调用共用，并使用对端当前报告的 life；再向对端获取新的 key 后重试。',
+    ],
   },
   HIXL_ALREADY_CONNECTED: {
     meaning: [
       'HIXL: the address is connected already; surfaces as LLM_ALREADY_LINK',
       'HIXL：该地址已连接；对外为 LLM_ALREADY_LINK',
     ],
-    remedy: ['Keep using the link that exists, or unlink first.', '请继续使用已有链路，或先断链。'],
+    remedy: [
+      'If another call of this process has just made the link, use that one; otherwise unlink once, for all calls of that cluster, then link again.',
+      '若本进程的另一个调用刚刚建立了该链路，请直接使用；否则断链一次，由该集群的所有调用共用，再重新建链。',
+    ],
   },
   HIXL_NOTIFY_FAILED: {
     meaning: ['HIXL: a notification failed; surfaces as LLM_FAILED', 'HIXL：通知失败；对外为 LLM_FAILED'],
-    remedy: ['Keep the host and device logs; link again.', '请保存 Host 和 Device 日志，并重新建链。'],
+    remedy: [
+      `Keep the host and device logs. ${RELINK_TRANSFER[0]}`,
+      `请保存 Host 和 Device 日志。${RELINK_TRANSFER[1]}`,
+    ],
   },
   HIXL_UNSUPPORTED: {
     meaning: [

@@ -1,5 +1,5 @@
 import { checkString, checkUint32, invalidArgType, outOfRange } from './check';
-import { editDistance } from './edit-distance';
+import { nearestName } from './nearest-name';
 import { STATUS_TEXT, UNKNOWN_STATUS_TEXT, type Bilingual, type StatusText } from './status-text';
 
 /**
@@ -65,8 +65,9 @@ export interface StatusDescription {
 /**
  * What a program can do about a failure, after which it may repeat the call:
  * `none` nothing, the wanted state is there; `retry` repeat, later or with more time; `relink` unlink (by force if the
- * peer may be dead) and link again; `unlink-first` unlink, by force if need be; `fix-input` pass something else;
- * `fix-environment` change the host, the device or its memory; `fatal` give this instance up.
+ * peer may be dead) and link again, once for all calls of that peer, with the life that it reports now and a new key;
+ * `unlink-first` unlink, by force if need be, once for all calls of that peer; `stale-key` ask the peer for a new key, and leave
+ * the link as it is; `fix-input` pass something else; `fix-environment` change the host, the device or its memory; `fatal` give this instance up.
  */
 export type Recovery = (typeof recoveries)[number];
 
@@ -76,6 +77,7 @@ export const recoveries = Object.freeze([
   'retry',
   'relink',
   'unlink-first',
+  'stale-key',
   'fix-input',
   'fix-environment',
   'fatal',
@@ -158,16 +160,16 @@ const PUBLIC: Readonly<Record<PublicName, Omit<StatusRule, 'code' | 'origin'>>> 
   LLM_KV_CACHE_NOT_EXIST: {
     recoverable: true,
     recovery: 'fix-input',
-    // The peer's cache table is copied once per link: what was registered later shows after linking anew.
-    on: { transfer: 'relink' },
+    // Not 'relink', which would end the other transfers with this peer: only a key that says so was registered after the link.
+    on: { transfer: 'stale-key' },
   },
   LLM_PARAM_INVALID: { recoverable: true, recovery: 'fix-input' },
   LLM_NOT_YET_LINK: { recoverable: true, recovery: 'relink', on: { link: 'retry', unlink: 'none' } },
   LLM_ALREADY_LINK: {
     recoverable: true,
+    // On a link call too: the link may lead to a process that has ended, and 'none' would leave it so.
     recovery: 'unlink-first',
-    // Dropping a link that works would break the transfers on it; one that is dead shows at the next transfer.
-    on: { link: 'none', transfer: 'relink' },
+    on: { transfer: 'relink' },
   },
   LLM_LINK_FAILED: { recoverable: true, recovery: 'retry', on: { unlink: 'unlink-first', transfer: 'relink' } },
   LLM_UNLINK_FAILED: {
@@ -187,9 +189,8 @@ const PUBLIC: Readonly<Record<PublicName, Omit<StatusRule, 'code' | 'origin'>>> 
     on: { link: 'fix-environment', transfer: 'fix-environment' },
   },
   LLM_TIMEOUT: {
-    // C++ documents false, Python true. The C++ page says true, with Python's remedy, for LLM_WAIT_PROC_TIMEOUT, the
-    // same event in the older engine, and linking anew does help.
-    recoverable: true,
+    // As the table of C++ codes has it; Python says true. What can be done is said by `recovery`.
+    recoverable: false,
     recovery: 'retry',
     on: TIMEOUT_ON,
   },
@@ -240,7 +241,7 @@ const NOT_PUBLIC: Readonly<Record<Exclude<StatusName, PublicName>, StatusRule>> 
   HIXL_PARAM_INVALID: { code: 103900, origin: 'internal', recoverable: true, recovery: 'fix-input' },
   HIXL_TIMEOUT: { code: 103901, origin: 'internal', recoverable: false, recovery: 'relink' },
   HIXL_NOT_CONNECTED: { code: 103902, origin: 'internal', recoverable: true, recovery: 'relink' },
-  HIXL_ALREADY_CONNECTED: { code: 103903, origin: 'internal', recoverable: true, recovery: 'none' },
+  HIXL_ALREADY_CONNECTED: { code: 103903, origin: 'internal', recoverable: true, recovery: 'unlink-first' },
   HIXL_NOTIFY_FAILED: { code: 103904, origin: 'internal', recoverable: false, recovery: 'relink' },
   HIXL_UNSUPPORTED: { code: 103905, origin: 'internal', recoverable: true, recovery: 'fix-input' },
   HIXL_RESOURCE_EXHAUSTED: { code: 203900, origin: 'internal', recoverable: true, recovery: 'retry' },
@@ -320,22 +321,18 @@ export function statusOfName(name: string): number | undefined {
 export function checkStatusName(text: string, name: string): number {
   const code = CODE_OF_NAME.get(text);
   if (!/^[a-z]\w*$/i.test(text)) throw invalidArgType(name, 'the number of a status or its name', text);
-  if (code === undefined) throw outOfRange(name, `the name of a status, the nearest is ${nearestName(text)}`, text);
+  if (code === undefined) throw outOfRange(name, `the name of a status, the nearest is ${nearestStatus(text)}`, text);
   return code;
 }
 
-/** Longer than every name. */
-const MAX_TYPED = 64;
-
-function nearestName(text: string): string {
-  const typed = text.slice(0, MAX_TYPED).toUpperCase();
-  let [nearest, least] = ['', Infinity];
-  for (const name of CODE_OF_NAME.keys()) {
-    // Without the prefix that nearly all have: who leaves it out means one of these.
-    const distance = Math.min(editDistance(typed, name), editDistance(typed, name.replace(/^LLM_/, '')));
-    if (distance < least) [nearest, least] = [name, distance];
-  }
-  return nearest;
+/** Without the prefix that nearly all have: who leaves it out means one of these. */
+function nearestStatus(text: string): string {
+  const names = [...CODE_OF_NAME.keys()];
+  const nearest = nearestName(
+    text,
+    names.flatMap((name) => [name, name.replace(/^LLM_/, '')]),
+  );
+  return names.find((name) => name === nearest || name === `LLM_${nearest}`) ?? nearest;
 }
 
 /**

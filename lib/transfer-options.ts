@@ -1,7 +1,9 @@
 import type { KvCacheExtParam, LayerRange } from './backend/backend';
 import { DEFAULT_EXT_PARAM, DEFAULT_LAYER_RANGE } from './backend/backend';
+import { CALL_OPTIONS } from './call-options';
 import type { CallOptions } from './call-options';
 import { checkArray, checkInt32, checkUint8, outOfRange } from './check';
+import type { Names } from './check';
 
 /**
  * Block numbers, uint64 each, at most 1,048,576 of them. Plain arrays are converted once; typed arrays may be reused as
@@ -19,7 +21,7 @@ export interface TransferOptions extends CallOptions {
   readonly srcLayerRange?: readonly [first: number, last: number];
   /** First and last layer of the destination, inclusive. Default `[-1, -1]`: all. */
   readonly dstLayerRange?: readonly [first: number, last: number];
-  /** Tensors of a layer, 1 to 255. Default 2: K and V. */
+  /** Tensors of a layer, 1 to 255. Default: {@link CacheDesc.tensorsPerLayer} of the local cache, 2 where it says nothing. */
   readonly tensorNumPerLayer?: number;
 }
 
@@ -31,16 +33,30 @@ export interface PullCacheOptions extends PullOptions {
   readonly size?: bigint | number;
 }
 
-/** The options of a transfer as the library takes them; what is left out has the defaults of C++. */
-export function checkExtParam(options: Readonly<Record<string, unknown>>): KvCacheExtParam {
+export const TRANSFER_OPTIONS: Names<TransferOptions> = {
+  ...CALL_OPTIONS,
+  srcLayerRange: true,
+  dstLayerRange: true,
+  tensorNumPerLayer: true,
+};
+
+/** Of one row, which may be a part of it. */
+export const ROW_TRANSFER_OPTIONS: Names<PullCacheOptions> = { ...TRANSFER_OPTIONS, size: true };
+
+/**
+ * The options of a transfer as the library takes them; what is left out has the defaults of C++.
+ * @param tensorsPerLayer what the local cache says
+ */
+export function checkExtParam(
+  options: Readonly<Record<string, unknown>>,
+  tensorsPerLayer: number = DEFAULT_EXT_PARAM.tensorNumPerLayer,
+): KvCacheExtParam {
   const { srcLayerRange, dstLayerRange, tensorNumPerLayer } = options;
   return {
     srcLayerRange: checkLayerRange(srcLayerRange, 'options.srcLayerRange'),
     dstLayerRange: checkLayerRange(dstLayerRange, 'options.dstLayerRange'),
     tensorNumPerLayer:
-      tensorNumPerLayer === undefined
-        ? DEFAULT_EXT_PARAM.tensorNumPerLayer
-        : checkUint8(tensorNumPerLayer, 'options.tensorNumPerLayer'),
+      tensorNumPerLayer === undefined ? tensorsPerLayer : checkUint8(tensorNumPerLayer, 'options.tensorNumPerLayer'),
   };
 }
 

@@ -25,6 +25,10 @@ Napi::Value ToException(Napi::Env env, Napi::Function exception_class, const Cal
   if (call.cluster_id) info["clusterId"] = Napi::BigInt::New(env, *call.cluster_id);
   if (call.cache_id) info["cacheId"] = Napi::BigInt::New(env, *call.cache_id);
   if (results != nullptr) info["results"] = ToArray(env, *results);
+  if (!outcome.remedy.empty()) {
+    info["recovery"] = Napi::String::New(env, "fix-input");
+    info["remedy"] = Napi::String::New(env, outcome.remedy);
+  }
   if (outcome.fatal) {
     info["recovery"] = Napi::String::New(env, "fatal");
     info["remedy"] = Napi::String::New(env, "Restart the process: nothing can be done with this instance any more.");

@@ -15,8 +15,7 @@ std::string LibraryLock::RefuseSecond(const Instance* instance) const {
   uint64_t cluster_id = 0;
   if (!process_.find_other(instance, &cluster_id)) return {};
   return "cluster " + std::to_string(cluster_id) +
-         " is initialised in this process, and a second instance can crash it: finalize that one first, or make this "
-         "one with allowMultipleInstances where the risk is known";
+         " is initialised in this process, and a second instance can crash it";
 }
 
 void LibraryLock::Add(const Instance* instance) const {

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <cstdlib>
@@ -33,12 +34,25 @@ void RefuseAll(int fd) {
   setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
+void RefuseNoMore(int fd) {
+  const int unused = 0;
+  setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused);
+}
+
+// Connections that the system has made and the library's thread has not taken yet. Of a listening socket the kernel tells
+// their number where it tells of bytes on their way otherwise.
+bool HasWaiting(int fd) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 || info.tcpi_unacked > 0;
+}
+
 }  // namespace
 
 template <typename Visit>
-void Listener::ForEachSocket(Visit visit) const {
+bool Listener::ForEachSocket(Visit visit) const {
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir("/proc/self/fd"), closedir);
-  if (folder == nullptr) return;
+  if (folder == nullptr) return false;
   while (const dirent* entry = readdir(folder.get())) {
     const int fd = std::atoi(entry->d_name);
     sockaddr_in name{};
@@ -51,6 +65,7 @@ void Listener::ForEachSocket(Visit visit) const {
     size = sizeof listens;
     if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0) visit(fd, listens != 0);
   }
+  return true;
 }
 
 void Listener::CloseOnExec() const {
@@ -79,6 +94,29 @@ void Listener::Drain(std::chrono::milliseconds limit) const {
     quiet = connected ? 0 : quiet + 1;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
+}
+
+Listener::Pause::Pause(const Listener& listener) : listener_(listener) {
+  listener_.ForEachSocket([](int fd, bool listens) {
+    if (listens) RefuseAll(fd);
+  });
+}
+
+Listener::Pause::~Pause() {
+  listener_.ForEachSocket([](int fd, bool listens) {
+    if (listens) RefuseNoMore(fd);
+  });
+}
+
+bool Listener::Pause::IsQuiet() const {
+  // Twice: the library's thread may be about to take one, which is in neither place for a moment.
+  for (int look = 0; look < 2; ++look) {
+    if (look > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    bool quiet = true;
+    const bool seen = listener_.ForEachSocket([&](int fd, bool listens) { quiet = quiet && listens && !HasWaiting(fd); });
+    if (!seen || !quiet) return false;
+  }
+  return true;
 }
 
 }  // namespace llm_datadist_node

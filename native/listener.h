@@ -24,12 +24,29 @@ class Listener {
   // not beyond the limit.
   void Drain(std::chrono::milliseconds limit) const;
 
+  // While it lives no request to connect comes in: it is repeated by its sender's system, within a second. What has come in
+  // before goes on.
+  class Pause {
+   public:
+    explicit Pause(const Listener& listener);
+    ~Pause();
+    Pause(const Pause&) = delete;
+    Pause& operator=(const Pause&) = delete;
+
+    // Whether no connection is open or waits for the library to take it. False where that cannot be seen.
+    bool IsQuiet() const;
+
+   private:
+    const Listener& listener_;
+  };
+
  private:
   Listener(in_addr address, in_port_t port) : address_(address), port_(port) {}
 
-  // Calls `visit(fd, listens)` for each socket of this process that is bound to the address.
+  // Calls `visit(fd, listens)` for each socket of this process that is bound to the address. False where the sockets cannot
+  // be listed.
   template <typename Visit>
-  void ForEachSocket(Visit visit) const;
+  bool ForEachSocket(Visit visit) const;
 
   // In network byte order.
   in_addr address_;

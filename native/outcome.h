@@ -23,9 +23,13 @@ struct Outcome {
   std::string detail;
   // No later call of this instance can succeed in this process.
   bool fatal = false;
+  // What to do, where the table of statuses does not know.
+  std::string remedy{};
 
-  static Outcome Failure(uint32_t status, std::string message) { return {status, std::move(message), {}, false}; }
-  static Outcome Fatal(std::string message) { return {kFailed, std::move(message), {}, true}; }
+  static Outcome Failure(uint32_t status, std::string message, std::string remedy = {}) {
+    return {status, std::move(message), {}, false, std::move(remedy)};
+  }
+  static Outcome Fatal(std::string message) { return {kFailed, std::move(message), {}, true, {}}; }
 };
 
 }  // namespace llm_datadist_node

@@ -203,7 +203,7 @@ describe('an instance that is not finalized', () => {
     const { LLMDataDist, LLMRole } = require(process.argv[1]);
     process.on('warning', (warning) => console.log(warning.name + ': ' + warning.message));
     const make = () => new LLMDataDist(LLMRole.PROMPT, 7n, { backend: 'mock' });
-    const options = { deviceId: 0, listenIpInfo: '127.0.0.1:26000' };
+    const options = { deviceId: 0 };
     const collect = async () => {
       // Collection is the engine's business: ask until the warning has come.
       for (let i = 0; i < 100; i++) { gc(); await new Promise((resolve) => setImmediate(resolve)); }
@@ -218,13 +218,18 @@ describe('an instance that is not finalized', () => {
 
   test('is finalized when it is garbage-collected, with a warning', () => {
     const { stdout, status } = run(`
-      await (async () => { await make().init(options); })();
+      await (async () => {
+        const dist = make();
+        await dist.init(options);
+        await dist.allocateMemory(64);
+      })();
       await collect();
       await make().init(options);
-      console.log('the port is free');
+      console.log('another one is initialised');
     `);
-    expect(stdout).toMatch(/^LLMDataDistLeakWarning: an LLMDataDist of cluster 7 was garbage-collected/);
-    expect(stdout).toContain('the port is free');
+    expect(stdout).toMatch(
+      /^LLMDataDistLeakWarning: an LLMDataDist of cluster 7 was garbage-collected[^\n]*\nanother one is initialised\n$/,
+    );
     expect(status).toBe(0);
   });
 
@@ -242,12 +247,16 @@ describe('an instance that is not finalized', () => {
           registry.register(dist, name);
         }
       })();
+      const held = globalThis[Symbol.for('llm-datadist.heldInstances')];
+      console.log(held.size + ' held');
       fabric.kill(7n);
+      console.log(held.size + ' held');
       await collect();
       console.log(ends.sort().join());
     `);
     testing.remove();
-    expect(stdout).toMatch(/^LLMDataDistLeakWarning: an LLMDataDist of cluster 8 [^\n]*\nkilled,left\n$/);
+    // The instances themselves: what a program has of them may go at any time.
+    expect(stdout).toBe('2 held\n1 held\nkilled,left\n');
     expect(status).toBe(0);
   });
 
@@ -266,6 +275,115 @@ describe('an instance that is not finalized', () => {
     `);
     expect(stderr).toBe('');
     expect(stdout).toBe('manager: cache 1\nregion: 1,2,3,4\n');
+  });
+
+  describe('and that peers may be using', () => {
+    const scene = `
+      const desc = { numTensors: 1, dataType: 2, shape: [1, 4] };
+      const listening = { deviceId: 0, listenIpInfo: '127.0.0.1:26000' };
+      const peer = { remoteClusterId: 7n, remoteIpInfos: [{ ip: '127.0.0.1', port: 26000 }], localIpInfos: [{ ip: '127.0.0.1' }] };
+      const serve = async () => {
+        const prompt = make();
+        await prompt.init(listening);
+        const cache = await prompt.kvCacheManager.allocateCache(desc);
+        await cache.regions[0].write(new Uint8Array(4).fill(9));
+        return JSON.stringify(cache.key());
+      };
+      const decode = async (lib = require(process.argv[1])) => {
+        const decoder = new lib.LLMDataDist(LLMRole.DECODER, 8n, { backend: 'mock' });
+        await decoder.init({ deviceId: 1 });
+        const target = await decoder.kvCacheManager.allocateCache(desc);
+        await decoder.linkClusters([peer]);
+        return { decoder, target };
+      };
+      const pull = async ({ decoder, target }, key) => {
+        await decoder.kvCacheManager.pullCache(require(process.argv[1]).cacheKeyFromJSON(key), target);
+        return (await target.regions[0].read()).join();
+      };
+    `;
+
+    test('is kept while it listens, if only a key is left of it', () => {
+      const { stdout, status } = run(`${scene}
+        const key = await serve();
+        await collect();
+        const decoder = await decode();
+        await collect();
+        console.log(await pull(decoder, key));
+        await collect();
+        console.log(await pull(decoder, key));
+      `);
+      expect(stdout).toBe('9,9,9,9\n9,9,9,9\n');
+      expect(status).toBe(0);
+    });
+
+    test('is kept while it has links of its own, and no longer', () => {
+      const { stdout } = run(`${scene}
+        await serve();
+        await decode();
+        await collect();
+        console.log('linked');
+        await (async () => {
+          const decoder = make();
+          await decoder.init({ deviceId: 2 });
+          await decoder.linkClusters([peer]);
+          await decoder.unlinkClusters([peer]);
+        })().catch((error) => console.log(error.message));
+        await collect();
+        console.log('the end');
+      `);
+      expect(stdout).toMatch(/^linked\nLLMDataDistLeakWarning: an LLMDataDist of cluster 7 [^\n]*\nthe end\n$/);
+    });
+
+    test('is not kept when a role switch has ended its listening', () => {
+      const { stdout } = run(`${scene}
+        await (async () => {
+          const prompt = make();
+          await prompt.init(listening);
+          await prompt.switchRole(LLMRole.MIX);
+        })();
+        await collect();
+      `);
+      expect(stdout).toMatch(/^LLMDataDistLeakWarning: an LLMDataDist of cluster 7 [^\n]*\n$/);
+    });
+
+    test('is kept when the package is loaded again and the copy that made it is gone', () => {
+      const { stdout, status } = run(`${scene}
+        const key = await serve();
+        for (const file of Object.keys(require.cache)) delete require.cache[file];
+        await collect();
+        console.log(await pull(await decode(), key));
+      `);
+      expect(stdout).toBe('9,9,9,9\n');
+      expect(status).toBe(0);
+    });
+
+    test('is not kept when init has failed, or finalize has ended it', () => {
+      const { stdout } = run(`${scene}
+        const held = globalThis[Symbol.for('llm-datadist.heldInstances')];
+        const dist = make();
+        await dist.init({ ...listening, syncKvTimeout: 0 }).catch((error) => console.log(error.code));
+        console.log(held.size);
+        await dist.init(listening);
+        console.log(held.size);
+        await dist.finalize();
+        console.log(held.size);
+      `);
+      expect(stdout).toBe('LLM_PARAM_INVALID\n0\n1\n0\n');
+    });
+
+    test('ends with its worker', () => {
+      const { stdout, stderr, status } = run(`
+        const { Worker } = require('node:worker_threads');
+        const body = \`
+          const { LLMDataDist } = require(process.argv[2]);
+          new LLMDataDist(1, 7n, { backend: 'mock' }).init({ deviceId: 0, listenIpInfo: '127.0.0.1:26000' });
+        \`;
+        const worker = new Worker(body, { eval: true, argv: [process.argv[1]] });
+        worker.on('error', (error) => console.log(error));
+        worker.on('exit', (code) => console.log('worker ' + code));
+      `);
+      expect({ stdout, stderr, status }).toEqual({ stdout: 'worker 0\n', stderr: '', status: 0 });
+    });
   });
 
   test("and a finalized one is nobody's business", () => {

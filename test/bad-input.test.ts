@@ -9,7 +9,7 @@ import { REFUSED } from './bad-input/refused';
 import type { RefusedCall } from './bad-input/refused-call';
 import { BOOM, explodeAt, hostileValues, readableOnce, trapped } from './bad-input/values';
 import type { HostileValue } from './bad-input/values';
-import { bytesOf, PROMPT_CLUSTER, rejection } from './fixtures/cluster';
+import { PROMPT_CLUSTER, rejection } from './fixtures/cluster';
 import { warningsDuring } from './fixtures/warnings';
 
 expectQuietProcess();
@@ -61,8 +61,10 @@ function* hostileCalls(method: Method): Generator<readonly [Place, HostileValue]
 /** What of an outcome is not as documented; `undefined` when all is well. */
 function objection(method: Method, place: Place, { refusal }: HostileValue, outcome: Outcome): string | undefined {
   const { how, value } = outcome;
-  const [errorClass, code] =
-    refusal === 'type' ? [TypeError, 'ERR_INVALID_ARG_TYPE'] : [RangeError, 'ERR_OUT_OF_RANGE'];
+  // An object of the wrong sort may have a name that is not known, before it lacks one that is.
+  const isUnknown = value instanceof RangeError && value.message.includes('has the unknown');
+  const isOfType = refusal === 'type' && !(isUnknown && place.kind === 'object');
+  const [errorClass, code] = isOfType ? [TypeError, 'ERR_INVALID_ARG_TYPE'] : [RangeError, 'ERR_OUT_OF_RANGE'];
   if (how !== (method.sync ? 'threw' : 'rejected')) return show(outcome);
   if (!(value instanceof errorClass) || Reflect.get(value, 'code') !== code) return show(outcome);
   if (!value.message.includes(`"${place.path}`)) return `does not name the place: ${show(outcome)}`;
@@ -285,13 +287,13 @@ describe('memory', () => {
   });
 });
 
-test('a proxy of a handle is no handle: it names a cache by its id, and has no memory', async () => {
+test('what only resembles a handle is none', async () => {
   const { decoder, promptCache, cache, other } = await linkedNodes();
   const { kvCacheManager: caches } = decoder.dist;
   const proxy = new Proxy(cache, {});
-  await caches.pullBlocks(promptCache.key(), proxy, [0, 1], [0, 1]);
-  expect((await bytesOf(cache)).subarray(0, 128)).toEqual((await bytesOf(promptCache)).subarray(0, 128));
   for (const use of [
+    () => caches.pullBlocks(promptCache.key(), proxy, [0, 1], [0, 1]),
+    () => caches.pullBlocks(promptCache.key(), Object.create(cache) as KvCache, [0, 1], [0, 1]),
     () => caches.copyCache(proxy, other),
     () => caches.copyBlocks(proxy, new Map()),
     () => caches.deallocateCache(Object.create(cache) as KvCache),

@@ -8,7 +8,7 @@ import {
   checkInt64,
   checkInteger,
   checkObject,
-  checkOptionalObject,
+  checkOptions,
   checkString,
   checkUint16,
   checkUint32,
@@ -106,8 +106,8 @@ describe('checkString, checkBoolean and checkObject', () => {
     const object = Object.create(null) as object;
     expect(checkObject(object, 'x')).toBe(object);
     expect(checkObject(never, 'x')).toBe(never);
-    expect(checkOptionalObject(object, 'x')).toBe(object);
-    expect(checkOptionalObject(undefined, 'x')).toEqual({});
+    expect(checkOptions(object, 'x', {})).toBe(object);
+    expect(checkOptions(undefined, 'x', {})).toEqual({});
   });
 
   test('take nothing that only resembles it', () => {
@@ -123,7 +123,7 @@ describe('checkString, checkBoolean and checkObject', () => {
     for (const value of [undefined, null, 0, 'x', 1n, Symbol('x'), () => 1, ...lists, proxy]) {
       expect(verdict(checkObject, value)).toBe('type');
     }
-    expect(verdict(checkOptionalObject, null)).toBe('type');
+    expect(verdict((value, name) => checkOptions(value, name, {}), null)).toBe('type');
   });
 });
 

@@ -7,20 +7,24 @@ const { LLM_FAILED, LLM_LINK_FAILED, LLM_SUCCESS, LLM_TIMEOUT } = LLMStatusCode;
 
 const invalid = (value: unknown): never => value as never;
 
+const LINK_ONCE =
+  'Link that cluster once, for all its calls together (linkClusters), with the life that the peer repor' +
+  'ts now; then repeat the call with a new key of the peer.';
+
 describe('LLMException', () => {
   test('carries the status, the operation and what to do', () => {
     expect(fieldsOf(pullFailure())).toEqual({
       name: 'LLMException',
       message:
         'pullBlocks failed: LLM_NOT_YET_LINK (0x5010B007): there is no link to that cluster; cluster 1, cache 3. ' +
-        'Link first (linkClusters), then repeat the call.',
+        LINK_ONCE,
       code: 'LLM_NOT_YET_LINK',
       statusCode: 0x5010b007,
       status_code: 0x5010b007,
       operation: 'pullBlocks',
       recoverable: true,
       recovery: 'relink',
-      remedy: 'Link first (linkClusters), then repeat the call.',
+      remedy: LINK_ONCE,
       clusterId: 1n,
       cacheId: 3n,
     });
@@ -117,7 +121,7 @@ describe('LLMException', () => {
   ])('puts the detail %j into the message as a sentence on the same line', (detail, sentence) => {
     const exception = pullFailure({ detail });
     expect(exception.detail).toBe(detail);
-    expect(exception.message).toContain(`; cluster 1, cache 3. ${sentence} Link first`);
+    expect(exception.message).toContain(`; cluster 1, cache 3. ${sentence} ${LINK_ONCE}`);
   });
 
   test('tells each cluster that failed apart', () => {

@@ -1,6 +1,8 @@
 import { DataType, GUARD_RULES, LLMException, LLMDataDist, LLMRole } from '../lib';
 import type { CacheDesc, GuardRule, LLMConfigOptions } from '../lib';
+import { DescribedCache } from '../lib/cache';
 import { Fabric, MockBackend } from '../lib/testing';
+import { blind } from './fixtures/blind';
 import {
   bytesOf,
   DECODER_CLUSTER,
@@ -142,6 +144,7 @@ describe('registering', () => {
       );
     }
     await kvCacheManager.registerCache({ ...desc, numTensors: 2 }, [region.address + 512n, region.address]);
+    blind(prompt.backend);
     await kvCacheManager.unregisterCache(cache);
     // As long as it listens, a peer may be linked that has the memory.
     await expectRefusal('memory-overlap', prompt.backend, () =>
@@ -282,6 +285,18 @@ describe('transferring', () => {
     );
     await decoder.dist.kvCacheManager.pullBlocks(promptCache.key(), decoderCache, [0], [0]);
   });
+
+  test('require-life: refuses keys without a life when that is asked for, and takes the others', async () => {
+    const { decoder, prompt, decoderCache, promptCache } = await linkedPair({ requireLife: true });
+    const { clusterId, cacheId } = promptCache.key();
+    const key = { clusterId, cacheId };
+    for (const call of ['pullBlocks', 'pushBlocks'] as const) {
+      await expectRefusal('require-life', decoder.backend, () =>
+        decoder.dist.kvCacheManager[call](key, decoderCache, [0], [0]),
+      );
+      await decoder.dist.kvCacheManager[call]({ ...key, life: prompt.dist.life }, decoderCache, [0], [0]);
+    }
+  });
 });
 
 describe('peer-layout: a key with a layout', () => {
@@ -378,9 +393,11 @@ describe('peer-layout: a key with a layout', () => {
   test('lets through what fits: smaller rows, a prefix of a row, other layers', async () => {
     const { decoder, decoderCache, promptCache } = await linkedPair({}, {}, DESC, other({ shape: [4, 8] }));
     const { kvCacheManager } = decoder.dist;
-    await kvCacheManager.pullCache(promptCache.key(), decoderCache, 3, { size: 16 });
-    await kvCacheManager.pushCache(promptCache.key(3), decoderCache, 1);
-    await kvCacheManager.pullCache(promptCache.key(), decoderCache, 0, {
+    // Rows of another shape mean something else, as far as a fingerprint says: this owner knows better.
+    const key = (row = 0) => ({ ...promptCache.key(row), fingerprint: decoderCache.key().fingerprint! });
+    await kvCacheManager.pullCache(key(), decoderCache, 3, { size: 16 });
+    await kvCacheManager.pushCache(key(3), decoderCache, 1);
+    await kvCacheManager.pullCache(key(), decoderCache, 0, {
       srcLayerRange: [1, 1],
       dstLayerRange: [0, 0],
     });
@@ -510,8 +527,8 @@ test('with guards off a record of texts goes to the library untouched, which ign
 describe('the source of a push', () => {
   test('is described by its registration, whatever the caller says', async () => {
     const { decoder, decoderCache, promptCache } = await linkedPair();
-    const { cacheId, desc, tensorAddrs } = decoderCache;
-    const lie = { cacheId, desc: { ...desc, numTensors: 2 }, tensorAddrs, key: () => decoderCache.key() };
+    const { cacheId, desc } = decoderCache;
+    const lie = new DescribedCache(cacheId, { ...desc, numTensors: 2 }) as unknown as bigint;
     await decoder.dist.kvCacheManager.pushCache(promptCache.key(), lie);
     const pushed = await bytesOf(promptCache);
     const source = await bytesOf(decoderCache);

@@ -189,17 +189,6 @@ describe('a registration that the library fails', () => {
     await caches.registerCache(ONE, [next.address]);
   });
 
-  test('keeps a region that its memory only reaches into', async () => {
-    const { dist, region, caches, of } = await withRegion();
-    // Nobody's memory, as far as the mock knows.
-    const refused = await rejection(caches.registerCache(ONE, [region.address - 100n]));
-    expect(refused).toMatchObject({ code: 'LLM_FAILED' });
-    await region.free();
-    expect(of('free')).toEqual([]);
-    await dist.finalize();
-    expect(of('free')).toEqual(['free']);
-  });
-
   test('with LLM_PARAM_INVALID leaves nothing behind', async () => {
     const { region, first, caches, of } = await failed(
       new LLMException(LLMStatusCode.LLM_PARAM_INVALID, { operation: 'registerCache' }),

@@ -1,5 +1,6 @@
 import { DataType, LLMRole } from '../lib';
 import type { CacheDesc, LLMDataDist } from '../lib';
+import { DescribedCache } from '../lib/cache';
 import { guardRefusals, mockBackends, runScenario } from '../lib/conformance';
 import { Fabric } from '../lib/testing';
 import { bytesOf, DESC, linkedPair, node, PROMPT_CLUSTER, PROMPT_PORT, rejection } from './fixtures/cluster';
@@ -32,10 +33,8 @@ describe('what ends the process of the library', () => {
   test(`${byDescription}: cannot happen with guards, which describe the source of a push themselves`, async () => {
     const { decoder, decoderCache, promptCache } = await linkedPair();
     const { cacheId, desc } = decoderCache;
-    const lie = { ...decoderCache, cacheId, desc: { ...desc, numTensors: 2 ** 31 }, tensorAddrs: new BigUint64Array() };
-    await decoder.dist.kvCacheManager.pushCache(promptCache.key(), { ...lie, key: () => promptCache.key() }, 0, {
-      tensorNumPerLayer: 1,
-    });
+    const lie = new DescribedCache(cacheId, { ...desc, numTensors: 2 ** 31 }) as unknown as bigint;
+    await decoder.dist.kvCacheManager.pushCache(promptCache.key(), lie, 0, { tensorNumPerLayer: 1 });
     expect((await bytesOf(promptCache)).subarray(0, 64)).toEqual((await bytesOf(decoderCache)).subarray(0, 64));
   });
 });
@@ -77,7 +76,7 @@ describe("what reads or writes past the peer's memory", () => {
     const key = { clusterId: 1n, cacheId: promptCache.cacheId };
     // The source of a push is described by its handle when guards are off.
     const manager = decoder.dist.kvCacheManager;
-    const local = { cacheId: decoderCache.cacheId, desc: decoderCache.desc } as unknown as bigint;
+    const local = new DescribedCache(decoderCache.cacheId, decoderCache.desc) as unknown as bigint;
     expect(await rejection(call(manager, key, local))).toMatchObject({ code: 'LLM_PARAM_INVALID' });
     expect([await bytesOf(promptCache), await bytesOf(decoderCache)]).toEqual(before);
   });

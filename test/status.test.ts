@@ -121,6 +121,7 @@ describe('the catalogue', () => {
     const undocumented = [...documented].filter(([, recoverable]) => recoverable === undefined).map(([name]) => name);
     expect(notRecoverable).toEqual([
       'LLM_FAILED',
+      'LLM_TIMEOUT',
       'HIXL_TIMEOUT',
       'HIXL_NOTIFY_FAILED',
       'HIXL_FAILED',
@@ -269,6 +270,7 @@ describe('advice', () => {
       ['retry', /again|repeat/i],
       ['relink', /\blink\b/i],
       ['unlink-first', /\bunlink\b/i],
+      ['stale-key', /new key.*do not unlink/],
       ['fatal', /process|again/i],
     ]);
     const contradictions = everyCode.flatMap((code) =>
@@ -277,6 +279,42 @@ describe('advice', () => {
         .map((operation) => `${statusName(code)} on ${operation}: ${remedyOf(code, operation)}`),
     );
     expect(contradictions).toEqual([]);
+  });
+
+  /** The cases in which a remedy does not have what it must have. */
+  const lacking = (isMeant: (code: number, operation: Operation) => boolean, parts: readonly RegExp[]) =>
+    everyCode.flatMap((code) =>
+      operations
+        .filter((operation) => isMeant(code, operation))
+        .filter((operation) => !parts.every((part) => part.test(remedyOf(code, operation))))
+        .map((operation) => `${statusName(code)} on ${operation}: ${remedyOf(code, operation)}`),
+    );
+
+  test('to unlink says that it is once for all calls of a peer: 32 requests read it at the same time', () => {
+    const names = (code: number, operation: Operation) =>
+      /unlink/i.test(remedyOf(code, operation)) && recoveryOf(code, operation) !== 'none';
+    expect(lacking(names, [/\bonce\b/])).toEqual([]);
+  });
+
+  test('to relink says: once, with the life that the peer reports now, and with a new key', () => {
+    const relinks = (code: number, operation: Operation) => recoveryOf(code, operation) === 'relink';
+    expect(lacking(relinks, [/\bonce\b/, /life that the peer reports now/, /new key/])).toEqual([]);
+  });
+
+  test('to repeat a call never names unlink, unless the call is one', () => {
+    const retries = (code: number, operation: Operation) =>
+      recoveryOf(code, operation) === 'retry' && operation !== 'unlinkClusters';
+    expect(lacking(retries, [/^(?!.*unlink)/i])).toEqual([]);
+  });
+
+  test('says in Chinese too that a relink is one for all calls of a peer', () => {
+    const shared = everyCode.flatMap((code) =>
+      operations
+        .filter((operation) => recoveryOf(code, operation) === 'relink')
+        .filter((operation) => !/一次.*共用.*life.*key/.test(remedyOf(code, operation, 'zh-CN')))
+        .map((operation) => `${statusName(code)} on ${operation}`),
+    );
+    expect(shared).toEqual([]);
   });
 
   // One operation of each kind; the others of a kind follow below.
@@ -294,6 +332,7 @@ describe('advice', () => {
   ];
   const SHORT: Readonly<Record<string, string>> = {
     'unlink-first': 'unlink',
+    'stale-key': 'stale',
     'fix-input': 'input',
     'fix-environment': 'env',
   };
@@ -303,10 +342,10 @@ describe('advice', () => {
     ['LLM_FAILED', '                    env   fatal env   retry unlink env   input unlink relink fatal'],
     ['LLM_WAIT_PROC_TIMEOUT', '         fatal fatal fatal retry retry  retry retry retry  relink retry'],
     ['LLM_TIMEOUT', '                   fatal fatal fatal retry retry  retry retry retry  relink retry'],
-    ['LLM_KV_CACHE_NOT_EXIST', '        input input input input input  input input input  relink input'],
+    ['LLM_KV_CACHE_NOT_EXIST', '        input input input input input  input input input  stale  input'],
     ['LLM_PARAM_INVALID', '             input input input input input  input input input  input  input'],
     ['LLM_NOT_YET_LINK', '              relink relink relink retry none relink relink relink relink relink'],
-    ['LLM_ALREADY_LINK', '              unlink unlink unlink none unlink unlink unlink unlink relink unlink'],
+    ['LLM_ALREADY_LINK', '              unlink unlink unlink unlink unlink unlink unlink unlink relink unlink'],
     ['LLM_LINK_FAILED', '               retry retry retry retry unlink retry retry retry  relink retry'],
     ['LLM_UNLINK_FAILED', '             unlink unlink unlink unlink unlink unlink unlink unlink relink unlink'],
     ['LLM_NOTIFY_PROMPT_UNLINK_FAILED', 'unlink unlink unlink unlink unlink unlink unlink unlink unlink unlink'],

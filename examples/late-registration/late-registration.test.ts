@@ -19,7 +19,7 @@ async function linkedPair(fabric: TestFabric) {
   await decoder.init({ deviceId: 1, listenIpInfo: '10.0.0.2:26000' });
   const early = await prompt.kvCacheManager.allocateCache(DESC);
   const target = await decoder.kvCacheManager.allocateCache(DESC);
-  await decoder.linkClusters([PROMPT]);
+  await decoder.linkClusters([{ ...PROMPT, life: prompt.life }]);
   await decoder.kvCacheManager.pullBlocks(early.key(), target, [0], [0]);
   return { prompt, decoder, target };
 }
@@ -34,11 +34,12 @@ test('a cache that is registered after the link is unknown until the decoder lin
   await expect(pull()).rejects.toMatchObject({
     code: 'LLM_KV_CACHE_NOT_EXIST',
     cacheId: late.cacheId,
-    remedy: expect.stringContaining('link again') as string,
+    remedy: expect.stringMatching(/relink once/i) as string,
   });
 
+  // Once, for all that transfers with this peer: an unlink ends the link for every request.
   await decoder.unlinkClusters([PROMPT]);
-  await decoder.linkClusters([PROMPT]);
+  await decoder.linkClusters([{ ...PROMPT, life: prompt.life }]);
   await pull();
   for (const region of target.regions ?? []) expect(await region.read(16, 16)).toEqual(new Uint8Array(16).fill(9));
 });

@@ -23,13 +23,14 @@ test('the decoder survives the death of its prompt and goes on with the next one
     await prompt.init({ deviceId: 0, listenIpInfo: '10.0.0.1:26000' });
     const cache = await prompt.kvCacheManager.allocateCache(DESC);
     for (const region of cache.regions ?? []) await region.write(new Uint8Array(128).fill(value));
-    return cache.key();
+    // What the prompt reports over the orchestrator's own channel.
+    return { key: cache.key(), peer: { ...PROMPT, life: prompt.life } };
   };
-  const pull = (key: Awaited<ReturnType<typeof startPrompt>>, block: number) =>
+  const pull = ({ key }: Awaited<ReturnType<typeof startPrompt>>, block: number) =>
     decoder.kvCacheManager.pullBlocks(key, target, [block], [block]);
 
   const first = await startPrompt(1);
-  await decoder.linkClusters([PROMPT]);
+  await decoder.linkClusters([first.peer]);
   fabric.inject({ op: 'pullBlocks', peer: 1n, skip: 2, times: 1, delayMs: 10 });
   await pull(first, 0);
   await pull(first, 1);
@@ -44,7 +45,7 @@ test('the decoder survives the death of its prompt and goes on with the next one
 
   fabric.restart(1n);
   const second = await startPrompt(2);
-  await decoder.linkClusters([PROMPT]);
+  await decoder.linkClusters([second.peer]);
   for (const block of [2, 3]) await pull(second, block);
 
   // Blocks of 32 bytes: two of the first prompt, two of the second.

@@ -73,6 +73,14 @@ export interface Backend {
   /** C++ `UnregisterKvCache`. An unknown id succeeds. */
   unregisterKvCache(cacheId: bigint): Promise<void>;
 
+  /**
+   * Unregisters caches one after the other as long as no link of this object can be left, on whichever side it was made, and no
+   * peer can be making one: that and the unregistration are one step for peers. The library itself has no such call; a backend
+   * without it has caches of an instance that listens wait for a role switch or for `finalize`.
+   * @returns one status for each cache that was tried, in order: none where a link may be left
+   */
+  unregisterUnlinked?(cacheIds: BigInt64Array): Promise<readonly number[]>;
+
   /** C++ `PullKvCache`. `size` in bytes, -1 for a whole row. Of `dst` the library reads the id only. */
   pullKvCache(src: CacheIndex, dst: Cache, batchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void>;
   /** C++ `PullKvBlocks`. `limits` as {@link readsBlocksAtOnce} says. */
@@ -100,7 +108,7 @@ export interface Backend {
   malloc(byteLength: bigint, placement: number): Promise<bigint>;
   /** `aclrtFree` or `aclrtFreeHost`. */
   free(address: bigint): Promise<void>;
-  /** `aclrtMemcpy` from the host. The address may lie in the middle of an allocation. `data` is read before the promise settles, not after. */
+  /** `aclrtMemcpy` from the host. The address may lie in the middle of an allocation. `data` is the backend's own, as any argument. */
   write(address: bigint, data: Uint8Array): Promise<void>;
   /** `aclrtMemcpy` to the host. @returns bytes of the caller's own. */
   read(address: bigint, byteLength: number): Promise<Uint8Array>;
@@ -115,7 +123,7 @@ export interface Backend {
   readRanges?(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array>;
   /**
    * As {@link write} for many places in one call: `byteLength` bytes to each, one after the other, which lie one behind the
-   * other in `data`. The caller does not change `data` before the promise settles.
+   * other in `data`.
    */
   writeRanges?(addresses: BigUint64Array, byteLength: number, data: Uint8Array): Promise<void>;
 

@@ -1,5 +1,6 @@
 import type { Backend } from '../backend/backend';
 import { DEFAULT_CACHE_DESC } from '../backend/backend';
+import { DescribedCache } from '../cache';
 import type { CacheKeyByIdAndIndex, KvCache, LocalCache } from '../cache';
 import type { LLMClusterInfo } from '../cluster';
 import type { LLMDataDist } from '../datadist';
@@ -146,7 +147,9 @@ function pushSource(step: PushCacheStep | PushBlocksStep, context: CallContext):
   const registered = 'cache' in src && !bareSource ? context.cache(src.cache) : undefined;
   if (srcDesc === undefined) return registered ?? idOf(src, context);
   // Without guards the manager passes on whatever description comes with an id.
-  return { cacheId: idOf(src, context), desc: { ...DEFAULT_CACHE_DESC, ...registered?.desc, ...srcDesc } };
+  const described = new DescribedCache(idOf(src, context), { ...DEFAULT_CACHE_DESC, ...registered?.desc, ...srcDesc });
+  // The manager takes it; users have no use for it, so that the public type does not name it.
+  return described as unknown as LocalCache;
 }
 
 function transferOptions({ ext, size }: { ext: PullCacheOptions; size?: bigint }): PullCacheOptions {

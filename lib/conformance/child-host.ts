@@ -1,3 +1,5 @@
+import { checkFields } from '../check';
+import type { Names } from '../check';
 import { LLMBackendError } from '../exception';
 import { moduleFile } from '../package-files';
 import { shortList } from '../short-list';
@@ -28,6 +30,14 @@ export interface ChildHostOptions {
   readonly program?: string;
 }
 
+const CHILD_HOST_OPTIONS: Names<ChildHostOptions> = {
+  backend: true,
+  processes: true,
+  limitMs: true,
+  onLine: true,
+  program: true,
+};
+
 /** What a process has to run to be the process of a host. */
 const HOST_PROGRAM = 'conformance/host-program';
 
@@ -45,6 +55,7 @@ const MAX_NODES_TOLD = 4;
  * @throws Error in a bundle, which has no file for a process to run
  */
 export function childHosts(options: ChildHostOptions): HostSource {
+  checkFields(options, 'options', CHILD_HOST_OPTIONS, 'option');
   const { backend, processes, limitMs = DEFAULT_LIMIT_MS, onLine, program = moduleFile(HOST_PROGRAM) } = options;
   return ({ name, nodes, tags }) => {
     const apart = processes === 'node' || (processes === 'tagged' && tags.includes('per-node'));

@@ -1,5 +1,6 @@
 import type { BackendFactory } from '../backend/backend';
-import { checkArray, checkObject, checkString, checkUint32, invalidArgType, outOfRange } from '../check';
+import { checkArray, checkFields, checkObject, checkString, checkUint32, invalidArgType, outOfRange } from '../check';
+import type { Names } from '../check';
 import type { BackendSource } from './backends';
 import type { Behaviour, BehaviourGroup } from './behaviour/behaviour';
 import { life } from './behaviour/life';
@@ -47,6 +48,9 @@ export interface LeftOutBehaviour {
   readonly name: string;
   readonly because: string;
 }
+
+const TESTED: Names<TestedBackend> = { source: true, hosts: true, scenarios: true, maxNodes: true, leaveOut: true };
+const LEFT_OUT: Names<LeftOutBehaviour> = { name: true, because: true };
 
 const GROUPS: readonly BehaviourGroup[] = [life, memory, registrations, links, transfers];
 
@@ -118,7 +122,7 @@ function checkTested(backend: unknown): TestedBackend {
     const createBackend = backend as BackendFactory;
     return { source: () => ({ createBackend, freePorts: hostPorts }) };
   }
-  const { source, hosts } = checkObject(backend, 'backend');
+  const { source, hosts } = checkFields(backend, 'backend', TESTED);
   checkFunction(source, 'backend.source');
   if (hosts !== undefined) checkFunction(hosts, 'backend.hosts');
   return backend as TestedBackend;
@@ -137,7 +141,7 @@ function checkFunction(value: unknown, name: string): void {
 
 function checkLeftOut(leaveOut: unknown = []): ReadonlySet<string> {
   const names = checkArray(leaveOut, 'backend.leaveOut', (element, place) => {
-    const name = checkString(checkObject(element, place).name, `${place}.name`);
+    const name = checkString(checkFields(element, place, LEFT_OUT).name, `${place}.name`);
     if (!BEHAVIOUR_NAMES.includes(name)) throw outOfRange(`${place}.name`, 'one of BEHAVIOUR_NAMES', name);
     return name;
   });

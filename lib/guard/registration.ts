@@ -3,7 +3,6 @@ import type { BackendCacheDesc } from '../backend/backend';
 import { bitsOf, isSubByte } from '../data-type';
 import { MAX_SUB_BYTE_BITS, MAX_TENSORS, TABLE_LIMIT } from '../cache-limits';
 import type { Instance } from '../instance';
-import type { Links } from '../links';
 import type { Reservation } from '../registrations';
 import { tensorSize } from '../tensor-size';
 import { refusal } from './rule';
@@ -28,6 +27,28 @@ export function guardDescription(operation: string, desc: BackendCacheDesc): voi
   }
 }
 
+/** Whether a cache would be refused for what caches take that are unregistered and wait for links. */
+export function lacksRoom(instance: Instance, numTensors: number, addrs: BigUint64Array, tensorBytes: bigint): boolean {
+  const { registrations } = instance;
+  if (registrations.waitingCount === 0) return false;
+  if (registrations.tableBytesWith(numTensors) > TABLE_LIMIT) return true;
+  return registrations.findOverlap(addrs, tensorBytes)?.owner?.waitsForLinks === true;
+}
+
+/** Whether the table has room for another cache of so many tensors. */
+export function guardTable(instance: Instance, operation: string, numTensors: number): void {
+  const bytes = instance.registrations.tableBytesWith(numTensors);
+  if (bytes <= TABLE_LIMIT) return;
+  const { registrations, links, backend } = instance;
+  const waiting = registrations.waitingCount;
+  const because =
+    waiting === 0
+      ? ''
+      : `; ${waiting} caches in it are unregistered, but wait for links to be gone: ` +
+        links.remedy(0, backend.unregisterUnlinked !== undefined);
+  throw refusal('cache-table', operation, `with this cache the table would need ${bytes} bytes${because}`);
+}
+
 /** What RegisterKvCache takes without a word, or does not recover from. */
 export function guardRegistration(instance: Instance, desc: BackendCacheDesc, addrs: BigUint64Array): void {
   const operation = 'registerCache';
@@ -35,12 +56,7 @@ export function guardRegistration(instance: Instance, desc: BackendCacheDesc, ad
   const size = tensorSize(desc.shape, desc.dataType);
   // The library refuses these itself, and leaves nothing behind.
   if ('problem' in size || addrs.length !== desc.numTensors || addrs.includes(0n)) return;
-  const bytes = instance.registrations.tableBytesWith(addrs.length);
-  if (bytes > TABLE_LIMIT) {
-    const waiting = [...instance.registrations.waiting()].length;
-    const because = waiting === 0 ? '' : `; ${waiting} caches in it are unregistered, but wait for links to be gone`;
-    throw refusal('cache-table', operation, `with this cache the table would need ${bytes} bytes${because}`);
-  }
+  guardTable(instance, operation, addrs.length);
   for (const address of addrs) guardInsideRegion(instance, operation, address, size.byteLength);
   const overlap = instance.registrations.findOverlap(addrs, size.byteLength);
   if (overlap === undefined) return;
@@ -52,7 +68,7 @@ export function guardRegistration(instance: Instance, desc: BackendCacheDesc, ad
     `${rangeOf(address, size.byteLength)}, tensor ${tensor} of the call, ` +
       (owner === undefined
         ? `overlap ${tensorAt(addrs, size.byteLength, address, tensor)} of it`
-        : describeOwner(instance.links, owner, address, size.byteLength)),
+        : describeOwner(instance, owner, address, size.byteLength)),
     owner?.registration === undefined ? {} : { cacheId: owner.registration.cacheId },
   );
 }
@@ -74,7 +90,8 @@ function rangeOf(start: bigint, byteLength: bigint): string {
   return `${byteLength} bytes from ${hexAddress(start)} to ${hexAddress(start + byteLength)}`;
 }
 
-function describeOwner(links: Links, owner: Reservation, address: bigint, byteLength: bigint): string {
+function describeOwner({ links, backend }: Instance, owner: Reservation, address: bigint, byteLength: bigint): string {
+  const canTell = backend.unregisterUnlinked !== undefined;
   const { registration } = owner;
   const tensor =
     registration === undefined
@@ -84,7 +101,7 @@ function describeOwner(links: Links, owner: Reservation, address: bigint, byteLe
   if (owner.waitsForLinks) {
     return (
       `belong to ${cache}, whose unregistration waits until no link that was made with it can be left: ` +
-      links.remedy(owner.linksBefore)
+      links.remedy(owner.linksBefore, canTell)
     );
   }
   if (owner.state === 'stuck') {
@@ -94,14 +111,25 @@ function describeOwner(links: Links, owner: Reservation, address: bigint, byteLe
   return `overlap ${cache === '' ? 'a tensor of a cache that is being registered' : cache}`;
 }
 
-/** Only memory of this package can be measured; foreign addresses are the caller's own risk. */
+/**
+ * Only memory of this package can be measured: bytes that belong to no region of this instance, and never did, are the caller's
+ * own risk.
+ */
 function guardInsideRegion(instance: Instance, operation: string, address: bigint, byteLength: bigint): void {
-  const region = instance.regions.at(address);
-  if (region === undefined || address + byteLength <= region.address + region.byteLength) return;
-  throw refusal(
-    'tensor-memory',
-    operation,
-    `a tensor of ${byteLength} bytes at ${hexAddress(address)} exceeds its region, which ends at ` +
-      hexAddress(region.address + region.byteLength),
-  );
+  const { regions } = instance;
+  const end = address + byteLength;
+  const refuse = (problem: string) =>
+    refusal('tensor-memory', operation, `a tensor of ${byteLength} bytes at ${hexAddress(address)} ${problem}`);
+  const region = regions.at(address);
+  if (region !== undefined) {
+    const regionEnd = region.address + region.byteLength;
+    if (end > regionEnd) throw refuse(`exceeds its region, which ends at ${hexAddress(regionEnd)}`);
+    return;
+  }
+  const behind = regions.firstIn({ start: address, end });
+  if (behind !== undefined)
+    throw refuse(`begins before the region at ${hexAddress(behind.address)} and reaches into it`);
+  const freed = regions.freedIn({ start: address, end });
+  if (freed === undefined) return;
+  throw refuse(`lies in memory that was freed: ${rangeOf(freed.start, freed.end - freed.start)}`);
 }

@@ -27,8 +27,11 @@ export const RULES = {
   'resource-json':
     'llm.LocalCommRes and llm.GlobalResourceConfig are JSON that the engine accepts, nested at most 64 levels deep',
   'own-cache': 'a cache handle is used with the instance that it came from, and not after that was finalized',
-  'peer-layout': 'rows, blocks, layers and row size fit the layout of the remote cache that its key carries',
+  'peer-layout':
+    'data type, shape behind the first dimension, tensors per layer and tag of both caches are the same, and rows, blocks, ' +
+    'layers and row size fit the remote cache, as far as its key says (KvCache.key())',
   'require-layout': 'keys carry the layout of the cache that they name (KvCache.key()), as requireLayout asks',
+  'require-life': 'keys carry the life of the instance that registered the cache (KvCache.key()), as requireLife asks',
 } as const;
 
 export type Rule = keyof typeof RULES;

@@ -1,5 +1,6 @@
-import type { CacheIndex, KvCacheExtParam, LayerRange } from '../backend/backend';
-import type { CacheLayout } from '../cache';
+import type { KvCacheExtParam, LayerRange } from '../backend/backend';
+import type { CacheLayout, CheckedKey } from '../cache';
+import { fingerprintInWords } from '../fingerprint';
 import type { Registration } from '../registrations';
 import { MAX_TENSORS } from '../cache-limits';
 import { refusal } from './rule';
@@ -7,7 +8,7 @@ import { refusal } from './rule';
 /** A transfer as the guards see it, whichever way its bytes go. */
 export interface Transfer {
   readonly operation: 'pullCache' | 'pullBlocks' | 'pushCache' | 'pushBlocks';
-  readonly remote: CacheIndex;
+  readonly remote: CheckedKey;
   readonly layout: CacheLayout | undefined;
   /** `undefined` for an id that is not registered here: the library says so itself. */
   readonly local: Registration | undefined;
@@ -88,48 +89,69 @@ function firstFrom(bound: bigint, blocks: BigUint64Array): bigint | undefined {
 /** One row against the peer's cache: rows, row size and tensors. `bytes` is what is copied of the row. */
 export function guardRowAgainstLayout(transfer: Transfer, bytes: bigint): void {
   const { layout, remote, local } = transfer;
-  if (layout === undefined || local === undefined) return;
+  if (layout === undefined || local === undefined) {
+    guardFingerprints(transfer);
+    return;
+  }
   guardTensorsAgainstLayout(transfer, layout, local);
   if (remote.batchIndex >= layout.rows) {
     throw refuse(transfer, 'peer-layout', `row ${remote.batchIndex} of a remote cache with ${layout.rows} rows`);
   }
   if (bytes > layout.rowBytes) {
-    throw refuse(transfer, 'peer-layout', `${bytes} bytes do not fit a remote row of ${layout.rowBytes} bytes`);
+    throw refuseLayout(transfer, `${bytes} bytes do not fit a remote row of ${layout.rowBytes} bytes`);
   }
   // A pull steps through the peer's tensor with the local row size; a push uses the peer's.
   const pulls = transfer.operation === 'pullCache';
   if (pulls && remote.batchIndex > 0 && local.size.rowBytes !== layout.rowBytes) {
-    throw refuse(
+    throw refuseLayout(
       transfer,
-      'peer-layout',
       `row ${remote.batchIndex} would be read in steps of the local row of ${local.size.rowBytes} bytes, the remote row ` +
         `has ${layout.rowBytes}`,
     );
   }
+  guardFingerprints(transfer);
 }
 
 /** Blocks against the peer's cache: the library addresses both sides with the local block size. */
 export function guardBlockSizes(transfer: Transfer): void {
   const { layout, local } = transfer;
-  if (layout === undefined || local === undefined) return;
-  guardTensorsAgainstLayout(transfer, layout, local);
-  if (local.size.rowBytes !== layout.rowBytes) {
-    throw refuse(
-      transfer,
-      'peer-layout',
-      `local blocks have ${local.size.rowBytes} bytes, remote ones ${layout.rowBytes}`,
-    );
+  if (layout !== undefined && local !== undefined) {
+    guardTensorsAgainstLayout(transfer, layout, local);
+    if (local.size.rowBytes !== layout.rowBytes) {
+      throw refuseLayout(transfer, `local blocks have ${local.size.rowBytes} bytes, remote ones ${layout.rowBytes}`);
+    }
   }
+  guardFingerprints(transfer);
 }
 
 function guardTensorsAgainstLayout(transfer: Transfer, layout: CacheLayout, local: Registration): void {
   const { numTensors } = local.desc;
   if (!isDefault(transfer.localRange) || numTensors === layout.numTensors) return;
-  throw refuse(
+  throw refuseLayout(
     transfer,
-    'peer-layout',
     `all layers are meant, but the local cache has ${numTensors} tensors and the remote one ${layout.numTensors}`,
   );
+}
+
+/** Rows of one size may still mean something else: the bytes would arrive, and be wrong. */
+function guardFingerprints(transfer: Transfer): void {
+  const difference = differenceOf(transfer);
+  if (difference !== undefined) throw refuse(transfer, 'peer-layout', difference);
+}
+
+/** Both sides in words, where their fingerprints differ. */
+function differenceOf({ remote, local }: Transfer): string | undefined {
+  const { clusterId, cacheId, fingerprint } = remote;
+  if (fingerprint === undefined || local === undefined || fingerprint === local.identity.fingerprint) return undefined;
+  return (
+    `cache ${cacheId} of cluster ${clusterId} has ${fingerprintInWords(fingerprint)}, but the local cache ` +
+    `${local.cacheId} has ${fingerprintInWords(local.identity.fingerprint)}`
+  );
+}
+
+function refuseLayout(transfer: Transfer, problem: string): Error {
+  const difference = differenceOf(transfer);
+  return refuse(transfer, 'peer-layout', difference === undefined ? problem : `${problem}: ${difference}`);
 }
 
 /** By index: every transfer comes here several times, and taking a range apart as an array runs its iterator. */

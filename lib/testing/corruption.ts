@@ -20,7 +20,7 @@ export function copyOf({ cache, start, count }: Pick<MovedBytes, 'cache' | 'star
     if (i < start || i >= start + count) return tensor;
     const { region, offset, handle } = tensor;
     const bytes = new Uint8Array(region.bytes.subarray(offset, offset + tensorBytes));
-    return { region: new Region(region.address, region.placement, bytes.buffer), offset: 0, handle };
+    return { region: new Region(region.address, region.placement, bytes), offset: 0, handle };
   });
   return new CacheEntry(id, tensors, tensorBytes, rows);
 }

@@ -1,6 +1,6 @@
 import { checkClock, ManualClock, RealClock, VirtualClock } from '../backend/mock/clock';
 import type { Clock } from '../backend/mock/clock';
-import { checkBoolean, checkOptionalObject, checkUint32, invalidArgType, outOfRange } from '../check';
+import { checkBoolean, checkObject, checkUint32, invalidArgType, outOfRange } from '../check';
 import { checkFabricOptions } from '../fabric-options';
 import { checkHistory } from './call-log';
 import { createSharedFabric } from './shared/create-shared-fabric';
@@ -56,7 +56,7 @@ export function createFabric(options: FabricOptions & { readonly clock: 'instant
 export function createFabric<C extends Clock>(options: FabricOptions & { readonly clock: C }): TestFabric<C>;
 export function createFabric(options?: FabricOptions): TestFabric;
 export function createFabric(options?: FabricOptions | SharedFabricOptions): TestFabric | Promise<SharedFabric> {
-  const given = checkOptionalObject(options, 'options');
+  const given = options === undefined ? {} : checkObject(options, 'options');
   const { network, clock, strict, wire, seed = 1, history, recordMemory } = given;
   if (network === 'tcp') return createSharedFabric(options);
   if (network !== undefined && network !== 'memory') throw outOfRange('options.network', "'memory' or 'tcp'", network);

@@ -10,6 +10,7 @@ import { MockBackend } from '../backend/mock/mock-backend';
 import type { Network } from '../backend/mock/network';
 import { failed } from '../backend/mock/refusal';
 import type { Refusal } from '../backend/mock/refusal';
+import { letGoOfDead } from '../held-instances';
 import type { NodeCall } from './node-call';
 import { NodeCalls } from './node-calls';
 import type { Surroundings } from './node-calls';
@@ -62,6 +63,7 @@ export class FabricNode extends MockBackend {
   kill(): void {
     this.die();
     this.calls.die();
+    letGoOfDead();
   }
 
   /** The instance has hung for too long: nobody waits for its calls any more. */

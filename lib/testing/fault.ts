@@ -4,12 +4,13 @@ import {
   checkBoolean,
   checkInt64,
   checkInteger,
-  checkObject,
+  checkFields,
   checkUint32,
   invalidArgType,
   outOfRange,
   unfit,
 } from '../check';
+import type { Names } from '../check';
 import { withDecimalJSON } from '../decimal-json';
 import { keepStackOf } from '../rejection';
 import { checkStatusName, LLMStatusCode, operations, statusName, statusOfName } from '../status';
@@ -107,27 +108,24 @@ const NOT_OF_A_BACKEND: ReadonlySet<string> = new Set([
 /** The longest delay: what a timer takes. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
-const KEYS: readonly string[] = [
-  'op',
-  'node',
-  'peer',
-  'cacheId',
-  'skip',
-  'times',
-  'status',
-  'delayMs',
-  'hang',
-  'hold',
-  'partialLayers',
-  'corrupt',
-  'throwError',
-] satisfies (keyof Fault)[];
+const FAULT: Names<Fault> = {
+  op: true,
+  node: true,
+  peer: true,
+  cacheId: true,
+  skip: true,
+  times: true,
+  status: true,
+  delayMs: true,
+  hang: true,
+  hold: true,
+  partialLayers: true,
+  corrupt: true,
+  throwError: true,
+};
 
 export function checkFault(value: unknown): CheckedFault {
-  const fields = checkObject(value, 'fault');
-  for (const key of Object.keys(fields)) {
-    if (!KEYS.includes(key)) throw outOfRange('fault', `made of ${KEYS.join(', ')}`, key);
-  }
+  const fields = checkFields(value, 'fault', FAULT);
   const { op, node, peer, cacheId, skip, times, status, delayMs, hang, hold, partialLayers, corrupt, throwError } =
     fields;
   const ops = checkOperations(op);

@@ -57,6 +57,8 @@ function descPlaces(name: string): Place[] {
     place(`${name}.shape[0]`, 'int64'),
     place(`${name}.shape[1]`, 'int64'),
     place(`${name}.placement?`, 'uint32'),
+    place(`${name}.tensorsPerLayer?`, 'uint8'),
+    place(`${name}.tag?`, 'tag'),
   ];
 }
 
@@ -70,22 +72,16 @@ function keyPlaces(name: string): Place[] {
     place(`${name}.layout.numTensors`, 'uint32'),
     place(`${name}.layout.rows`, 'uint32'),
     place(`${name}.layout.rowBytes`, 'uint64'),
-  ];
-}
-
-function localPlaces(name: string): Place[] {
-  return [
-    place(name, 'localCache'),
-    place(`${name}.cacheId`, 'int64'),
-    place(`${name}.desc?`, 'object'),
-    ...descPlaces(`${name}.desc`),
+    place(`${name}.life?`, 'life'),
+    place(`${name}.version?`, 'byteCount'),
+    place(`${name}.fingerprint?`, 'fingerprint'),
   ];
 }
 
 function transferPlaces(remote: string, local: string, ...rest: Place[]): Place[] {
   return [
     ...keyPlaces(remote),
-    ...localPlaces(local),
+    place(local, 'localCache'),
     ...rest,
     place('options?', 'optionalObject'),
     place('options.srcLayerRange?', 'layerRange'),
@@ -104,6 +100,7 @@ function clusterPlaces(): Place[] {
     place('clusters[0]', 'object'),
     place('clusters[0].remoteClusterId', 'uint64'),
     place('clusters[0].remoteRole?', 'int32'),
+    place('clusters[0].life?', 'life'),
     place('clusters[0].remoteIpInfos', 'array'),
     place('clusters[0].remoteIpInfos[0]', 'object'),
     place('clusters[0].remoteIpInfos[0].ip', 'string'),
@@ -125,7 +122,7 @@ const remote = ({ promptCache }: Nodes) => ({
   layout: layout(),
 });
 const desc = () => ({ ...DESC, shape: [4, 16], placement: 1 });
-const local = ({ cache }: Nodes) => ({ cacheId: cache.cacheId, desc: desc() });
+const local = ({ cache }: Nodes) => cache;
 const layers = () => ({ srcLayerRange: [0, 1], dstLayerRange: [0, 1], tensorNumPerLayer: 2 });
 const prompt = () => ({
   ...PROMPT_CLUSTER,
@@ -194,7 +191,7 @@ export const METHODS: readonly Method[] = [
       place('addrs[1]', 'uint64'),
     ],
   }),
-  caches('unregisterCache', { args: (nodes) => ({ cache: local(nodes) }), places: localPlaces('cache') }),
+  caches('unregisterCache', { args: (nodes) => ({ cache: local(nodes) }), places: [place('cache', 'localCache')] }),
   caches('allocateCache', { args: () => ({ desc: desc() }), places: [place('desc', 'object'), ...descPlaces('desc')] }),
   caches('deallocateCache', { args: (nodes) => ({ cache: nodes.cache }), places: [place('cache', 'handle')] }),
   caches('pullCache', {
@@ -300,6 +297,7 @@ export const FUNCTIONS: readonly Method[] = [
       place('options.backend?', 'backend'),
       place('options.guards?', 'boolean'),
       place('options.requireLayout?', 'boolean'),
+      place('options.requireLife?', 'boolean'),
       place('options.allowMultipleInstances?', 'boolean'),
       place('options.hangTimeout?', 'int32'),
     ],
@@ -327,6 +325,9 @@ export const FUNCTIONS: readonly Method[] = [
       place('json.layout.numTensors', 'uint32'),
       place('json.layout.rows', 'uint32'),
       place('json.layout.rowBytes', 'decimal'),
+      place('json.life?', 'life'),
+      place('json.version?', 'byteCount'),
+      place('json.fingerprint?', 'fingerprint'),
     ],
   },
   {

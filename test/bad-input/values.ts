@@ -10,6 +10,9 @@ export type Kind =
   | 'byteCount'
   | 'string'
   | 'decimal'
+  | 'life'
+  | 'fingerprint'
+  | 'tag'
   | 'locale'
   | 'boolean'
   | 'object'
@@ -168,12 +171,15 @@ const TAKES: Readonly<Record<Kind, readonly Category[]>> = {
   byteCount: ['number', 'bigint'],
   string: ['string'],
   decimal: ['string'],
+  life: ['string'],
+  fingerprint: ['string'],
+  tag: ['string'],
   locale: [],
   boolean: ['boolean'],
   // Objects of the wrong sort lack what is required of them, and are refused for that.
   object: ['trapped object'],
   // None of their properties is required.
-  optionalObject: ['object', 'view', 'map', 'trapped object'],
+  optionalObject: ['object', 'trapped object'],
   initOptions: ['object', 'view', 'trapped object'],
   json: ['string', 'trapped object'],
   array: ['array', 'trapped array'],
@@ -182,7 +188,7 @@ const TAKES: Readonly<Record<Kind, readonly Category[]>> = {
   bytes: ['view'],
   map: ['map'],
   handle: [],
-  localCache: ['number', 'bigint', 'trapped object'],
+  localCache: ['number', 'bigint'],
   // A function is called, and what it throws or returns is its own affair.
   backend: ['undefined', 'function', 'trapped object', 'trapped array', 'revoked'],
 };
@@ -205,6 +211,18 @@ const EXTRA: Readonly<Partial<Record<Kind, readonly (readonly [string, unknown, 
     ['twenty nines', '99999999999999999999', 'range'],
     ['-2^63 - 1', '-9223372036854775809', 'range'],
   ],
+  life: ['', '1', 'a'.repeat(31), 'a'.repeat(33), 'A'.repeat(32), 'g'.repeat(32), `${'a'.repeat(32)}\n`].map((text) => [
+    JSON.stringify(text),
+    text,
+    'range',
+  ]),
+  fingerprint: [
+    ...['', '27', '27:8:2', '27:8,:2:', '27: 8:2:', '27:-8:2:', 'DT_BF16:8:2:', '27:8:2:\n', '27:8:2:\ud800'],
+    `27:8:2:${'t'.repeat(65)}`,
+    `27:${'8,'.repeat(600)}8:2:`,
+    '9'.repeat(2 ** 20),
+  ].map((text) => [JSON.stringify(text).slice(0, 40), text, 'range']),
+  tag: ['\n', '\u0000', '\u0085', '\ud800', 't'.repeat(65)].map((text) => [JSON.stringify(text), text, 'range']),
   locale: ['', 'de', 'EN', 'zh', '__proto__', 'constructor'].map((text) => [JSON.stringify(text), text, 'type']),
   array: [...claims(), ['a sparse array', new Array(1), 'type'], ['2^32 - 1 holes', new Array(2 ** 32 - 1), 'range']],
   layerRange: [
@@ -240,6 +258,18 @@ const EXTRA: Readonly<Partial<Record<Kind, readonly (readonly [string, unknown, 
   ],
   handle: [
     ['an object that looks like a handle', { cacheId: 1n, desc: {}, tensorAddrs: new BigUint64Array(1) }, 'type'],
+  ],
+  optionalObject: [
+    ['a Set', new Set([1]), 'type'],
+    ['a promise', Promise.resolve(1), 'type'],
+    ['a Date', new Date(1), 'type'],
+    ['an Error', new Error('1'), 'type'],
+    ['an ArrayBuffer', new ArrayBuffer(8), 'type'],
+    ['a boxed text', Object('1'), 'type'],
+    ['a boxed number', Object(1), 'type'],
+    ['an array-like object', { length: 1, 0: 1 }, 'range'],
+    ['an object with an own __proto__', JSON.parse('{"__proto__":{"timeout":1}}'), 'range'],
+    ['a name that all objects inherit', { constructor: 1 }, 'range'],
   ],
   backend: [
     ['"hccl"', 'hccl', 'type'],

@@ -16,10 +16,6 @@ const LEFT_OUT: LeftOut[] = [
     name: 'a registration that the library fails › without guards leaves it to the caller',
     because: 'leads the library into a hazard, as is meant without guards',
   },
-  {
-    name: 'a registration that the library fails › keeps a region that its memory only reaches into',
-    because: 'has the mock refuse memory that is not its own',
-  },
 ];
 
 runOverStandIn(

@@ -17,6 +17,7 @@ async function expectRefused(dist: LLMDataDist, ...holders: readonly bigint[]): 
   expect(error).toMatchObject({ code: 'LLM_FAILED', operation: 'init' });
   const [, holder] = /cluster (\d+) is initialised in this process/.exec((error as Error).message) ?? [];
   expect(holders.map(String)).toContain(holder);
+  expect(error).toMatchObject({ recovery: 'fix-input', remedy: expect.not.stringContaining('device') as string });
   for (const part of ['a second instance can crash it', 'finalize that one first', 'allowMultipleInstances']) {
     expect((error as Error).message).toContain(part);
   }

@@ -1,5 +1,6 @@
 import { DataType, LLMException, LLMRole } from '../../lib';
 import type { CacheDesc, GuardRule, LLMConfigOptions, PullOptions } from '../../lib';
+import { DescribedCache } from '../../lib/cache';
 import { guardRefusals, nativeBackends, runScenario } from '../../lib/conformance';
 import { DESC, rejection } from '../fixtures/cluster';
 import { answered, crashes } from '../fixtures/crashes';
@@ -119,8 +120,9 @@ describe('transferring', () => {
     const { decoder, decoderCache, key } = await linkedPair();
     const desc = { ...DESC, numTensors };
     const { kvCacheManager } = decoder;
-    await kvCacheManager.pushCache(key, { ...decoderCache, cacheId: decoderCache.cacheId, desc }, 0);
-    await kvCacheManager.pushBlocks(key, { ...decoderCache, cacheId: decoderCache.cacheId, desc }, [0], [0]);
+    const lie = new DescribedCache(decoderCache.cacheId, desc) as unknown as bigint;
+    await kvCacheManager.pushCache(key, lie, 0);
+    await kvCacheManager.pushBlocks(key, lie, [0], [0]);
     for (const method of ['PushKvCache', 'PushKvBlocks'] as const) {
       expect(received(method)).toMatchObject([{ args: { src_cache: { cache_desc: { num_tensors: 4 } } } }]);
     }

@@ -1,11 +1,14 @@
 import { hexAddress } from '../../address';
-import { lowerBound } from '../../lower-bound';
 import { isHost } from '../../placement';
+import { SortedByAddress } from '../../sorted-by-address';
 import { LLMStatusCode } from '../../status';
 import { failed, invalid, Refusal } from './refusal';
 
 /** As the driver: every allocation starts on a page of its own, and never where another one ends. */
 const PAGE = 2n * 1024n * 1024n;
+
+/** What one instance can have allocated: more than the memory of a host, less than a process can address. */
+const MOST_BYTES = 2n ** 40n;
 
 /** Addresses that nobody has had yet; those who share it share no address. */
 export class Addresses {
@@ -27,9 +30,9 @@ export class Region {
   constructor(
     readonly address: bigint,
     readonly placement: number,
-    buffer: ArrayBuffer,
+    bytes: Uint8Array,
   ) {
-    this.#bytes = new Uint8Array(buffer);
+    this.#bytes = bytes;
   }
 
   get bytes(): Uint8Array {
@@ -55,8 +58,8 @@ export interface Place {
  */
 export class AddressSpace {
   readonly #addresses: Addresses;
-  /** Ascending by address, because addresses only grow. */
-  readonly #regions: Region[] = [];
+  readonly #regions = new SortedByAddress<Region>(({ address }) => address);
+  #byteLength = 0n;
 
   constructor(addresses: Addresses) {
     this.#addresses = addresses;
@@ -64,42 +67,36 @@ export class AddressSpace {
 
   /** Live allocations. */
   get regions(): readonly Region[] {
-    return this.#regions;
+    return this.#regions.toArray();
   }
 
   allocate(byteLength: bigint, placement: number): bigint {
     if (byteLength === 0n) throw invalid('cannot allocate 0 bytes');
-    let buffer: ArrayBuffer;
-    try {
-      buffer = new ArrayBuffer(Number(byteLength));
-    } catch (error) {
-      // Constructing one fails for want of memory only.
-      throw new Refusal(
-        isHost(placement) ? LLMStatusCode.LLM_OUT_OF_MEMORY : LLMStatusCode.LLM_DEVICE_OUT_OF_MEMORY,
-        `${byteLength} bytes cannot be had from this machine: ${String(error)}`,
-      );
-    }
+    const bytes = this.#take(byteLength, placement);
     const address = this.#addresses.take(byteLength);
-    this.#regions.push(new Region(address, placement, buffer));
+    this.#regions.add(new Region(address, placement, bytes));
+    this.#byteLength += byteLength;
     return address;
   }
 
   free(address: bigint): void {
-    const index = this.#indexOf(address);
-    const region = this.#regions[index];
+    const region = this.#regions.lastUpTo(address);
     if (region?.address !== address) throw invalid(`${hexAddress(address)} is not the start of a live allocation`);
-    this.#regions.splice(index, 1);
+    this.#regions.delete(region);
+    this.#byteLength -= BigInt(region.bytes.length);
     region.release();
   }
 
   /** The process is gone, and its memory with it. */
   clear(): void {
-    for (const region of this.#regions.splice(0)) region.release();
+    for (const region of this.#regions.toArray()) region.release();
+    this.#regions.clear();
+    this.#byteLength = 0n;
   }
 
   /** The place of `byteLength` bytes at `address`, or `undefined` where they are not all one live allocation's. */
   find(address: bigint, byteLength: number): Place | undefined {
-    const region = this.#regions[this.#indexOf(address)];
+    const region = this.#regions.lastUpTo(address);
     if (region === undefined) return undefined;
     const offset = Number(address - region.address);
     return offset + byteLength <= region.bytes.length ? { region, offset } : undefined;
@@ -132,8 +129,21 @@ export class AddressSpace {
     return place;
   }
 
-  /** Index of the last region that starts at or before `address`; -1 when there is none. */
-  #indexOf(address: bigint): number {
-    return lowerBound(this.#regions, (region) => region.address <= address) - 1;
+  /** As of `aclrtMalloc`, without ever taking so much that the process ends for want of it. */
+  #take(byteLength: bigint, placement: number): Uint8Array {
+    const status = isHost(placement) ? LLMStatusCode.LLM_OUT_OF_MEMORY : LLMStatusCode.LLM_DEVICE_OUT_OF_MEMORY;
+    if (this.#byteLength + byteLength > MOST_BYTES) {
+      throw new Refusal(
+        status,
+        `${byteLength} bytes beside ${this.#byteLength}: an instance of the mock has ${MOST_BYTES} at most`,
+      );
+    }
+    try {
+      // A buffer may be longer than what an array can show of it; how long that is depends on the version of Node.
+      return new Uint8Array(Number(byteLength));
+    } catch (error) {
+      // Constructing one fails for want of memory only.
+      throw new Refusal(status, `${byteLength} bytes in one piece cannot be had from this process: ${String(error)}`);
+    }
   }
 }

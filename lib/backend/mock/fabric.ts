@@ -1,3 +1,5 @@
+import { checkOptions } from '../../check';
+import type { Names } from '../../check';
 import type { ListenAddress } from '../../option-text/listen-address';
 import { Addresses } from './address-space';
 import type { Clock } from './clock';
@@ -12,6 +14,8 @@ export interface MemoryNetworkOptions {
   /** How long transfers take, on the clock that the wire was made with. Default: no time. */
   readonly wire?: Wire;
 }
+
+const NETWORK_OPTIONS: Names<MemoryNetworkOptions> = { wire: true };
 
 const FIRST_EPHEMERAL_PORT = 32_768;
 const LOOPBACK = '127.0.0.1';
@@ -33,7 +37,7 @@ export class Fabric implements Network {
   readonly wire: Wire | undefined;
 
   constructor(options: MemoryNetworkOptions = {}) {
-    this.wire = options.wire;
+    this.wire = checkOptions(options, 'options', NETWORK_OPTIONS).wire as Wire | undefined;
   }
 
   bind({ ip, boundPort }: ListenAddress, session: Session): Binding {

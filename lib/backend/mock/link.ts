@@ -1,3 +1,4 @@
+import { LATE_CACHE } from '../../status-text';
 import { LLMStatusCode } from '../../status';
 import type { CacheLayout, Snapshot } from './cache-table';
 import { Lane } from './lane';
@@ -95,6 +96,7 @@ function notInTable(clusterId: bigint, cacheId: bigint, late: boolean): Refusal 
   return new Refusal(
     LLMStatusCode.LLM_KV_CACHE_NOT_EXIST,
     `cluster ${clusterId} registered cache ${cacheId} after this link had copied its table of caches`,
-    { remedy: 'Unlink, link again and repeat the transfer: the table is copied once per link.' },
+    // The mock knows, where the library gives a number.
+    { recovery: 'relink', remedy: LATE_CACHE[0] },
   );
 }

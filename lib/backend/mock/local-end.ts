@@ -55,7 +55,7 @@ export class LocalEnd implements LinkEnd<CacheEntry> {
   }
 
   release(): void {
-    // Nothing is held for the other side but this object.
+    this.session.ends.delete(this);
   }
 
   /** Refuses tensors whose memory the link does not reach: registered later, deregistered or freed since. */

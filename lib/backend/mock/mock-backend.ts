@@ -1,3 +1,5 @@
+import { checkOptions } from '../../check';
+import type { Names } from '../../check';
 import { LLMException } from '../../exception';
 import { LLMRole } from '../../role';
 import { LLMStatusCode, statusName } from '../../status';
@@ -57,6 +59,8 @@ export interface MockBackendOptions {
   observer?: CallObserver;
 }
 
+const BACKEND_OPTIONS: Names<MockBackendOptions> = { fabric: true, clock: true, deviceCount: true, observer: true };
+
 /** More than any host has, so that a rehearsal of many nodes in one process can give each its own. */
 const DEFAULT_DEVICE_COUNT = 1024;
 
@@ -85,6 +89,7 @@ export class MockBackend implements Backend {
   #leftover: { readonly engine: Engine; readonly binding: Binding } | undefined;
 
   constructor(clusterId: bigint, role: number, options: MockBackendOptions = {}) {
+    checkOptions(options, 'options', BACKEND_OPTIONS);
     this.#clusterId = clusterId;
     this.#role = role;
     this.#fabric = options.fabric ?? processFabric();
@@ -166,20 +171,23 @@ export class MockBackend implements Backend {
     );
   }
 
-  allocateCache(): Promise<Cache> {
-    return this.#answer('allocateCache', notEnabled);
+  // Asked before each allocation and deallocation: what is observed of those are the calls that do something.
+  async allocateCache(): Promise<Cache> {
+    await turns.next();
+    throw toException('allocateCache', notEnabled(), undefined);
   }
 
-  deallocateCache(): Promise<void> {
-    return this.#answer('deallocateCache', notEnabled);
+  async deallocateCache(): Promise<void> {
+    await turns.next();
+    throw toException('deallocateCache', notEnabled(), undefined);
   }
 
   copyKvCache(): Promise<void> {
-    return this.#answer('copyCache', notEnabled);
+    return this.#answer('copyCache', refuseNotEnabled);
   }
 
   copyKvBlocks(): Promise<void> {
-    return this.#answer('copyBlocks', notEnabled);
+    return this.#answer('copyBlocks', refuseNotEnabled);
   }
 
   registerKvCache(desc: BackendCacheDesc, addrs: BigUint64Array): Promise<bigint> {
@@ -193,6 +201,23 @@ export class MockBackend implements Backend {
       session.memory.unregister(cacheId);
       session.table.remove(cacheId);
     });
+  }
+
+  /** Each as any unregistration; between two of them a peer may link. */
+  async unregisterUnlinked(cacheIds: BigInt64Array): Promise<readonly number[]> {
+    const statuses: number[] = [];
+    for (const cacheId of cacheIds) {
+      if (this.#session?.mayBeLinked !== false) break;
+      try {
+        await this.unregisterKvCache(cacheId);
+        statuses.push(LLMStatusCode.LLM_SUCCESS);
+      } catch (error) {
+        if (!(error instanceof LLMException)) throw error;
+        statuses.push(error.statusCode);
+      }
+    }
+    if (statuses.length === 0) await turns.next();
+    return statuses;
   }
 
   pullKvCache(src: CacheIndex, dst: Cache, batchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
@@ -420,8 +445,12 @@ function adviceOn(statusCode: number): { readonly remedy?: string } {
   return statusCode === LLMStatusCode.LLM_PARAM_INVALID ? { remedy: CORRECT_ARGUMENT } : {};
 }
 
-function notEnabled(): never {
-  throw new Refusal(LLMStatusCode.LLM_FEATURE_NOT_ENABLED, 'the library does not implement this call');
+function notEnabled(): Refusal {
+  return new Refusal(LLMStatusCode.LLM_FEATURE_NOT_ENABLED, 'the library does not implement this call');
+}
+
+function refuseNotEnabled(): never {
+  throw notEnabled();
 }
 
 function checkRole(role: number): void {
@@ -441,12 +470,17 @@ function checkClusters(clusters: readonly ClusterInfo[], timeoutMs: number): voi
 
 function describeOutcomes(clusters: readonly ClusterInfo[], outcomes: readonly (Refusal | undefined)[]): string {
   const told = outcomes.flatMap((outcome, i) =>
-    outcome === undefined ? [] : [{ outcome, text: `cluster ${clusters[i]?.remoteClusterId}: ${outcome.detail}` }],
+    outcome === undefined ? [] : [{ outcome, text: ofCluster(clusters[i]?.remoteClusterId, outcome.detail) }],
   );
   const [only] = told;
   if (only !== undefined && told.length === 1) return only.text;
   const texts = told.map(({ outcome, text }) => `${text} (${statusName(outcome.statusCode)})`);
   return shortList(texts).join('; ');
+}
+
+/** What happened to a cluster, with its id unless the text has that already. */
+function ofCluster(id: bigint | undefined, detail: string): string {
+  return new RegExp(`\\bcluster ${id}\\b`).test(detail) ? detail : `cluster ${id}: ${detail}`;
 }
 
 /** RegisterKvCache, in the library's order of checks (specification 4.7). */

@@ -1,5 +1,6 @@
 import type { AddressSpace, Place, Region } from './address-space';
 import { hexAddress } from '../../address';
+import { SortedByAddress } from '../../sorted-by-address';
 import { failed, invalid } from './refusal';
 
 /** One registration of a range with the transport. */
@@ -17,6 +18,10 @@ export class MemoryHandle {
     /** The cache with which it was registered. */
     readonly cacheId: bigint,
   ) {}
+
+  get address(): bigint {
+    return this.region.address + BigInt(this.start);
+  }
 }
 
 /** A tensor of a registered cache: its bytes, and the handle through which the transport reaches them. */
@@ -33,6 +38,9 @@ export class RegisteredMemory {
   readonly #refuseOverlap: boolean;
   readonly #byRange = new Map<string, MemoryHandle>();
   readonly #byCache = new Map<bigint, string[]>();
+  /** For the engine that refuses overlaps: what is registered in host and in device memory does not overlap in either. */
+  readonly #inHost = new SortedByAddress<MemoryHandle>(({ address }) => address);
+  readonly #inDevice = new SortedByAddress<MemoryHandle>(({ address }) => address);
   #sequence = 0;
 
   constructor(space: AddressSpace, options: { refuseOverlap: boolean }) {
@@ -75,7 +83,7 @@ export class RegisteredMemory {
   unregister(cacheId: bigint): void {
     for (const range of this.#byCache.get(cacheId) ?? []) {
       const handle = this.#byRange.get(range);
-      if (handle !== undefined) handle.live = false;
+      if (handle !== undefined) this.#end(handle);
       this.#byRange.delete(range);
     }
     this.#byCache.delete(cacheId);
@@ -83,25 +91,33 @@ export class RegisteredMemory {
 
   /** What Finalize does: links of peers keep their handles, but nothing answers behind them. */
   clear(): void {
-    for (const handle of this.#byRange.values()) handle.live = false;
+    for (const handle of this.#byRange.values()) this.#end(handle);
     this.#byRange.clear();
     this.#byCache.clear();
   }
 
   #newHandle(place: Place, byteLength: number, host: boolean, cacheId: bigint): MemoryHandle {
     const { region, offset } = place;
-    const end = offset + byteLength;
-    if (this.#refuseOverlap) {
-      for (const other of this.#byRange.values()) {
-        if (other.region === region && other.host === host && offset < other.end && other.start < end) {
-          const bytes = `${byteLength} bytes at ${hexAddress(region.address + BigInt(offset))}`;
-          const others = `${other.end - other.start} bytes at ${hexAddress(region.address + BigInt(other.start))}`;
-          throw invalid(`${bytes} overlap ${others} of ${this.#ownerOf(other, cacheId)}`);
-        }
-      }
-    }
+    const handle = new MemoryHandle(region, offset, offset + byteLength, this.#sequence + 1, host, cacheId);
+    if (this.#refuseOverlap) this.#place(handle);
     this.#sequence += 1;
-    return new MemoryHandle(region, offset, end, this.#sequence, host, cacheId);
+    return handle;
+  }
+
+  #end(handle: MemoryHandle): void {
+    handle.live = false;
+    if (this.#refuseOverlap) (handle.host ? this.#inHost : this.#inDevice).delete(handle);
+  }
+
+  #place(handle: MemoryHandle): void {
+    const handles = handle.host ? this.#inHost : this.#inDevice;
+    // Allocations do not touch each other: what overlaps is in the same one.
+    const end = handle.region.address + BigInt(handle.end);
+    const other = handles.lastUpTo(end - 1n);
+    if (other?.region === handle.region && handle.start < other.end) {
+      throw invalid(`${describe(handle)} overlap ${describe(other)} of ${this.#ownerOf(other, handle.cacheId)}`);
+    }
+    handles.add(handle);
   }
 
   /** What holds some memory that a cache is refused for. */
@@ -110,4 +126,8 @@ export class RegisteredMemory {
     if (handle.cacheId === refused) return 'another tensor of the call';
     return `cache ${handle.cacheId}, whose registration failed and left memory registered`;
   }
+}
+
+function describe(handle: MemoryHandle): string {
+  return `${handle.end - handle.start} bytes at ${hexAddress(handle.address)}`;
 }

@@ -82,6 +82,8 @@ export class Session implements Peer {
   readonly memory: RegisteredMemory;
   /** Connections to other processes, which end with the session. */
   readonly connections = new Set<OpenConnection>();
+  /** Ends of links that others of this process have made, and have not closed. */
+  readonly ends = new Set<LinkEnd>();
   /** The library serialises all pushes of an instance. */
   readonly pushLane = new Lane();
   binding: Binding | undefined;
@@ -119,7 +121,15 @@ export class Session implements Peer {
 
   commit(from: Session): LinkEnd {
     this.links.accept(from.identity, new LocalEnd(from));
-    return new LocalEnd(this);
+    const end = new LocalEnd(this);
+    this.ends.add(end);
+    return end;
+  }
+
+  /** Whether this side has a link, or another side one to it: that engine tells nobody, but a peer's end of it is known here. */
+  get mayBeLinked(): boolean {
+    if (this.links.all.size > 0) return true;
+    return this.engine !== 'hccl' && (this.ends.size > 0 || this.connections.size > 0);
   }
 
   unlink(from: bigint): void | Promise<void> {

@@ -15,6 +15,7 @@ export function namePeers(error: unknown, clusters: readonly ClusterInfo[], elap
     const cluster = clusters[i];
     return status === LLMStatusCode.LLM_SUCCESS || cluster === undefined ? [] : [{ cluster, status }];
   });
+  if (failed.length === 0) return linkedAll(error, elapsedMs);
   const [only] = failed;
   const texts =
     only !== undefined && failed.length === 1
@@ -22,6 +23,23 @@ export function namePeers(error: unknown, clusters: readonly ClusterInfo[], elap
       : failed.map(({ cluster, status }) => `${place(cluster)}: ${meaningOf(status)} (${describeStatus(status).name})`);
   const message = `${shortList(texts).join('; ')}; after ${Math.round(elapsedMs)} ms`;
   return new LLMException(statusCode, { operation, message, detail, results, recovery, remedy, cause });
+}
+
+/** The library said that the call failed, and of each cluster that it did not. */
+function linkedAll(error: LLMException, elapsedMs: number): LLMException {
+  const { statusCode, operation, detail, results, cause } = error;
+  return new LLMException(statusCode, {
+    operation,
+    message: `the library reports ${describeStatus(statusCode).name} for the call, and success for each of its clusters; after ${Math.round(elapsedMs)} ms`,
+    remedy:
+      operation === 'linkClusters'
+        ? 'Take the clusters as linked, and check with a transfer; the logs of the library say what has failed.'
+        : 'Take the clusters as unlinked on this side; the logs of the library say what has failed.',
+    recovery: 'none',
+    detail,
+    results,
+    cause,
+  });
 }
 
 function place({ remoteClusterId, remoteIpInfos }: ClusterInfo): string {

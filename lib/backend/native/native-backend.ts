@@ -2,6 +2,7 @@ import { LLMException } from '../../exception';
 import { nodeTimers } from '../../node-timers';
 import { isHost } from '../../placement';
 import { LLMStatusCode } from '../../status';
+import { tensorSize } from '../../tensor-size';
 import type {
   Backend,
   BackendCacheDesc,
@@ -55,7 +56,10 @@ export class NativeBackend implements Backend {
   }
 
   async allocateCache(desc: BackendCacheDesc): Promise<Cache> {
-    return { ...(await this.#dist.allocateCache(...descFields(desc))), desc };
+    const size = tensorSize(desc.shape, desc.dataType);
+    // What has no size is the library's to refuse.
+    const tensorBytes = 'problem' in size ? 0n : size.byteLength;
+    return { ...(await this.#dist.allocateCache(...descFields(desc), tensorBytes)), desc };
   }
 
   deallocateCache(cacheId: bigint): Promise<void> {
@@ -88,6 +92,10 @@ export class NativeBackend implements Backend {
 
   unregisterKvCache(cacheId: bigint): Promise<void> {
     return this.#dist.unregisterKvCache(cacheId);
+  }
+
+  unregisterUnlinked(cacheIds: BigInt64Array): Promise<readonly number[]> {
+    return this.#dist.unregisterUnlinked(BigUint64Array.from(cacheIds, (id) => BigInt.asUintN(64, id)));
   }
 
   // Spread arrays would cost a pull as much as the crossing does.
@@ -166,13 +174,6 @@ export class NativeBackend implements Backend {
   async write(address: bigint, data: Uint8Array): Promise<void> {
     const { length } = data;
     for (let start = 0; start === 0 || start < length; start += CHUNK_BYTES) {
-      // Between two chunks the caller may have given the buffer away.
-      if (data.length !== length) {
-        throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
-          operation: 'write',
-          message: `the buffer of the data was detached or resized after ${start} of ${length} bytes were written`,
-        });
-      }
       await this.#dist.write(address + BigInt(start), data.subarray(start, start + CHUNK_BYTES));
     }
   }

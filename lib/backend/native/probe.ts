@@ -1,5 +1,6 @@
 import type { LoadAttempt } from '../../backend-error';
-import { checkInteger, checkOptionalObject } from '../../check';
+import { checkInteger, checkOptions } from '../../check';
+import type { Names } from '../../check';
 import { checkEnvironment } from '../environment';
 import type { VendorLibrary } from './addon';
 import { loadAddon } from './addon';
@@ -56,7 +57,9 @@ const MAX_LIMIT_MS = 0x7fff_ffff;
  * @throws TypeError, RangeError for options that make no sense, and for nothing else
  */
 export function probeNative(options?: ProbeOptions): NativeProbe {
-  const { limitMs = DEFAULT_LIMIT_MS } = checkOptionalObject(options, 'options');
+  const { limitMs = DEFAULT_LIMIT_MS } = checkOptions(options, 'options', {
+    limitMs: true,
+  } satisfies Names<ProbeOptions>);
   const limit = checkInteger(limitMs, 'options.limitMs', 1, MAX_LIMIT_MS);
   const common = { available: false, limitMs: limit, attempts: [], notes: [], signs: ascendSigns() };
   try {

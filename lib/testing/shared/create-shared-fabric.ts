@@ -4,7 +4,6 @@ import {
   checkBoolean,
   checkInteger,
   checkObject,
-  checkOptionalObject,
   checkUint32,
   invalidArgType,
   outOfRange,
@@ -144,7 +143,7 @@ function checkOptions(value: unknown): Checked {
   const options = checkObject(value, 'options');
   checkFabricOptions(options, 'options', 'shared');
   const { control, clock, strict, seed, history, recordMemory, tcp, controlTimeout } = options;
-  const given = checkOptionalObject(tcp, 'options.tcp');
+  const given = tcp === undefined ? {} : checkObject(tcp, 'options.tcp');
   checkFabricOptions(given, 'options.tcp', 'tcp');
   const allowRemote =
     given.allowRemote === undefined ? false : checkBoolean(given.allowRemote, 'options.tcp.allowRemote');

@@ -1,4 +1,5 @@
-import { checkObject, checkUint32 } from '../../check';
+import { checkFields, checkUint32 } from '../../check';
+import type { Names } from '../../check';
 import { checkClock } from '../../backend/mock/clock';
 import type { Clock } from '../../backend/mock/clock';
 import { failed } from '../../backend/mock/refusal';
@@ -19,6 +20,8 @@ export interface WireModelOptions {
   /** From which the jitter follows, uint32. Default 1. */
   readonly seed?: number;
 }
+
+const MODEL_OPTIONS: Names<WireModelOptions> = { clock: true, seed: true };
 
 /**
  * A model of the wire for `new Fabric({ wire })`: transfers take as long as their latency and their bytes do, and share
@@ -42,7 +45,7 @@ export class WireModel implements Wire {
    */
   constructor(wire: WireOptions | WirePreset, options: WireModelOptions, name = 'wire') {
     this.#figures = checkWireOptions(wire, name);
-    const { clock, seed } = checkObject(options, 'options');
+    const { clock, seed } = checkFields(options, 'options', MODEL_OPTIONS, 'option');
     this.#traffic = new Traffic(checkClock(clock, 'options.clock', ['after']) as WireClock);
     this.#jitter = new Jitter(seed === undefined ? 1 : checkUint32(seed, 'options.seed'));
   }

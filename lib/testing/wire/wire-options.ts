@@ -1,4 +1,5 @@
-import { checkArray, checkFinite, checkObject, outOfRange, unfit } from '../../check';
+import { checkArray, checkFinite, checkObject, outOfRange, unfit, unknownName } from '../../check';
+import type { Names } from '../../check';
 import { pairOf } from '../node-pair';
 import type { NodeRef } from '../node-ref';
 import { clusterIdOf } from '../node-ref';
@@ -33,6 +34,10 @@ export interface WireOptions extends WireLinkOptions {
   readonly between?: readonly (WireLinkOptions & { readonly nodes: readonly [NodeRef, NodeRef] })[];
 }
 
+const LINK: Names<WireLinkOptions> = { latencyMs: true, jitterMs: true, bandwidth: true };
+const WIRE: Names<WireOptions> = { ...LINK, port: true, between: true };
+const BETWEEN: Names<NonNullable<WireOptions['between']>[number]> = { ...LINK, nodes: true };
+
 /** One way, ready for use. */
 export interface LinkFigures {
   readonly latencyMs: number;
@@ -55,7 +60,7 @@ export interface WireFigures {
 /** @throws TypeError, RangeError */
 export function checkWireOptions(value: unknown, name: string): WireFigures {
   const { port, between, ...link } = typeof value === 'string' ? presetOf(value, name) : checkObject(value, name);
-  const base = checkLink(link, name, { latencyMs: 0, jitterMs: 0, speeds: undefined, capacity: Infinity });
+  const base = checkLink(link, name, { latencyMs: 0, jitterMs: 0, speeds: undefined, capacity: Infinity }, WIRE);
   const pairs = new Map<string, LinkFigures>();
   const different = between === undefined ? [] : checkArray(between, `${name}.between`, (each) => each);
   for (const [i, each] of different.entries()) {
@@ -70,7 +75,7 @@ export function checkWireOptions(value: unknown, name: string): WireFigures {
     if (pairs.has(pairOf(a, b))) {
       throw unfit(`${here}.nodes`, `names cluster ${a} and cluster ${b}, whose way was given before`);
     }
-    pairs.set(pairOf(a, b), checkLink(fields, here, base));
+    pairs.set(pairOf(a, b), checkLink(fields, here, base, BETWEEN));
   }
   const limited = [base, ...pairs.values()].map(({ capacity }) => capacity).filter((capacity) => capacity < Infinity);
   const highest = limited.length === 0 ? Infinity : Math.max(...limited);
@@ -82,10 +87,15 @@ function presetOf(text: string, name: string): Record<string, unknown> {
   return { ...WIRE_PRESETS[text satisfies WirePreset] };
 }
 
-function checkLink(fields: Record<string, unknown>, name: string, preset: LinkFigures): LinkFigures {
+function checkLink(
+  fields: Record<string, unknown>,
+  name: string,
+  preset: LinkFigures,
+  known: Names<WireLinkOptions>,
+): LinkFigures {
   const { latencyMs, jitterMs, bandwidth, ...others } = fields;
   const [unknown] = Object.keys(others);
-  if (unknown !== undefined) throw outOfRange(name, 'an object of known properties', unknown);
+  if (unknown !== undefined) throw unknownName(name, 'property', unknown, known);
   const speeds = bandwidth === undefined ? preset.speeds : checkBandwidth(bandwidth, `${name}.bandwidth`);
   return {
     latencyMs: latencyMs === undefined ? preset.latencyMs : checkFinite(latencyMs, `${name}.latencyMs`, 0),

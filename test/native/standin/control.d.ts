@@ -48,6 +48,13 @@ export interface StandInAction {
   readonly segv?: boolean;
   /** Never return. */
   readonly hang?: boolean;
+  /** Only for calls that are about that cluster. */
+  readonly cluster?: bigint;
+  /**
+   * Of a transfer: where it moves its bytes, with the library's locks held, and not where it comes in. A push comes there
+   * once for each layer.
+   */
+  readonly inTransport?: boolean;
   /** So many calls pass first. */
   readonly skip?: number;
   /** No more calls than these. */
@@ -80,6 +87,8 @@ export interface StandInCounters {
   readonly initialisedObjects: number;
   /** Calls inside, counted while anything is switched on that looks at calls. */
   readonly threadsInside: number;
+  /** Tables of all links that a peer's request or a disconnect of the engine hixl keeps locked. */
+  readonly lockedTables: number;
   readonly liveAllocations: number;
   readonly liveBytes: number;
   readonly violations: number;
@@ -105,6 +114,11 @@ export class StandIn {
    * @throws Error when `timeoutMs` (10,000 unless told) have passed before
    */
   waitEntered(method: StandInMethod, count?: number, timeoutMs?: number): Promise<void>;
+  /**
+   * Resolves when so many calls are blocked or hang at a time, on their way in or in the transport.
+   * @throws Error when `timeoutMs` (10,000 unless told) have passed before
+   */
+  waitHeld(method: StandInMethod, count?: number, timeoutMs?: number): Promise<void>;
   /** What linking or unlinking a cluster gives, without doing it; without a status as it was before. */
   result(call: 'link' | 'unlink', clusterId: bigint, status?: number): void;
   /** Watches for all hazards; with `abort` one that is seen ends the process. */

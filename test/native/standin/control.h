@@ -19,8 +19,14 @@
 //                              abort, segv      end the process by that signal
 //                              hang             never return
 //                            for these calls only
+//                              cluster=CLUSTER  those that are about that cluster
 //                              skip=N           the first N calls pass
 //                              times=N          no more than N calls
+//                            and there
+//                              in_transport     where a transfer moves its bytes, and not where it comes in: with the
+//                                               lock of its link held, a push also with that of all pushes of its
+//                                               object. A push comes there once for each layer; what moved before stays
+//                                               moved. A call that is let go moves its bytes then
 //   add METHOD [WORD...]     as `set`, for the calls that the actions before it leave over
 //   unset METHOD             what was set for METHOD is gone
 //   release METHOD [N]       let the N calls that are blocked longest go on. Without N all that are blocked, and the
@@ -28,6 +34,11 @@
 //   result link|unlink CLUSTER STATUS   what linking or unlinking that cluster gives, without doing it
 //   result link|unlink CLUSTER          as it was before
 //   peer CLUSTER dead|alive  whether that cluster answers: a dead one is as one whose process ended
+//   peer CLUSTER unlinks|links   all that are linked to that cluster receive its unlink, or the forced link of its next
+//                            life, each on a thread of its own. Either waits for the transfer that runs on the link, and
+//                            keeps the table of all links locked meanwhile, so that nothing else that needs a link goes on
+//   disconnect_ms N          how long an unlink of the engine hixl tries to reach a cluster that does not answer, with the
+//                            table of all links locked; 30000 at first
 //   answer_at_once on|off    transfers return success without looking at anything
 //   device_count N           devices of the host, 1024 at first
 //   soc_name TEXT            what aclrtGetSocName says; the empty text stands for null
@@ -82,12 +93,16 @@ bool standin_release(const char* method, uint64_t count);
 // are counted from load, the last reset and the method's last `set` on, while an action, the journal or a hazard is on.
 int standin_wait_entered(const char* method, uint64_t count, uint32_t timeout_ms);
 
+// The same for calls that are blocked or hang at a time, on their way in or in the transport.
+int standin_wait_held(const char* method, uint64_t count, uint32_t timeout_ms);
+
 // Null for an unknown word, else a text to be freed with standin_free_text:
 //   journal     a JSON object per line: {"call", "method", "thread", "object"?, "args"} when a call enters,
 //               {"call", "returned", "results"} or {"call", "threw"} when it leaves, {"violation", "text", "thread"}.
 //               64-bit numbers are decimal texts, lists are complete
 //   violations  {"count", "first": [{"hazard", "text"}, ...]}, 20 at most
-//   counters    {"liveObjects", "initialisedObjects", "threadsInside", "liveAllocations", "liveBytes", "violations"}
+//   counters    {"liveObjects", "initialisedObjects", "threadsInside", "lockedTables", "liveAllocations", "liveBytes",
+//               "violations"}. lockedTables: tables of all links that `peer` or a disconnect of hixl keeps locked
 char* standin_read(const char* what);
 void standin_free_text(char* text);
 }

@@ -14,8 +14,10 @@ function word(text) {
   return `"${escaped}"`;
 }
 
-function actionWords({ block, delay, error, skip, times, ...outcome }) {
+function actionWords({ block, delay, error, cluster, inTransport, skip, times, ...outcome }) {
   const words = [];
+  if (inTransport === true) words.push('in_transport');
+  if (cluster !== undefined) words.push(`cluster=${cluster}`);
   if (block === true) words.push('block');
   if (delay !== undefined) words.push(`delay=${delay}`);
   if (error !== undefined) words.push(`error=${error}`);
@@ -83,6 +85,12 @@ class StandIn {
     const answer = await this.#native.waitEntered(method, BigInt(count), timeoutMs);
     if (answer < 0) throw new Error(`the stand-in has no method ${method}`);
     if (answer === 0) throw new Error(`${count} calls of ${method} have not come in within ${timeoutMs} ms`);
+  }
+
+  async waitHeld(method, count = 1, timeoutMs = 10_000) {
+    const answer = await this.#native.waitHeld(method, BigInt(count), timeoutMs);
+    if (answer < 0) throw new Error(`the stand-in has no method ${method}`);
+    if (answer === 0) throw new Error(`${count} calls of ${method} were not held within ${timeoutMs} ms`);
   }
 
   result(call, clusterId, status) {

@@ -27,6 +27,7 @@ struct Functions {
   decltype(&standin_command) command;
   decltype(&standin_release) release;
   decltype(&standin_wait_entered) wait_entered;
+  decltype(&standin_wait_held) wait_held;
   decltype(&standin_read) read;
   decltype(&standin_free_text) free_text;
 };
@@ -45,10 +46,11 @@ class Wait {
         done_(Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}),
                                             "standin wait", 0, 1)) {}
 
-  Napi::Value Start(const Functions& functions, const std::string& method, uint64_t count, uint32_t timeout_ms) {
+  Napi::Value Start(decltype(&standin_wait_entered) wait, const std::string& method, uint64_t count,
+                    uint32_t timeout_ms) {
     const Napi::Value promise = deferred_.Promise();
-    std::thread([this, functions, method, count, timeout_ms] {
-      result_ = functions.wait_entered(method.c_str(), count, timeout_ms);
+    std::thread([this, wait, method, count, timeout_ms] {
+      result_ = wait(method.c_str(), count, timeout_ms);
       Napi::ThreadSafeFunction done = done_;
       // Where the environment is gone meanwhile, nobody waits for the result, and this object stays behind.
       if (done.NonBlockingCall(this, Settle) == napi_ok) done.Release();
@@ -111,6 +113,7 @@ class Control final : public Napi::Addon<Control> {
     Find(env, library, "standin_command", &functions.command);
     Find(env, library, "standin_release", &functions.release);
     Find(env, library, "standin_wait_entered", &functions.wait_entered);
+    Find(env, library, "standin_wait_held", &functions.wait_held);
     Find(env, library, "standin_read", &functions.read);
     Find(env, library, "standin_free_text", &functions.free_text);
     return Wrap(env, functions);
@@ -132,12 +135,16 @@ class Control final : public Napi::Addon<Control> {
       const std::string method = info[0].As<Napi::String>();
       return Napi::Boolean::New(info.Env(), functions.release(method.c_str(), ToUint64(info[1])));
     });
-    // waitEntered(method, count, timeoutMs): a promise of what standin_wait_entered gives
-    define("waitEntered", [functions](const Napi::CallbackInfo& info) -> Napi::Value {
-      const std::string method = info[0].As<Napi::String>();
-      const uint32_t timeout_ms = info[2].As<Napi::Number>().Uint32Value();
-      return (new Wait(info.Env()))->Start(functions, method, ToUint64(info[1]), timeout_ms);
-    });
+    // waitEntered(method, count, timeoutMs), waitHeld(...): a promise of what the function of control.h gives
+    const auto define_wait = [&](const char* name, decltype(&standin_wait_entered) wait) {
+      define(name, [wait](const Napi::CallbackInfo& info) -> Napi::Value {
+        const std::string method = info[0].As<Napi::String>();
+        const uint32_t timeout_ms = info[2].As<Napi::Number>().Uint32Value();
+        return (new Wait(info.Env()))->Start(wait, method, ToUint64(info[1]), timeout_ms);
+      });
+    };
+    define_wait("waitEntered", functions.wait_entered);
+    define_wait("waitHeld", functions.wait_held);
     // read(what): undefined, or the text
     define("read", [functions](const Napi::CallbackInfo& info) -> Napi::Value {
       const std::string what = info[0].As<Napi::String>();

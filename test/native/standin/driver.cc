@@ -193,6 +193,9 @@ std::string CallRuntime(const Words& w) {
     return problem == nullptr ? "0" : "1 " + Encode(problem);
   }
   if (call == "wait") return status(standin_wait_entered(w.at(2).c_str(), ToUint64(w.at(3)), ToUint32(w.at(4))));
+  if (call == "wait_held") {
+    return status(standin_wait_held(w.at(2).c_str(), ToUint64(w.at(3)), ToUint32(w.at(4))));
+  }
   if (call == "release") return std::to_string(standin_release(w.at(2).c_str(), ToUint64(w.at(3))));
   if (call == "read") {
     const std::unique_ptr<char, decltype(&standin_free_text)> text(standin_read(w.at(2).c_str()), standin_free_text);

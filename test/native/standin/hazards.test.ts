@@ -42,6 +42,7 @@ describeStandIn('the stand-in watches for what the library does not survive', (b
       liveObjects: 2,
       initialisedObjects: 0,
       threadsInside: 0,
+      lockedTables: 0,
       liveAllocations: 0,
       liveBytes: 0,
       violations: 0,

@@ -130,6 +130,12 @@ export class Scene {
     return [...new Set((await this.violations()).first.map(({ hazard }) => hazard))];
   }
 
+  /** Waits until so many calls of a method are held by an action at a time. */
+  async held(method: string, count = 1): Promise<void> {
+    const { status } = await this.call('control', 'wait_held', method, count, 10_000);
+    if (status !== 1) throw new Error(`${count} calls of ${method} were not held`);
+  }
+
   /** Waits until so many calls of a method have come in. */
   async entered(method: string, count = 1): Promise<void> {
     const { status } = await this.call('control', 'wait', method, count, 10_000);

@@ -2,7 +2,7 @@ import { connect as connectSocket, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { inspect } from 'node:util';
 import type { InspectOptionsStylized } from 'node:util';
-import { checkBoolean, checkInteger, checkOptionalObject } from '../../../check';
+import { checkBoolean, checkInteger, checkObject } from '../../../check';
 import { checkFabricOptions } from '../../../fabric-options';
 import { Deadline } from '../../../deadline';
 import { inspected } from '../../../inspection';
@@ -96,7 +96,7 @@ export class TcpFabric implements Network {
 
   /** @throws TypeError, RangeError for options that are none */
   constructor(options: TcpFabricOptions = {}) {
-    const given = checkOptionalObject(options, 'options');
+    const given = checkObject(options, 'options');
     checkFabricOptions(given, 'options', 'tcp');
     const {
       allowRemote = false,

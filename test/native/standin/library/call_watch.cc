@@ -35,11 +35,6 @@ Calls& TheCalls() {
   return calls;
 }
 
-bool IsTransfer(Method method) {
-  return method == Method::kPullKvCache || method == Method::kPullKvBlocks || method == Method::kPushKvCache ||
-         method == Method::kPushKvBlocks;
-}
-
 bool IsControl(Method method) {
   return method == Method::kInitialize || method == Method::kFinalize || method == Method::kLink ||
          method == Method::kUnlink;

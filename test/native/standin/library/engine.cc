@@ -50,6 +50,7 @@ Status Engine::Start(const Options& options) {
   const auto resource = options.find("llm.LocalCommRes");
   // That of hixl is another text, and otherwise hixl is here as the default backend is.
   const bool hixl = options.count("llm.TransferBackend") > 0;
+  session->is_hixl = hixl;
   if (!hixl && resource != options.end() && !resource->second.empty()) {
     session->resource = GivenResource(resource->second, device);
   } else if (first.has_listen) {

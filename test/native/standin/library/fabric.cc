@@ -1,6 +1,7 @@
 #include "library/fabric.h"
 
 #include <map>
+#include <mutex>
 
 #include "library/session.h"
 

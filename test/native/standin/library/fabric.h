@@ -4,7 +4,6 @@
 #define LLM_DATADIST_NODE_STANDIN_FABRIC_H_
 
 #include <cstdint>
-#include <mutex>
 #include <string>
 
 #include "library/option_text.h"
@@ -39,13 +38,8 @@ class Fabric {
   };
   Connection Connect(const std::string& ip, uint16_t port);
 
-  // Held while links are made or dropped on both of their ends.
-  std::mutex& link_mutex() { return link_mutex_; }
-
  private:
   Fabric() = default;
-
-  std::mutex link_mutex_;
 };
 
 }  // namespace standin

@@ -38,9 +38,11 @@ template <typename Arguments, typename Work, typename Results>
 Status Call(const void* object, CallDetails details, Arguments arguments, Work work, Results results) {
   const standin::KnownObject known = standin::FindObject(object);
   const Method method = details.method;
+  const std::vector<uint64_t> clusters = details.clusters;
   return standin::Observe(
       method, known.number, arguments, [&] { return standin::CallWatch(object, std::move(details)); },
-      [&]() -> Status { return known.engine == nullptr ? kFailed : work(known.engine); }, results);
+      [&]() -> Status { return known.engine == nullptr ? kFailed : work(known.engine); }, results,
+      clusters);
 }
 
 bool AnswersAtOnce() { return (standin::CurrentMode() & standin::kAnswersAtOnce) != 0; }

@@ -121,7 +121,7 @@ Status PullRow(Link* link, const CacheIndex& src, const CacheEntry& local, const
   const uint64_t remainder = remote->tensor_bytes % remote->stride;
   const Span span{static_cast<Offset>(batch_index) * local.stride, static_cast<Offset>(src.batch_index) * local.stride,
                   remainder > 0 ? remainder : wanted};
-  return Move(Direction::kPull, *link, local, *remote, pairs, {span});
+  return Move(Method::kPullKvCache, *link, local, *remote, pairs, {span});
 }
 
 Status PullRuns(Link* link, const CacheIndex& src, const CacheEntry& local, const TensorRanges& ranges,
@@ -141,7 +141,7 @@ Status PullRuns(Link* link, const CacheIndex& src, const CacheEntry& local, cons
   if (status != kSuccess) return status;
   std::vector<Span> spans;
   status = PullSpans(runs, local, *remote, &spans);
-  return status == kSuccess ? Move(Direction::kPull, *link, local, *remote, pairs, spans) : status;
+  return status == kSuccess ? Move(Method::kPullKvBlocks, *link, local, *remote, pairs, spans) : status;
 }
 
 }  // namespace

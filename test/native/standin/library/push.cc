@@ -14,6 +14,7 @@ using llm_datadist::KvCacheExtParam;
 
 // What differs between a row and blocks, once both caches are known.
 struct Payload {
+  Method method;
   std::function<Status(const CacheEntry& remote)> check_remote;
   std::function<Status(const CacheEntry& local, const CacheEntry& remote, std::vector<Span>* spans)> spans;
 };
@@ -83,7 +84,7 @@ Status PushLayer(Session* session, int64_t src_id, const CacheIndex& dst, int64_
   if (status != kSuccess) return status;
   const TensorPairs pairs{static_cast<uint64_t>(src_layer * per_layer), static_cast<uint64_t>(dst_layer * per_layer),
                           static_cast<uint64_t>(per_layer)};
-  return Move(Direction::kPush, *link, *local, *remote, pairs, spans);
+  return Move(payload.method, *link, *local, *remote, pairs, spans);
 }
 
 // Layers go one after the other, and those that went stay written when a later one fails.
@@ -109,7 +110,7 @@ Status PushCache(Session* session, const Cache& src, const CacheIndex& dst, uint
   if (size != -1) return Refuse(kParamInvalid, "size %" PRId64 ", a push takes -1 only", size);
   status = CheckLayers(src, param);
   if (status != kSuccess) return status;
-  Payload payload;
+  Payload payload{Method::kPushKvCache, {}, {}};
   payload.check_remote = [&](const CacheEntry& remote) {
     if (dst.batch_index < remote.rows) return kSuccess;
     return Refuse(kParamInvalid, "remote row %u of %u", dst.batch_index, remote.rows);
@@ -132,7 +133,7 @@ Status PushBlocks(Session* session, const Cache& src, const CacheIndex& dst, con
   if (dst.batch_index != 0) return Refuse(kParamInvalid, "remote row %u, block calls take 0 only", dst.batch_index);
   status = CheckLayers(src, param);
   if (status != kSuccess) return status;
-  Payload payload;
+  Payload payload{Method::kPushKvBlocks, {}, {}};
   payload.check_remote = [&](const CacheEntry& remote) {
     for (const uint64_t block : dst_blocks) {
       if (block >= remote.rows) return Refuse(kParamInvalid, "destination block %" PRIu64 " of %u", block, remote.rows);

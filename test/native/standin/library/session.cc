@@ -1,5 +1,7 @@
 #include "library/session.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "library/tensor_size.h"
@@ -21,6 +23,15 @@ Sessions& TheSessions() {
   return sessions;
 }
 
+// While a table of all links is locked for long.
+class LockedTable {
+ public:
+  LockedTable() { CountLockedTable(1); }
+  ~LockedTable() { CountLockedTable(-1); }
+  LockedTable(const LockedTable&) = delete;
+  LockedTable& operator=(const LockedTable&) = delete;
+};
+
 }  // namespace
 
 Link::Link(Session* local, Session* peer)
@@ -32,6 +43,15 @@ Session* Session::Make(uint64_t cluster_id, int32_t device_id) {
   const std::lock_guard<std::mutex> lock(sessions.mutex);
   sessions.all.push_back(session);
   return session;
+}
+
+std::vector<Session*> Session::Alive() {
+  Sessions& sessions = TheSessions();
+  const std::lock_guard<std::mutex> lock(sessions.mutex);
+  std::vector<Session*> alive;
+  std::copy_if(sessions.all.begin(), sessions.all.end(), std::back_inserter(alive),
+               [](const Session* session) { return session->IsAlive(); });
+  return alive;
 }
 
 bool Session::IsAlive() const { return !ended_ && !IsDead(cluster_id_); }
@@ -118,25 +138,51 @@ std::shared_ptr<const Snapshot> Session::PublishCaches() {
   return table_.Publish();
 }
 
-std::shared_ptr<Link> Session::FindLink(uint64_t cluster_id) {
+std::shared_ptr<Link> Session::LookUp(uint64_t cluster_id) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto found = links_.find(cluster_id);
   return found == links_.end() ? nullptr : found->second;
 }
 
+std::shared_ptr<Link> Session::FindLink(uint64_t cluster_id) {
+  const std::lock_guard<std::mutex> links(links_mutex_);
+  return LookUp(cluster_id);
+}
+
+bool Session::IsLinkedTo(uint64_t cluster_id) { return LookUp(cluster_id) != nullptr; }
+
 bool Session::HasLinks() {
+  const std::lock_guard<std::mutex> links(links_mutex_);
   const std::lock_guard<std::mutex> lock(mutex_);
   return !links_.empty();
 }
 
 void Session::StoreLink(uint64_t cluster_id, const std::shared_ptr<Link>& link) {
+  const std::lock_guard<std::mutex> links(links_mutex_);
   const std::lock_guard<std::mutex> lock(mutex_);
   links_[cluster_id] = link;
 }
 
 void Session::DropLink(uint64_t cluster_id) {
-  const std::shared_ptr<Link> link = FindLink(cluster_id);
+  if (const std::shared_ptr<Link> link = FindLink(cluster_id)) Close(cluster_id, link);
+}
+
+void Session::DropLinkForPeer(uint64_t cluster_id) {
+  const std::lock_guard<std::mutex> links(links_mutex_);
+  const LockedTable counted;
+  if (const std::shared_ptr<Link> link = LookUp(cluster_id)) Close(cluster_id, link);
+}
+
+void Session::DropLinkOfDeadPeer(uint64_t cluster_id) {
+  const std::lock_guard<std::mutex> links(links_mutex_);
+  const LockedTable counted;
+  const std::shared_ptr<Link> link = LookUp(cluster_id);
   if (link == nullptr) return;
+  WaitForDisconnect();
+  Close(cluster_id, link);
+}
+
+void Session::Close(uint64_t cluster_id, const std::shared_ptr<Link>& link) {
   {
     const std::lock_guard<std::mutex> transfers(link->mutex);
     link->closed = true;

@@ -29,7 +29,7 @@ struct Link {
   uint64_t local_time;
   uint64_t peer_time;
 
-  // Held by transfers, one after the other, and by who drops the link.
+  // Held by transfers, one after the other, until the bytes are moved; and to drop the link.
   std::mutex mutex;
   bool closed = false;
   // The peer's table, copied at the first transfer that finds one.
@@ -42,6 +42,8 @@ struct Link {
 class Session {
  public:
   static Session* Make(uint64_t cluster_id, int32_t device_id);
+  // All that are alive, in the order in which they were made.
+  static std::vector<Session*> Alive();
 
   uint64_t cluster_id() const { return cluster_id_; }
   int32_t device_id() const { return device_id_; }
@@ -56,8 +58,12 @@ class Session {
   Binding* LeaveListening();
   bool IsListening() const { return is_listening_; }
 
-  // What describes this end of links to come. Guarded by the fabric's link mutex once it listens.
+  // Held while this end of a link is made or dropped. Guards `resource`.
+  std::mutex& control_mutex() { return control_mutex_; }
+  // What describes this end of links to come.
   CommResource resource;
+  // The engine is hixl.
+  bool is_hixl = false;
 
   // Caches.
   Status Register(const std::vector<int64_t>& shape, int32_t data_type, const std::vector<uint64_t>& addresses,
@@ -68,12 +74,18 @@ class Session {
   std::shared_ptr<const CacheEntry> FindCache(int64_t cache_id);
   std::shared_ptr<const Snapshot> PublishCaches();
 
-  // Links.
+  // Links. The table of all links has a lock: each of these waits while a peer's request holds it.
   std::shared_ptr<Link> FindLink(uint64_t cluster_id);
   bool HasLinks();
   void StoreLink(uint64_t cluster_id, const std::shared_ptr<Link>& link);
-  // Waits for a transfer on it.
+  // What this instance asks for: waits for a transfer on the link, with the table free.
   void DropLink(uint64_t cluster_id);
+  // What the peer asks for, by its unlink or its forced link: waits for a transfer on the link, with the table locked.
+  void DropLinkForPeer(uint64_t cluster_id);
+  // As DropLink, with the table locked for as long as the engine hixl tries to reach a peer that does not answer.
+  void DropLinkOfDeadPeer(uint64_t cluster_id);
+  // Without a wait for the table.
+  bool IsLinkedTo(uint64_t cluster_id);
   uint64_t Tick();
 
   // All pushes of an instance run one after the other.
@@ -94,8 +106,16 @@ class Session {
   int64_t listen_port_ = -1;
   Binding* binding_ = nullptr;
 
-  std::mutex push_mutex_;
+  std::shared_ptr<Link> LookUp(uint64_t cluster_id);
+  // Waits for a transfer on the link.
+  void Close(uint64_t cluster_id, const std::shared_ptr<Link>& link);
 
+  std::mutex push_mutex_;
+  std::mutex control_mutex_;
+  // The library's lock of the table of all links. Taken before the mutex of a link, and before mutex_.
+  std::mutex links_mutex_;
+
+  // Held for moments only.
   std::mutex mutex_;
   // Guarded by mutex_.
   CacheTable table_;

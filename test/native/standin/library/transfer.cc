@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "runtime/actions.h"
 #include "runtime/hazards.h"
 
 namespace standin {
@@ -30,6 +31,13 @@ Status CheckInside(Offset offset, Offset length, const CacheEntry& entry, const 
                 entry.tensor_bytes, entry.id);
 }
 
+Status CheckNotFreed(const MemoryHandle& handle) {
+  if (!handle.allocation->freed) return kSuccess;
+  Violate(Hazard::kUseAfterFree, "a transfer uses the %" PRIu64 " bytes at 0x%" PRIx64 ", which are freed", handle.size,
+          handle.address);
+  return Refuse(kFailed, "memory of the transfer was freed");
+}
+
 // Memory that the link does not know, that is freed, or that nobody has allocated.
 Status CheckReach(const MemoryHandle& handle, uint64_t link_time, const char* side) {
   if (!handle.live || handle.time > link_time) {
@@ -38,10 +46,7 @@ Status CheckReach(const MemoryHandle& handle, uint64_t link_time, const char* si
   if (handle.allocation == nullptr) {
     return Refuse(kFailed, "the %s memory at 0x%" PRIx64 " is no memory of this runtime", side, handle.address);
   }
-  if (!handle.allocation->freed) return kSuccess;
-  Violate(Hazard::kUseAfterFree, "a transfer uses the %" PRIu64 " bytes at 0x%" PRIx64 ", which are freed", handle.size,
-          handle.address);
-  return Refuse(kFailed, "the %s memory was freed while it was registered", side);
+  return CheckNotFreed(handle);
 }
 
 }  // namespace
@@ -108,7 +113,7 @@ Status RemoteCache(Link* link, int64_t cache_id, std::shared_ptr<const CacheEntr
                 link->peer->cluster_id(), cache_id);
 }
 
-Status Move(Direction direction, const Link& link, const CacheEntry& local, const CacheEntry& remote,
+Status Move(Method method, const Link& link, const CacheEntry& local, const CacheEntry& remote,
             const TensorPairs& pairs, const std::vector<Span>& spans) {
   for (const Span& span : spans) {
     Status status = CheckInside(span.local, span.length, local, "local");
@@ -121,6 +126,14 @@ Status Move(Direction direction, const Link& link, const CacheEntry& local, cons
     if (status == kSuccess) status = CheckReach(*remote.tensors[pairs.remote_start + i], link.peer_time, "remote");
     if (status != kSuccess) return status;
   }
+  Status decided = kSuccess;
+  if (InterfereInTransport(method, link.peer->cluster_id(), &decided)) return decided;
+  for (uint64_t i = 0; i < pairs.count; ++i) {
+    Status status = CheckNotFreed(*local.tensors[pairs.local_start + i]);
+    if (status == kSuccess) status = CheckNotFreed(*remote.tensors[pairs.remote_start + i]);
+    if (status != kSuccess) return status;
+  }
+  const bool pulls = method == Method::kPullKvCache || method == Method::kPullKvBlocks;
   for (uint64_t i = 0; i < pairs.count; ++i) {
     const uint64_t mine = local.tensors[pairs.local_start + i]->address;
     const uint64_t theirs = remote.tensors[pairs.remote_start + i]->address;
@@ -129,7 +142,7 @@ Status Move(Direction direction, const Link& link, const CacheEntry& local, cons
       void* const there = reinterpret_cast<void*>(theirs + static_cast<uint64_t>(span.remote));
       const size_t length = static_cast<size_t>(span.length);
       // One buffer may be registered on both sides.
-      std::memmove(direction == Direction::kPull ? here : there, direction == Direction::kPull ? there : here, length);
+      std::memmove(pulls ? here : there, pulls ? there : here, length);
     }
   }
   return kSuccess;

@@ -10,6 +10,7 @@
 #include "library/session.h"
 #include "library/status.h"
 #include "native/abi/llm_datadist.h"
+#include "runtime/method.h"
 
 namespace standin {
 
@@ -37,8 +38,6 @@ struct TensorPairs {
   uint64_t count;
 };
 
-enum class Direction { kPull, kPush };
-
 // The checks that every transfer begins with.
 Status CheckExtParam(const llm_datadist::KvCacheExtParam& param, bool equal_spans);
 Status CheckBlockLists(const std::vector<uint64_t>& src_blocks, const std::vector<uint64_t>& dst_blocks);
@@ -52,8 +51,9 @@ Status NotLinked(uint64_t cluster_id);
 // The peer's cache as this side sees it. The caller holds the link's mutex.
 Status RemoteCache(Link* link, int64_t cache_id, std::shared_ptr<const CacheEntry>* remote);
 
-// Copies the spans in each pair of tensors, all of them or none. The caller holds the link's mutex.
-Status Move(Direction direction, const Link& link, const CacheEntry& local, const CacheEntry& remote,
+// Copies the spans in each pair of tensors, all of them or none. The caller holds the link's mutex, and of a push that of
+// all pushes.
+Status Move(Method method, const Link& link, const CacheEntry& local, const CacheEntry& remote,
             const TensorPairs& pairs, const std::vector<Span>& spans);
 
 Status PullCache(Session* session, const llm_datadist::CacheIndex& src, int64_t dst_id, uint32_t batch_index,

@@ -27,6 +27,8 @@ struct MethodState {
   // Blocked calls draw a number and go on when it is below `released`.
   uint64_t next_number = 0;
   uint64_t released = 0;
+  // Calls that are blocked or hang.
+  uint64_t held = 0;
 };
 
 struct Actions {
@@ -45,10 +47,14 @@ Actions& TheActions() {
 
 std::atomic<uint64_t> g_inside{0};
 
-// The action for a call that comes now; a default one lets it pass.
-Action TakeAction(MethodState& state) {
+bool AppliesTo(const Action& action, const std::vector<uint64_t>& clusters) {
+  return !action.has_cluster || std::find(clusters.begin(), clusters.end(), action.cluster) != clusters.end();
+}
+
+// The action for a call that comes to this place now; a default one lets it pass.
+Action TakeAction(MethodState& state, bool in_transport, const std::vector<uint64_t>& clusters) {
   for (Action& action : state.actions) {
-    if (action.times == 0) continue;
+    if (action.times == 0 || action.in_transport != in_transport || !AppliesTo(action, clusters)) continue;
     if (action.skip > 0) {
       --action.skip;
       break;
@@ -63,11 +69,62 @@ Action TakeAction(MethodState& state) {
   for (;;) pause();
 }
 
+[[noreturn]] void HangIn(Method method) {
+  {
+    Actions& actions = TheActions();
+    const std::lock_guard<std::mutex> lock(actions.mutex);
+    ++actions.Of(method).held;
+    actions.changed.notify_all();
+  }
+  Hang();
+}
+
 [[noreturn]] void EndBySegmentationFault() {
   // Whatever handler a test runner or sanitizer has installed, the process ends by this signal.
   signal(SIGSEGV, SIG_DFL);
   raise(SIGSEGV);
   Hang();
+}
+
+bool Take(Method method, bool in_transport, const std::vector<uint64_t>& clusters, uint32_t* status) {
+  Actions& actions = TheActions();
+  Action action;
+  {
+    std::unique_lock<std::mutex> lock(actions.mutex);
+    MethodState& state = actions.Of(method);
+    if (!in_transport) ++state.entered;
+    action = TakeAction(state, in_transport, clusters);
+    if (action.block) {
+      const uint64_t number = state.next_number++;
+      ++state.held;
+      actions.changed.notify_all();
+      actions.changed.wait(lock, [&] { return number < state.released; });
+      --state.held;
+    }
+    actions.changed.notify_all();
+  }
+  if (action.delay_ms > 0) std::this_thread::sleep_for(std::chrono::milliseconds(action.delay_ms));
+  if (action.has_error_text) SetRecentError(action.error_text);
+  switch (action.outcome) {
+    case Outcome::kProceed:
+      return false;
+    case Outcome::kStatus:
+      *status = action.status;
+      return true;
+    case Outcome::kThrowRuntimeError:
+      throw std::runtime_error(action.thrown_text);
+    case Outcome::kThrowBadAlloc:
+      throw std::bad_alloc();
+    case Outcome::kThrowInt:
+      throw static_cast<int>(action.status);
+    case Outcome::kAbort:
+      std::abort();
+    case Outcome::kSegmentationFault:
+      EndBySegmentationFault();
+    case Outcome::kHang:
+      HangIn(method);
+  }
+  return false;
 }
 
 }  // namespace
@@ -120,40 +177,19 @@ void ReleaseAll() {
   for (size_t i = 0; i < kMethods; ++i) Release(static_cast<Method>(i), kAllBlocked);
 }
 
-bool Interfere(Method method, uint32_t* status) {
+bool Interfere(Method method, const std::vector<uint64_t>& clusters, uint32_t* status) {
+  return Take(method, false, clusters, status);
+}
+
+bool InterfereInTransport(Method method, uint64_t cluster, uint32_t* status) {
+  return (CurrentMode() & kHasActions) != 0 && Take(method, true, {cluster}, status);
+}
+
+bool WaitHeld(Method method, uint64_t count, uint32_t timeout_ms) {
   Actions& actions = TheActions();
-  Action action;
-  {
-    std::unique_lock<std::mutex> lock(actions.mutex);
-    MethodState& state = actions.Of(method);
-    ++state.entered;
-    action = TakeAction(state);
-    const uint64_t number = action.block ? state.next_number++ : 0;
-    actions.changed.notify_all();
-    if (action.block) actions.changed.wait(lock, [&] { return number < state.released; });
-  }
-  if (action.delay_ms > 0) std::this_thread::sleep_for(std::chrono::milliseconds(action.delay_ms));
-  if (action.has_error_text) SetRecentError(action.error_text);
-  switch (action.outcome) {
-    case Outcome::kProceed:
-      return false;
-    case Outcome::kStatus:
-      *status = action.status;
-      return true;
-    case Outcome::kThrowRuntimeError:
-      throw std::runtime_error(action.thrown_text);
-    case Outcome::kThrowBadAlloc:
-      throw std::bad_alloc();
-    case Outcome::kThrowInt:
-      throw static_cast<int>(action.status);
-    case Outcome::kAbort:
-      std::abort();
-    case Outcome::kSegmentationFault:
-      EndBySegmentationFault();
-    case Outcome::kHang:
-      Hang();
-  }
-  return false;
+  std::unique_lock<std::mutex> lock(actions.mutex);
+  const MethodState& state = actions.Of(method);
+  return actions.changed.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return state.held >= count; });
 }
 
 bool WaitEntered(Method method, uint64_t count, uint32_t timeout_ms) {

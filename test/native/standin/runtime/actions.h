@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "runtime/method.h"
 
@@ -25,6 +26,11 @@ enum class Outcome {
 // One action may wait, then sleep, then have an outcome.
 struct Action {
   bool block = false;
+  // Taken where a transfer moves its bytes, with the library's locks held, and not where the call comes in.
+  bool in_transport = false;
+  bool has_cluster = false;
+  // The peer of the calls that it applies to.
+  uint64_t cluster = 0;
   uint32_t delay_ms = 0;
   Outcome outcome = Outcome::kProceed;
   uint32_t status = 0;
@@ -50,12 +56,18 @@ constexpr uint64_t kAllBlocked = std::numeric_limits<uint64_t>::max();
 void Release(Method method, uint64_t count);
 void ReleaseAll();
 
-// What a call does on its way in. True where an action decided its status. Throws what the action says.
-bool Interfere(Method method, uint32_t* status);
+// What a call does on its way in. True where an action decided its status. Throws what the action says. `clusters` are
+// those that the call is about.
+bool Interfere(Method method, const std::vector<uint64_t>& clusters, uint32_t* status);
+// The same where a transfer moves its bytes; of a push once for each layer.
+bool InterfereInTransport(Method method, uint64_t cluster, uint32_t* status);
 
 // Whether so many calls came in before the time was up, since load, the last reset and the method's last SetAction.
 bool WaitEntered(Method method, uint64_t count, uint32_t timeout_ms);
 void ForgetEntered();
+// Whether so many calls of the method were held by an action at a time, on their way in or in the transport, before the
+// time was up.
+bool WaitHeld(Method method, uint64_t count, uint32_t timeout_ms);
 
 // Counts the calls that are inside, as long as anything is switched on that looks at calls.
 class InsideCount {

@@ -97,6 +97,11 @@ void ReadActionWord(const std::string& word, Action* action) {
   const std::string value = equals == std::string::npos ? "" : word.substr(equals + 1);
   if (word == "block") {
     action->block = true;
+  } else if (word == "in_transport") {
+    action->in_transport = true;
+  } else if (name == "cluster") {
+    action->has_cluster = true;
+    action->cluster = ToUint64(value);
   } else if (name == "delay") {
     action->delay_ms = ToUint32(value);
   } else if (name == "error") {
@@ -132,6 +137,7 @@ void AddActionOf(const Words& words) {
   const Method method = ToMethod(words[1]);
   Action action;
   for (size_t i = 2; i < words.size(); ++i) ReadActionWord(words[i], &action);
+  if (action.in_transport && !IsTransfer(method)) throw Mistake{"\"" + words[1] + "\" moves no bytes"};
   if (words[0] == "set") {
     SetAction(method, action);
   } else {
@@ -146,6 +152,19 @@ void SetResultOf(const Words& words) {
   } else {
     SetResult(link, ToUint64(words[2]), ToUint32(words[3]));
   }
+}
+
+void SetPeerOf(const Words& words) {
+  const uint64_t cluster_id = ToUint64(words[1]);
+  if (words[2] == "unlinks" || words[2] == "links") {
+    const std::string problem = RequestOf(cluster_id, words[2] == "links");
+    if (!problem.empty()) throw Mistake{problem};
+    return;
+  }
+  if (words[2] != "dead" && words[2] != "alive") {
+    throw Mistake{"\"" + words[2] + "\" is none of dead, alive, unlinks, links"};
+  }
+  SetDead(cluster_id, words[2] == "dead");
 }
 
 void SwitchJournal(const Words& words) {
@@ -196,7 +215,8 @@ constexpr Command kCommands[] = {
        Release(ToMethod(words[1]), words.size() == 2 ? kAllBlocked : ToUint64(words[2]));
      }},
     {"result", 3, 4, SetResultOf},
-    {"peer", 3, 3, [](const Words& words) { SetDead(ToUint64(words[1]), ToChoice(words[2], "dead", "alive")); }},
+    {"peer", 3, 3, SetPeerOf},
+    {"disconnect_ms", 2, 2, [](const Words& words) { SetDisconnectLimit(ToUint32(words[1])); }},
     {"answer_at_once", 2, 2, [](const Words& words) { SetMode(kAnswersAtOnce, ToSwitch(words[1])); }},
     {"device_count", 2, 2, [](const Words& words) { SetDeviceCount(ToUint32(words[1])); }},
     {"soc_name", 2, 2, [](const Words& words) { SetSocName(words[1]); }},

@@ -15,6 +15,7 @@
 #include "runtime/json_text.h"
 #include "runtime/mode.h"
 #include "runtime/object_counts.h"
+#include "runtime/peers.h"
 
 namespace standin {
 
@@ -48,6 +49,7 @@ std::string ReadCounters() {
   json.Key("liveObjects").Number(number(LiveObjects()));
   json.Key("initialisedObjects").Number(number(InitialisedObjects()));
   json.Key("threadsInside").Number(number(ThreadsInside()));
+  json.Key("lockedTables").Number(LockedTables());
   json.Key("liveAllocations").Number(number(LiveAllocations()));
   json.Key("liveBytes").Number(number(LiveBytes()));
   json.Key("violations").Number(number(ViolationCount()));
@@ -76,6 +78,12 @@ int standin_wait_entered(const char* method, uint64_t count, uint32_t timeout_ms
   standin::Method found;
   if (!standin::FindMethod(method, &found)) return -1;
   return standin::WaitEntered(found, count, timeout_ms) ? 1 : 0;
+}
+
+int standin_wait_held(const char* method, uint64_t count, uint32_t timeout_ms) {
+  standin::Method found;
+  if (!standin::FindMethod(method, &found)) return -1;
+  return standin::WaitHeld(found, count, timeout_ms) ? 1 : 0;
 }
 
 char* standin_read(const char* what) {

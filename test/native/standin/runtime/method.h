@@ -56,6 +56,11 @@ constexpr size_t kMethods = sizeof kMethodNames / sizeof kMethodNames[0];
 constexpr size_t IndexOf(Method method) { return static_cast<size_t>(method); }
 constexpr const char* NameOf(Method method) { return kMethodNames[IndexOf(method)]; }
 
+constexpr bool IsTransfer(Method method) {
+  return method == Method::kPullKvCache || method == Method::kPullKvBlocks || method == Method::kPushKvCache ||
+         method == Method::kPushKvBlocks;
+}
+
 // Whether `name` is one of the above; `*method` is set then.
 inline bool FindMethod(std::string_view name, Method* method) {
   for (size_t i = 0; i < kMethods; ++i) {

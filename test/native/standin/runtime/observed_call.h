@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <vector>
 
 #include "runtime/actions.h"
 #include "runtime/journal.h"
@@ -18,9 +19,10 @@ namespace standin {
 inline bool IsObserving() { return (CurrentMode() & ~static_cast<uint32_t>(kAnswersAtOnce)) != 0; }
 
 // `arguments` and `results`, which is told the status, write members of a JSON object; `enter` gives what lives as long
-// as the call.
+// as the call; `clusters` are those that the call is about.
 template <typename Arguments, typename Enter, typename Work, typename Results>
-uint32_t Observe(Method method, uint64_t object, Arguments arguments, Enter enter, Work work, Results results) {
+uint32_t Observe(Method method, uint64_t object, Arguments arguments, Enter enter, Work work, Results results,
+                 const std::vector<uint64_t>& clusters = {}) {
   const InsideCount inside;
   const uint64_t call = NextCall();
   if (JournalIsOn()) {
@@ -33,7 +35,7 @@ uint32_t Observe(Method method, uint64_t object, Arguments arguments, Enter ente
   (void)scope;
   try {
     uint32_t status = 0;
-    if (!Interfere(method, &status)) status = work();
+    if (!Interfere(method, clusters, &status)) status = work();
     if (JournalIsOn()) {
       JsonText json;
       json.Open('{');
