@@ -102,7 +102,7 @@ test('a cache is judged when its turn comes: memory that is unregistered before 
   expect(second.cacheId).toBe(2n);
 });
 
-test('a queue runs nothing on the turn of the caller, and is empty again when its work has ended', async () => {
+test('an empty queue runs work on the turn of the caller, and is empty again when it has ended', async () => {
   const queue = new ControlQueue();
   const order: string[] = [];
   const work = (name: string) => async () => {
@@ -119,7 +119,7 @@ test('a queue runs nothing on the turn of the caller, and is empty again when it
   await second;
   await turn();
   expect(queue.isEmpty).toBe(true);
-  expect(order).toEqual(['called', 'first', 'first ends', 'second', 'second ends']);
+  expect(order).toEqual(['first', 'called', 'first ends', 'second', 'second ends']);
 });
 
 describe('uses', () => {
