@@ -50,6 +50,8 @@ export interface LLMExceptionInfo {
   /** Whose deadline it was; of `LLM_TIMEOUT` the library's unless something else is said. */
   readonly deadline?: DeadlineOwner | undefined;
   readonly released?: Promise<void> | undefined;
+  /** Of a push: layers that were written completely. */
+  readonly layersCompleted?: number | undefined;
 }
 
 /** Whose deadline a call ran into. */
@@ -69,6 +71,7 @@ const INFO: Names<LLMExceptionInfo> = {
   recovery: true,
   deadline: true,
   released: true,
+  layersCompleted: true,
 };
 
 /** What {@link LLMException.toJSON} gives: 64-bit ids as decimal strings, no stack, no cause. */
@@ -87,6 +90,7 @@ export interface LLMExceptionJSON {
   clusterId?: string;
   cacheId?: string;
   results?: { remoteClusterId: string; statusCode: number; code: string }[];
+  layersCompleted?: number;
 }
 
 // A structured clone (postMessage, structuredClone) reduces what the Error constructor has made to a nameless Error with
@@ -162,6 +166,12 @@ export class LLMException extends ErrorByPrototype {
   declare readonly cacheId?: bigint;
   /** Link and unlink: one per cluster, in input order; empty when the call as a whole was refused. */
   declare readonly results?: ClusterResult[];
+  /**
+   * Of a push that failed: as many layers were written completely before, from the first one on, and the next one may be
+   * written in part. 0 where nothing was moved. The library does not say it: over the native backend it is not there when several
+   * layers were pushed and the library was called; then any of them may be written. Push layer by layer to know.
+   */
+  declare readonly layersCompleted?: number;
   /** What led to this, when that is known. As with any Error it is not enumerable, so clones leave it out. */
   declare readonly cause?: unknown;
 
@@ -196,6 +206,7 @@ export class LLMException extends ErrorByPrototype {
     if (cacheId !== undefined) this.cacheId = cacheId;
     // Link and unlink tell clusters apart; a call that was refused as a whole has none to tell of.
     if (results !== undefined || TELLS_CLUSTERS_APART.has(operation)) this.results = results ?? [];
+    if (checked.layersCompleted !== undefined) this.layersCompleted = checked.layersCompleted;
     if (cause !== undefined) {
       Object.defineProperty(this, 'cause', { value: cause, configurable: true, writable: true });
     }
@@ -247,6 +258,7 @@ export class LLMException extends ErrorByPrototype {
       ...(this.results && {
         results: this.results.map((result) => ({ ...result, remoteClusterId: String(result.remoteClusterId) })),
       }),
+      ...(this.layersCompleted !== undefined && { layersCompleted: this.layersCompleted }),
     };
   }
 
@@ -291,10 +303,10 @@ export function asFailureOf(exception: LLMException, operation: string, cacheId?
   return new LLMException(exception.statusCode, { ...info, operation, cacheId: info.cacheId ?? cacheId });
 }
 
-/** The exception with another remedy. */
-export function withRemedy(exception: LLMException, remedy: string): LLMException {
+/** The exception with other advice. */
+export function withAdvice(exception: LLMException, remedy: string, recovery = exception.recovery): LLMException {
   const info = infos.get(exception);
-  return info === undefined ? exception : new LLMException(exception.statusCode, { ...info, remedy });
+  return info === undefined ? exception : new LLMException(exception.statusCode, { ...info, remedy, recovery });
 }
 
 /** An inspection inside an inspection does not see the cycles of the outer one. */
@@ -346,6 +358,7 @@ function checkInfo(value: unknown, id: (value: unknown) => unknown = (given) => 
     recovery: optional(info.recovery, 'info.recovery', checkRecovery),
     deadline: optional(info.deadline, 'info.deadline', checkDeadline),
     released: optional(info.released, 'info.released', checkReleased),
+    layersCompleted: optional(info.layersCompleted, 'info.layersCompleted', checkUint32),
   };
 }
 

@@ -51,6 +51,7 @@ export type {
   IpInfo,
   KvCacheExtParam,
   LayerRange,
+  PushProgress,
 } from './backend/backend';
 export type { BackendChoice } from './backend/select';
 

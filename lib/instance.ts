@@ -8,6 +8,7 @@ import { hold, letGo } from './held-instances';
 import { newLife } from './life';
 import { limited } from './limited-call';
 import type { CallInfo, CallOwner, LimitedCall } from './limited-call';
+import { LinkLives } from './link-lives';
 import { Links } from './links';
 import { AllocatedRegion } from './memory';
 import { parseDigitsAsInt32 } from './option-text/number-text';
@@ -54,6 +55,7 @@ export class Instance {
   readonly registrations = new Registrations();
   readonly regions = new Regions();
   readonly links = new Links();
+  readonly lives = new LinkLives();
   readonly peers = new Peers();
   readonly #isForeign: boolean;
   readonly #hangTimeoutMs: number;
@@ -414,6 +416,7 @@ export class Instance {
     abandoned.unregister(this);
     this.registrations.clear();
     this.links.noneLeft();
+    this.lives.clear();
     this.#life = '';
     this.#initialized = false;
     letGo(this);

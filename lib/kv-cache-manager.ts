@@ -19,6 +19,8 @@ import type { Transfer } from './guard/transfer';
 import { guardLayers, guardRowAgainstLayout } from './guard/transfer';
 import { inspected } from './inspection';
 import type { Instance } from './instance';
+import { overLink } from './over-link';
+import { PushLayers } from './push-layers';
 import type { Registration } from './registrations';
 import { takeTurns } from './turns';
 
@@ -161,7 +163,7 @@ export class KvCacheManager {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       if (transfer !== undefined)
         guardRowAgainstLayout(transfer, size > 0n ? size : (transfer.local?.size.rowBytes ?? 0n));
-      return this.#backend.pullKvCache(remote, cache, row, size, ext);
+      return this.#overLink(operation, remote, local, () => this.#backend.pullKvCache(remote, cache, row, size, ext));
     };
     await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, undefined, limits);
   }
@@ -193,14 +195,16 @@ export class KvCacheManager {
     const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
-      return this.#backend.pullKvBlocks(remote, cache, lists.src, lists.dst, ext, limits);
+      return this.#overLink(operation, remote, local, () =>
+        this.#backend.pullKvBlocks(remote, cache, lists.src, lists.dst, ext, limits),
+      );
     };
     await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists, limits);
   }
 
   /**
    * Copies one row of a local cache into one row of a remote one, layer by layer: the layers before the one that fails
-   * stay written.
+   * stay written. `layersCompleted` of the exception says how many, where the backend learns it.
    *
    * @param dst the remote cache and its row
    * @param src the local cache, in device memory
@@ -224,12 +228,21 @@ export class KvCacheManager {
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
     const ext = this.#ext(cache, fields);
     const limits = limitsOf(fields);
+    const layers = new PushLayers();
     const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       if (transfer !== undefined) guardRowAgainstLayout(transfer, transfer.local?.size.rowBytes ?? 0n);
-      return this.#backend.pushKvCache(this.#described(cache, local, ext), remote, row, size, ext);
+      const source = this.#described(cache, local, ext);
+      return this.#overLink(operation, remote, local, () => {
+        layers.begin(ext, source.desc);
+        return this.#backend.pushKvCache(source, remote, row, size, ext, layers);
+      });
     };
-    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, undefined, limits);
+    try {
+      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, undefined, limits);
+    } catch (error) {
+      throw layers.explain(error, this.#isReachable);
+    }
   }
 
   /**
@@ -254,12 +267,21 @@ export class KvCacheManager {
     const ext = this.#ext(cache, fields);
     const limits = fields === undefined ? undefined : limitsOf(fields);
     const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
+    const layers = new PushLayers();
     const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
-      return this.#backend.pushKvBlocks(this.#described(cache, local, ext), remote, lists.src, lists.dst, ext, limits);
+      const source = this.#described(cache, local, ext);
+      return this.#overLink(operation, remote, local, () => {
+        layers.begin(ext, source.desc);
+        return this.#backend.pushKvBlocks(source, remote, lists.src, lists.dst, ext, limits, layers);
+      });
     };
-    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists, limits);
+    try {
+      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists, limits);
+    } catch (error) {
+      throw layers.explain(error, this.#isReachable);
+    }
   }
 
   /**
@@ -325,6 +347,11 @@ export class KvCacheManager {
   #summary() {
     const { clusterId, registrations } = this.#instance;
     return { clusterId, caches: registrations.count };
+  }
+
+  /** Whether peers may unlink or link anew at any time. */
+  get #isReachable(): boolean {
+    return this.#instance.links.listenIpInfo !== undefined;
   }
 
   get #backend(): Backend {
@@ -396,6 +423,15 @@ export class KvCacheManager {
     const transfer = { operation, remote, layout, local, localRange, remoteRange, tensorNumPerLayer };
     guardLayers(transfer, ext);
     return transfer;
+  }
+
+  #overLink(
+    operation: string,
+    key: CheckedKey,
+    local: Registration | undefined,
+    start: () => Promise<void>,
+  ): Promise<void> {
+    return overLink(this.#instance, operation, { key, local }, start);
   }
 
   /**

@@ -1,7 +1,8 @@
-import type { BackendOptions, ClusterInfo } from './backend/backend';
+import type { BackendOptions } from './backend/backend';
 import { unregisterHeldCaches } from './cache-unregistration';
 import type { CallLimits } from './call-options';
-import { LLMException, withRemedy } from './exception';
+import type { CheckedCluster } from './cluster';
+import { LLMException, withAdvice } from './exception';
 import { guardLink } from './guard/link';
 import type { Instance } from './instance';
 import type { LimitedCall } from './limited-call';
@@ -19,12 +20,12 @@ export interface RoleSwitch {
 /** LinkLlmClusters. @returns one status per cluster */
 export async function linkClusters(
   instance: Instance,
-  clusters: readonly ClusterInfo[],
+  clusters: readonly CheckedCluster[],
   timeoutMs: number,
   limits?: CallLimits,
 ): Promise<readonly number[]> {
   const operation = 'linkClusters';
-  const { backend, links } = instance;
+  const { backend, links, lives } = instance;
   const link = async (call: LimitedCall | undefined) => {
     if (instance.guards) guardLink(clusters);
     try {
@@ -34,9 +35,12 @@ export async function linkClusters(
         call,
       );
       links.link(clusters, statuses);
+      lives.link(clusters, statuses);
       return statuses;
     } catch (error) {
-      links.link(clusters, statusesOf(clusters, error));
+      const statuses = statusesOf(clusters, error);
+      links.link(clusters, statuses);
+      lives.link(clusters, statuses);
       throw error;
     } finally {
       instance.holdWhileInUse();
@@ -48,15 +52,16 @@ export async function linkClusters(
 /** UnlinkLlmClusters, when the transfers with these clusters have ended. @returns one status per cluster */
 export async function unlinkClusters(
   instance: Instance,
-  clusters: readonly ClusterInfo[],
+  clusters: readonly CheckedCluster[],
   timeoutMs: number,
   force: boolean,
   limits?: CallLimits,
 ): Promise<readonly number[]> {
   const operation = 'unlinkClusters';
-  const { backend, links } = instance;
+  const { backend, links, lives } = instance;
   const unlink = async (turnstile: Turnstile, call: LimitedCall | undefined) => {
     for (const transfers of turnstile.before) {
+      // One that waits for nothing reaches the library on the caller's turn.
       if (transfers.count > 0) await instance.idle(operation, transfers, 'the transfers with its peers', call);
     }
     try {
@@ -67,9 +72,12 @@ export async function unlinkClusters(
         call,
       );
       links.unlink(clusters, statuses);
+      lives.unlink(clusters, statuses, force);
       return statuses;
     } catch (error) {
-      links.unlink(clusters, statusesOf(clusters, error));
+      const statuses = statusesOf(clusters, error);
+      links.unlink(clusters, statuses);
+      lives.unlink(clusters, statuses, force);
       throw error;
     } finally {
       instance.holdWhileInUse();
@@ -107,7 +115,7 @@ export async function switchRole(
   limits?: CallLimits,
 ): Promise<void> {
   const operation = 'switchRole';
-  const { backend, links } = instance;
+  const { backend, links, lives } = instance;
   const set = async (call: LimitedCall | undefined) => {
     steps.check();
     try {
@@ -116,7 +124,7 @@ export async function switchRole(
       await listenAgain(instance, roles.from, options, error);
       throw links.isHixl ? ofHixl(error) : error;
     }
-    links.switchRole(options);
+    if (links.switchRole(options)) lives.unlinkAll();
     instance.holdWhileInUse();
     await unregisterHeldCaches(instance);
     steps.done();
@@ -127,7 +135,7 @@ export async function switchRole(
 /** With hixl another thing is in the way of a role switch than what the table of statuses says of the older engine. */
 function ofHixl(error: unknown): unknown {
   if (!(error instanceof LLMException) || error.statusCode !== LLMStatusCode.LLM_FEATURE_NOT_ENABLED) return error;
-  return withRemedy(
+  return withAdvice(
     error,
     'With the hixl backend the listen address cannot change: leave it out, or repeat the one given to init.',
   );

@@ -2,6 +2,7 @@
 
 #include "arguments.h"
 #include "data_dist.h"
+#include "own_property.h"
 
 // Two builds compile this file; a define that one of them lost would show only when something
 // throws.
@@ -24,11 +25,11 @@ Napi::Value TextOrNull(Napi::Env env, const char* text) {
 
 Napi::Object Describe(Napi::Env env, const Vendor& vendor) {
   Napi::Object value = Napi::Object::New(env);
-  value["libraryPath"] = Napi::String::New(env, vendor.library_path);
-  value["runtimePath"] = Napi::String::New(env, vendor.runtime_path);
-  value["bridgePath"] = Napi::String::New(env, vendor.bridge_path);
-  value["runtimeVersion"] = TextOrNull(env, vendor.bridge->runtime_version());
-  value["socName"] = TextOrNull(env, vendor.bridge->soc_name());
+  SetOwn(value, "libraryPath", Napi::String::New(env, vendor.library_path));
+  SetOwn(value, "runtimePath", Napi::String::New(env, vendor.runtime_path));
+  SetOwn(value, "bridgePath", Napi::String::New(env, vendor.bridge_path));
+  SetOwn(value, "runtimeVersion", TextOrNull(env, vendor.bridge->runtime_version()));
+  SetOwn(value, "socName", TextOrNull(env, vendor.bridge->soc_name()));
   return value;
 }
 
@@ -83,13 +84,13 @@ Napi::Value Addon::OpenLibrary(const Napi::CallbackInfo& info) {
   Napi::Array tried = Napi::Array::New(env, attempts.size());
   for (uint32_t i = 0; i < attempts.size(); ++i) {
     Napi::Object attempt = Napi::Object::New(env);
-    attempt["path"] = Napi::String::New(env, attempts[i].path);
-    attempt["error"] = Napi::String::New(env, attempts[i].error);
-    tried[i] = attempt;
+    SetOwn(attempt, "path", Napi::String::New(env, attempts[i].path));
+    SetOwn(attempt, "error", Napi::String::New(env, attempts[i].error));
+    SetOwn(tried, i, attempt);
   }
   Napi::Object result = Napi::Object::New(env);
-  result["attempts"] = tried;
-  if (vendor_ != nullptr) result["library"] = Describe(env, *vendor_);
+  SetOwn(result, "attempts", tried);
+  if (vendor_ != nullptr) SetOwn(result, "library", Describe(env, *vendor_));
   return result;
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "completions.h"
+#include "deferred.h"
 #include "executor.h"
 #include "failure.h"
 #include "instance.h"
@@ -35,6 +36,7 @@ class Call final : public Task, public Completion {
     handle_->Ref();
   }
 
+  // In the scope in which the call was made.
   Napi::Promise promise() const { return deferred_.Promise(); }
 
   void Fail(Outcome outcome) { outcome_ = std::move(outcome); }
@@ -56,21 +58,16 @@ class Call final : public Task, public Completion {
   void GiveUp() override {
     Release();
     // Not in outcome_, which the thread may be writing.
-    Reject(deferred_.Env(), Outcome::Fatal("the instance is lost: a call of it never came back from the library"),
-           nullptr);
+    Reject(Outcome::Fatal("the instance is lost: a call of it never came back from the library"), nullptr);
   }
 
-  void Settle(Napi::Env env) override {
-    if (outcome_.status != kSuccess) {
-      Release();
-      return Reject(env, outcome_, StatusesOf(result_));
+  void Settle() override {
+    if (outcome_.status == kSuccess) {
+      handle_->Unref();
+      return Conclude([&] { deferred_.Resolve(ToValue(deferred_.Env(), result_)); });
     }
-    handle_->Unref();
-    try {
-      deferred_.Resolve(ToValue(env, result_));
-    } catch (const Napi::Error& error) {
-      deferred_.Reject(error.Value());
-    }
+    Release();
+    Reject(outcome_, StatusesOf(result_));
   }
 
  private:
@@ -80,12 +77,21 @@ class Call final : public Task, public Completion {
     handle_->Unref();
   }
 
-  // Whatever making the exception throws is what the caller gets: the promise is settled in any case.
-  void Reject(Napi::Env env, const Outcome& outcome, const std::vector<ClusterStatus>* statuses) {
+  void Reject(const Outcome& outcome, const std::vector<ClusterStatus>* statuses) {
+    Conclude([&] {
+      deferred_.Reject(ToException(deferred_.Env(), exception_class_->Value(), info_, outcome, statuses));
+    });
+  }
+
+  // What making the value or the exception throws is what the caller gets: the promise is settled in any case.
+  template <typename Settlement>
+  void Conclude(const Settlement& settlement) {
     try {
-      deferred_.Reject(ToException(env, exception_class_->Value(), info_, outcome, statuses));
+      settlement();
     } catch (const Napi::Error& error) {
-      deferred_.Reject(error.Value());
+      deferred_.Reject(error);
+    } catch (const std::exception& exception) {
+      deferred_.Reject(exception.what());
     }
   }
 
@@ -98,7 +104,7 @@ class Call final : public Task, public Completion {
   const std::shared_ptr<Instance> instance_;
   const CallInfo info_;
   Work work_;
-  const Napi::Promise::Deferred deferred_;
+  Deferred deferred_;
   Outcome outcome_;
   Result result_{};
 };

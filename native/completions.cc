@@ -1,5 +1,7 @@
 #include "completions.h"
 
+#include "own_property.h"
+
 namespace llm_datadist_node {
 namespace {
 
@@ -67,13 +69,7 @@ void Completions::Drain(Napi::Env env) {
   Forget(ended.size());
   for (const auto& completion : ended) {
     const Napi::HandleScope scope(env);
-    try {
-      completion->Settle(env);
-    } catch (const Napi::Error& error) {
-      // A worker that is being terminated runs no JavaScript any more; in any other case this is an uncaught exception.
-      error.ThrowAsJavaScriptException();
-      return;
-    }
+    completion->Settle();
   }
 }
 

@@ -15,8 +15,8 @@ namespace llm_datadist_node {
 class Completion {
  public:
   virtual ~Completion() = default;
-  // On the JavaScript thread. A JavaScript exception is the caller's to deal with.
-  virtual void Settle(Napi::Env env) = 0;
+  // On the JavaScript thread. Leaves no JavaScript exception and throws none.
+  virtual void Settle() = 0;
 };
 
 class Completions : public std::enable_shared_from_this<Completions> {

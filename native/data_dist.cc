@@ -59,14 +59,23 @@ Napi::Value DataDist::Initialize(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const OptionsInput input(arguments);
   const int32_t device = arguments.Int32();
-  return Submit(kControl, {"init", {}, {}}, [input, device](Instance& instance, Nothing&) {
+  // A task of the executor runs only while that lives.
+  Executor* const executor = executor_.get();
+  return Submit(kControl, {"init", {}, {}}, [input, device, executor](Instance& instance, Nothing&) {
     const std::string* key = input.Unreadable();
-    return key == nullptr ? instance.Initialize(input.options, device) : RefuseText("the option", *key);
+    const Outcome outcome = key == nullptr ? instance.Initialize(input.options, device) : RefuseText("the option", *key);
+    executor->Rest(!instance.is_initialized());
+    return outcome;
   });
 }
 
 Napi::Value DataDist::FinalizeInstance(const Napi::CallbackInfo&) {
-  return Submit(kControl, {"finalize", {}, {}}, [](Instance& instance, Nothing&) { return instance.Finalize(); });
+  Executor* const executor = executor_.get();
+  return Submit(kControl, {"finalize", {}, {}}, [executor](Instance& instance, Nothing&) {
+    const Outcome outcome = instance.Finalize();
+    executor->Rest(!instance.is_initialized());
+    return outcome;
+  });
 }
 
 Napi::Value DataDist::SetRole(const Napi::CallbackInfo& info) {
@@ -285,6 +294,7 @@ void DataDist::Abandon(const Napi::CallbackInfo&) {
   lost_ = true;
   instance_->GiveUp();
   environment_->completions()->Forget(executor_->Abandon());
+  executor_->Rest(true);
 }
 
 Napi::Value DataDist::ElapsedMs(const Napi::CallbackInfo& info) {

@@ -65,7 +65,7 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
     if (environment_->is_closed() || lost_) {
       call->Fail(lost_ ? Outcome::Fatal("a call of this instance never came back from the library")
                        : Outcome::Failure(kFailed, "the process or worker is exiting"));
-      call->Settle(Env());
+      call->Settle();
       return promise;
     }
     environment_->completions()->Expect(1);
@@ -73,7 +73,7 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
       environment_->completions()->Forget(1);
       auto& back = static_cast<Call<Result, Work>&>(*refused);
       back.Fail(Outcome::Failure(kFailed, "the process cannot start a thread for the call"));
-      back.Settle(Env());
+      back.Settle();
     }
     return promise;
   }

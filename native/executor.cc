@@ -58,9 +58,14 @@ void Executor::Work() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (!stopped_) {
     if (ready_.empty()) {
+      if (rests_) break;
       ++idle_;
-      wake_.wait(lock, [this] { return wakeups_ > 0 || stopped_; });
-      if (wakeups_ > 0) --wakeups_;
+      wake_.wait(lock, [this] { return wakeups_ > 0 || stopped_ || rests_; });
+      if (wakeups_ > 0) {
+        --wakeups_;
+      } else {
+        --idle_;
+      }
       continue;
     }
     if (RunNext(lock)) return;
@@ -149,6 +154,12 @@ size_t Executor::Abandon() {
 bool Executor::WaitIdle(Deadline deadline) {
   std::unique_lock<std::mutex> lock(mutex_);
   return changed_.wait_until(lock, deadline, [this] { return lanes_.empty(); });
+}
+
+void Executor::Rest(bool rests) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  rests_ = rests;
+  if (rests) wake_.notify_all();
 }
 
 void Executor::StopWhenIdle() {

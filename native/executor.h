@@ -64,6 +64,10 @@ class Executor : public std::enable_shared_from_this<Executor> {
   // Whether nothing runs and nothing waits, at the latest when the deadline has passed.
   bool WaitIdle(Deadline deadline);
 
+  // Whether threads end when they have nothing to do, instead of waiting for more. Calls go on in any case: they start
+  // threads anew.
+  void Rest(bool rests);
+
   // Lets the threads end when nothing is left to do.
   void StopWhenIdle();
   // Lets the threads end. Whether all of them, but the abandoned ones, have ended by the deadline.
@@ -107,6 +111,7 @@ class Executor : public std::enable_shared_from_this<Executor> {
   // Threads that wait and have not been told to wake, and the tellings that have not been heard.
   size_t idle_ = 0;
   size_t wakeups_ = 0;
+  bool rests_ = false;
   bool stopped_ = false;
   bool stop_when_idle_ = false;
 };

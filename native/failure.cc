@@ -1,5 +1,7 @@
 #include "failure.h"
 
+#include "own_property.h"
+
 namespace llm_datadist_node {
 namespace {
 
@@ -7,9 +9,9 @@ Napi::Array ToArray(Napi::Env env, const std::vector<ClusterStatus>& results) {
   Napi::Array array = Napi::Array::New(env, results.size());
   for (uint32_t i = 0; i < results.size(); ++i) {
     Napi::Object result = Napi::Object::New(env);
-    result["remoteClusterId"] = Napi::BigInt::New(env, results[i].cluster_id);
-    result["statusCode"] = Napi::Number::New(env, results[i].status);
-    array[i] = result;
+    SetOwn(result, "remoteClusterId", Napi::BigInt::New(env, results[i].cluster_id));
+    SetOwn(result, "statusCode", Napi::Number::New(env, results[i].status));
+    SetOwn(array, i, result);
   }
   return array;
 }
@@ -19,19 +21,19 @@ Napi::Array ToArray(Napi::Env env, const std::vector<ClusterStatus>& results) {
 Napi::Value ToException(Napi::Env env, Napi::Function exception_class, const CallInfo& call, const Outcome& outcome,
                         const std::vector<ClusterStatus>* results) {
   Napi::Object info = Napi::Object::New(env);
-  info["operation"] = Napi::String::New(env, call.operation);
-  if (!outcome.message.empty()) info["message"] = Napi::String::New(env, outcome.message);
-  if (!outcome.detail.empty()) info["detail"] = Napi::String::New(env, outcome.detail);
-  if (call.cluster_id) info["clusterId"] = Napi::BigInt::New(env, *call.cluster_id);
-  if (call.cache_id) info["cacheId"] = Napi::BigInt::New(env, *call.cache_id);
-  if (results != nullptr) info["results"] = ToArray(env, *results);
+  SetOwn(info, "operation", Napi::String::New(env, call.operation));
+  if (!outcome.message.empty()) SetOwn(info, "message", Napi::String::New(env, outcome.message));
+  if (!outcome.detail.empty()) SetOwn(info, "detail", Napi::String::New(env, outcome.detail));
+  if (call.cluster_id) SetOwn(info, "clusterId", Napi::BigInt::New(env, *call.cluster_id));
+  if (call.cache_id) SetOwn(info, "cacheId", Napi::BigInt::New(env, *call.cache_id));
+  if (results != nullptr) SetOwn(info, "results", ToArray(env, *results));
   if (!outcome.remedy.empty()) {
-    info["recovery"] = Napi::String::New(env, "fix-input");
-    info["remedy"] = Napi::String::New(env, outcome.remedy);
+    SetOwn(info, "recovery", Napi::String::New(env, "fix-input"));
+    SetOwn(info, "remedy", Napi::String::New(env, outcome.remedy));
   }
   if (outcome.fatal) {
-    info["recovery"] = Napi::String::New(env, "fatal");
-    info["remedy"] = Napi::String::New(env, "Restart the process: nothing can be done with this instance any more.");
+    SetOwn(info, "recovery", Napi::String::New(env, "fatal"));
+    SetOwn(info, "remedy", Napi::String::New(env, "Restart the process: nothing can be done with this instance any more."));
   }
   return exception_class.New({Napi::Number::New(env, outcome.status), info});
 }

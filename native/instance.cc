@@ -37,6 +37,14 @@ std::vector<LlmOption> ToTable(const std::vector<Option>& options) {
   return table;
 }
 
+std::optional<Listener> ListenerOf(const std::vector<Option>& options) {
+  std::optional<Listener> listener;
+  for (const Option& option : options) {
+    if (option.key == kListenOption) listener = Listener::Parse(option.value);
+  }
+  return listener;
+}
+
 }  // namespace
 
 Outcome Instance::Initialize(const std::vector<Option>& options, int32_t device) {
@@ -110,8 +118,15 @@ uint32_t Instance::CallSetRole(int32_t role, const std::vector<Option>& options,
   const std::vector<LlmOption> table = ToTable(options);
   const auto call = [&] { return bridge_.set_role(object, role, {table.data(), table.size()}, error); };
   const std::optional<Listener> before = listener_;
+  const std::optional<Listener> after = ListenerOf(options);
+  // The library waits for every client of a listener that it closes, also for one that stays silent.
+  const bool closes = before && !is_hixl_ && !(after && after->HasPortOf(*before));
+  if (closes) before->Drain(kDrainLimit);
   uint32_t status = call();
-  if (status != kSuccess) return status;
+  if (status != kSuccess) {
+    if (closes) before->Reopen();
+    return status;
+  }
   role_ = role;
   // The engine hixl keeps its listener for life.
   if (is_hixl_) return status;
@@ -126,13 +141,11 @@ uint32_t Instance::CallSetRole(int32_t role, const std::vector<Option>& options,
 }
 
 void Instance::Listen(const std::vector<Option>& options) {
-  listener_.reset();
+  listener_ = ListenerOf(options);
   for (const Option& option : options) {
-    if (option.key != kListenOption) continue;
-    listener_ = Listener::Parse(option.value);
-    listen_option_ = option.value;
+    if (option.key == kListenOption) listen_option_ = option.value;
   }
-  if (listener_) listener_->CloseOnExec();
+  if (listener_) listener_->Claim();
 }
 
 Outcome Instance::UnregisterUnlinked(const std::vector<int64_t>& cache_ids, std::vector<uint32_t>* statuses) {

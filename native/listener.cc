@@ -34,6 +34,18 @@ void RefuseAll(int fd) {
   setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
+bool HasOption(int fd, int option, int wanted) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  return getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 && value == wanted;
+}
+
+bool HasPeer(int fd) {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  return getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0;
+}
+
 void RefuseNoMore(int fd) {
   const int unused = 0;
   setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused);
@@ -59,19 +71,39 @@ bool Listener::ForEachSocket(Visit visit) const {
     socklen_t size = sizeof name;
     if (getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0) continue;
     if (name.sin_family != AF_INET || name.sin_port != port_) continue;
-    // Who listens on all addresses gets connections to each of them.
-    if (address_.s_addr != htonl(INADDR_ANY) && name.sin_addr.s_addr != address_.s_addr) continue;
-    int listens = 0;
-    size = sizeof listens;
-    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0) visit(fd, listens != 0);
+    if (!HasOption(fd, SO_TYPE, SOCK_STREAM)) continue;
+    const bool same = name.sin_addr.s_addr == address_.s_addr;
+    if (HasOption(fd, SO_ACCEPTCONN, 1)) {
+      if (same) visit(fd, true);
+      continue;
+    }
+    // What listens on all addresses gets connections to each of them.
+    if ((same || address_.s_addr == htonl(INADDR_ANY)) && HasPeer(fd)) visit(fd, false);
   }
   return true;
 }
 
-void Listener::CloseOnExec() const {
-  ForEachSocket([](int fd, bool) {
+bool Listener::WasAccepted(int fd) const {
+  if (!keeps_requests_) return true;
+  // No room for the request: the kernel gives its length, and keeps it.
+  char none = 0;
+  socklen_t size = 0;
+  getsockopt(fd, IPPROTO_TCP, TCP_SAVED_SYN, &none, &size);
+  return size > 0;
+}
+
+void Listener::Claim() {
+  ForEachSocket([this](int fd, bool listens) {
     const int flags = fcntl(fd, F_GETFD);
     if (flags >= 0) fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
+    const int on = 1;
+    if (listens && setsockopt(fd, IPPROTO_TCP, TCP_SAVE_SYN, &on, sizeof on) == 0) keeps_requests_ = true;
+  });
+}
+
+void Listener::Reopen() const {
+  ForEachSocket([](int fd, bool listens) {
+    if (listens) RefuseNoMore(fd);
   });
 }
 
@@ -85,7 +117,7 @@ void Listener::Drain(std::chrono::milliseconds limit) const {
       if (listens) {
         listening = true;
         RefuseAll(fd);
-      } else {
+      } else if (WasAccepted(fd)) {
         connected = true;
         shutdown(fd, SHUT_RDWR);
       }

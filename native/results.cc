@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "own_property.h"
+
 namespace llm_datadist_node {
 
 Napi::Value ToValue(Napi::Env env, const Nothing&) { return env.Undefined(); }
@@ -11,7 +13,7 @@ Napi::Value ToValue(Napi::Env env, const CacheId& id) { return Napi::BigInt::New
 Napi::Value ToValue(Napi::Env env, const ClusterResults& results) {
   Napi::Array statuses = Napi::Array::New(env, results.statuses.size());
   for (uint32_t i = 0; i < results.statuses.size(); ++i) {
-    statuses[i] = Napi::Number::New(env, results.statuses[i].status);
+    SetOwn(statuses, i, Napi::Number::New(env, results.statuses[i].status));
   }
   return statuses;
 }
@@ -24,10 +26,10 @@ Napi::Value ToValue(Napi::Env env, const Statuses& statuses) {
 
 Napi::Value ToValue(Napi::Env env, const AllocatedCache& cache) {
   Napi::Object value = Napi::Object::New(env);
-  value["cacheId"] = Napi::BigInt::New(env, cache.cache_id);
+  SetOwn(value, "cacheId", Napi::BigInt::New(env, cache.cache_id));
   auto addrs = Napi::TypedArrayOf<uint64_t>::New(env, cache.tensor_addrs.size(), napi_biguint64_array);
   std::copy(cache.tensor_addrs.begin(), cache.tensor_addrs.end(), addrs.Data());
-  value["tensorAddrs"] = addrs;
+  SetOwn(value, "tensorAddrs", addrs);
   return value;
 }
 

@@ -56,6 +56,7 @@ describe.each([true, false])('control calls (guards: %s)', (guards) => {
       'unlinkLlmClusters',
       'unregisterKvCache',
       'linkLlmClusters',
+      'allocateCache',
       'malloc',
       'registerKvCache',
       'initialize',

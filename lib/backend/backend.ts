@@ -92,9 +92,19 @@ export interface Backend {
     ext: KvCacheExtParam,
     limits?: BlockLimits,
   ): Promise<void>;
-  /** C++ `PushKvCache`. Of `src` the library reads id, placement and number of tensors. */
-  pushKvCache(src: Cache, dst: CacheIndex, srcBatchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void>;
-  /** C++ `PushKvBlocks`. `limits` as {@link readsBlocksAtOnce} says. */
+  /**
+   * C++ `PushKvCache`. Of `src` the library reads id, placement and number of tensors.
+   * @param progress what the backend writes to as it comes to know it
+   */
+  pushKvCache(
+    src: Cache,
+    dst: CacheIndex,
+    srcBatchIndex: number,
+    size: bigint,
+    ext: KvCacheExtParam,
+    progress?: PushProgress,
+  ): Promise<void>;
+  /** C++ `PushKvBlocks`. `limits` as {@link readsBlocksAtOnce} says, `progress` as {@link pushKvCache} does. */
   pushKvBlocks(
     src: Cache,
     dst: CacheIndex,
@@ -102,6 +112,7 @@ export interface Backend {
     dstBlocks: BigUint64Array,
     ext: KvCacheExtParam,
     limits?: BlockLimits,
+    progress?: PushProgress,
   ): Promise<void>;
 
   /** `aclrtMalloc` (device) or `aclrtMallocHost` (host). @returns the address, never 0. */
@@ -223,6 +234,12 @@ export interface CacheIndex {
 export interface BlockLimits {
   readonly src: number;
   readonly dst: number;
+}
+
+/** How far a push has come. The backend changes it, and may do so after the push was given up. */
+export interface PushProgress {
+  /** Layers that are written completely, from the first one on; `undefined` where the backend does not learn it. */
+  layersCompleted: number | undefined;
 }
 
 /** Inclusive first and last layer; `[-1, -1]` is the default range. */

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createSocket } from 'node:dgram';
+import { connect, createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { LLMRole } from '../../lib';
 import { endAfterTest, instance, standIn } from './fixtures/stand-in';
@@ -72,6 +73,65 @@ describe('finalizing an instance that listens', () => {
   });
 });
 
+describe('sockets of the program with the port of the listener', () => {
+  test('a UDP socket goes on', async () => {
+    const { port, listenIpInfo } = await listening();
+    const socket = createSocket('udp4');
+    const peer = createSocket('udp4');
+    endAfterTest(async () => {
+      socket.close();
+      peer.close();
+    });
+    socket.bind(port, '127.0.0.1');
+    await once(socket, 'listening');
+    peer.bind(0, '127.0.0.1');
+    await once(peer, 'listening');
+    socket.connect(peer.address().port, '127.0.0.1');
+    await once(socket, 'connect');
+    const dist = instance(LLMRole.PROMPT, 1n);
+    await dist.init({ deviceId: 0, listenIpInfo });
+    await dist.finalize();
+    for (const [from, to, address] of [
+      [socket, peer, []],
+      [peer, socket, [port, '127.0.0.1']],
+    ] as const) {
+      const received = once(to, 'message');
+      from.send('still there', ...(address as []));
+      expect(String(((await received) as [Buffer])[0])).toBe('still there');
+    }
+  });
+
+  test('a connection that the program opened from the port goes on', async () => {
+    const other = await listening();
+    const server = createServer();
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port: localPort } = server.address() as AddressInfo;
+    server.close();
+    await once(server, 'close');
+    endAfterTest(async () => {
+      server.close();
+    });
+    const accepted = once(other.server, 'connection');
+    const socket = connect({ host: '127.0.0.1', port: other.port, localAddress: '127.0.0.1', localPort });
+    await once(socket, 'connect');
+    const [far] = (await accepted) as [Socket];
+    endAfterTest(async () => {
+      socket.destroy();
+      far.destroy();
+    });
+    server.listen(localPort, '127.0.0.1');
+    await once(server, 'listening');
+    const dist = instance(LLMRole.PROMPT, 1n);
+    await dist.init({ deviceId: 0, listenIpInfo: `127.0.0.1:${localPort}` });
+    await dist.finalize();
+    const data = once(far, 'data');
+    socket.write('still there');
+    expect(String(((await data) as [Buffer])[0])).toBe('still there');
+    expect(socket.readableEnded).toBe(false);
+  });
+});
+
 describe('a role switch that stops listening', () => {
   test('ends the connections and asks again: a link that was being made did not count', async () => {
     const { server, port, listenIpInfo } = await listening();
@@ -90,6 +150,31 @@ describe('a role switch that stops listening', () => {
     await dist.init({ deviceId: 0, listenIpInfo });
     standIn.set('SetRole', { status: 0x5010b018, skip: 1, times: 1 });
     await expect(dist.switchRole(LLMRole.DECODER)).rejects.toMatchObject({ code: 'LLM_EXIST_LINK' });
+  });
+
+  test('ends silent connections before the library is called, which waits for them', async () => {
+    const { server, port, listenIpInfo } = await listening();
+    const dist = instance(LLMRole.PROMPT, 1n);
+    await dist.init({ deviceId: 0, listenIpInfo });
+    const { ended } = await silentClient(server, port);
+    standIn.set('SetRole', { block: true, times: 1 });
+    const switched = dist.switchRole(LLMRole.DECODER);
+    await standIn.waitEntered('SetRole');
+    expect(await ended).toBe('ended');
+    standIn.release('SetRole');
+    await switched;
+  });
+
+  test('that the library refuses lets connections come in as before', async () => {
+    const { server, port, listenIpInfo } = await listening();
+    const dist = instance(LLMRole.PROMPT, 1n);
+    await dist.init({ deviceId: 0, listenIpInfo });
+    standIn.set('SetRole', { status: 0x5010b018, times: 1 });
+    await expect(dist.switchRole(LLMRole.DECODER)).rejects.toMatchObject({ code: 'LLM_EXIST_LINK' });
+    const { accepted, ended } = await silentClient(server, port);
+    expect(accepted.destroyed).toBe(false);
+    await dist.finalize();
+    expect(await ended).toBe('ended');
   });
 
   test('of hixl, which keeps its listener, ends nothing', async () => {

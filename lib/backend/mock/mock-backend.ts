@@ -12,11 +12,13 @@ import type {
   Backend,
   BackendCacheDesc,
   BackendOptions,
+  BlockLimits,
   Cache,
   CacheIndex,
   ClusterInfo,
   DeadlineClock,
   KvCacheExtParam,
+  PushProgress,
   Turns,
 } from '../backend';
 import { Addresses, AddressSpace } from './address-space';
@@ -237,8 +239,17 @@ export class MockBackend implements Backend {
     return this.#answer('pullBlocks', work, src);
   }
 
-  pushKvCache(src: Cache, dst: CacheIndex, srcBatchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
-    const work = (call?: ObservedCall) => pushCache(this.#initialised(), src, dst, srcBatchIndex, size, ext, call);
+  pushKvCache(
+    src: Cache,
+    dst: CacheIndex,
+    srcBatchIndex: number,
+    size: bigint,
+    ext: KvCacheExtParam,
+    progress: PushProgress = { layersCompleted: 0 },
+  ): Promise<void> {
+    progress.layersCompleted = 0;
+    const work = (call?: ObservedCall) =>
+      pushCache(this.#initialised(), src, dst, srcBatchIndex, size, ext, progress, call);
     return this.#answer('pushCache', work, dst);
   }
 
@@ -248,8 +259,12 @@ export class MockBackend implements Backend {
     srcBlocks: BigUint64Array,
     dstBlocks: BigUint64Array,
     ext: KvCacheExtParam,
+    _limits?: BlockLimits,
+    progress: PushProgress = { layersCompleted: 0 },
   ): Promise<void> {
-    const work = (call?: ObservedCall) => pushBlocks(this.#initialised(), src, dst, srcBlocks, dstBlocks, ext, call);
+    progress.layersCompleted = 0;
+    const work = (call?: ObservedCall) =>
+      pushBlocks(this.#initialised(), src, dst, srcBlocks, dstBlocks, ext, progress, call);
     return this.#answer('pushBlocks', work, dst);
   }
 

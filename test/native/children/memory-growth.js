@@ -1,7 +1,7 @@
 'use strict';
 
-// Pulls by the hundred thousand, answered at once. Prints the resident memory of the process after the first tenth of
-// them, as it goes on from there, and at the end: medians of several moments.
+// Pulls by the hundred thousand, answered at once. Prints the resident memory of the process in the second tenth of
+// them, in the sixth and in the last, medians of several moments, and how many calls lie between two of them.
 //
 //   node --expose-gc memory-growth.js PULLS
 
@@ -46,10 +46,12 @@ async function main() {
   standIn().run('strict off; answer_at_once on');
   await pull(pulls / 10, dist, cache);
   const before = await resident(dist, cache);
-  await pull((pulls / 10) * 7, dist, cache);
+  await pull((pulls / 10) * 3, dist, cache);
+  const middle = await resident(dist, cache);
+  await pull((pulls / 10) * 3, dist, cache);
   const after = await resident(dist, cache);
   await dist.kvCacheManager.deallocateCache(cache);
-  process.stdout.write(JSON.stringify({ before, after }));
+  process.stdout.write(JSON.stringify({ before, middle, after, callsBetween: (pulls / 10) * 4 }));
 }
 
 void main();
