@@ -139,15 +139,15 @@ describe('a call', () => {
   test.each(METHODS)('%s refuses limits that are none, and changes nothing', async (_, method, call) => {
     const nodes = await linkedPair();
     const held = [hold(nodes.decoder.backend, method), hold(nodes.prompt.backend, method)];
-    const refused = async (options: object) => rejection(call(nodes, options as CallOptions));
+    const refused = async (options: object) => rejection(call(nodes, options));
     expect(await refused({ timeout: 0 })).toMatchObject({ code: 'ERR_OUT_OF_RANGE' });
     expect(await refused({ timeout: 2 ** 31 })).toMatchObject({ code: 'ERR_OUT_OF_RANGE' });
     expect(await refused({ timeout: '5' })).toMatchObject({ code: 'ERR_INVALID_ARG_TYPE' });
     expect(await refused({ signal: {} })).toMatchObject({ code: 'ERR_INVALID_ARG_TYPE' });
     expect(await refused({ timeuot: 5 })).toMatchObject({ code: 'ERR_OUT_OF_RANGE' });
-    for (const { entered, open } of held) {
-      expect(entered).toBe(0);
-      open();
+    for (const calls of held) {
+      expect(calls.entered).toBe(0);
+      calls.open();
     }
   });
 
