@@ -4,7 +4,10 @@ import { shortList } from './short-list';
 import { LLMStatusCode } from './status';
 
 /** Anything else may leave a link on this side: the library makes its end before it hears what became of the other one. */
-export const LEAVES_NO_LINK: ReadonlySet<number> = new Set([LLMStatusCode.LLM_LINK_FAILED, LLMStatusCode.LLM_PARAM_INVALID]);
+export const LEAVES_NO_LINK: ReadonlySet<number> = new Set([
+  LLMStatusCode.LLM_LINK_FAILED,
+  LLMStatusCode.LLM_PARAM_INVALID,
+]);
 
 /**
  * The links that an instance may have, as far as that can be known on this side: those that it made itself, under the
