@@ -320,6 +320,7 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
         return breaks(
           'finalize-alone',
           `cluster ${node.node} is finalized during a ${operation} of cluster ${each.node}`,
+          'The instance has ended all the same, as a process does: let its peers end their transfers and unlink first.',
         );
       }
     }
