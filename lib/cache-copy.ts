@@ -12,6 +12,7 @@ import type { Instance } from './instance';
 import { unlessLibraryDoes } from './library-call';
 import { isHost } from './placement';
 import type { Registration } from './registrations';
+import type { LimitedCall } from './limited-call';
 import { LLMStatusCode } from './status';
 
 /** What of a row `copyCache` copies, and where to. */
@@ -55,7 +56,7 @@ export async function copyCache(
   const wanted = checkInt64(size, 'options.size');
   const limits = limitsOf(options);
   const refuse = (problem: string) => invalid(operation, src, problem);
-  const copy = async ({ source, destination, moved }: CopiedCaches) => {
+  const copy = async ({ source, destination, moved, uses }: CopiedCaches) => {
     const { rowBytes } = source.size;
     if (wanted !== -1n && wanted <= 0n) throw refuse(`size ${wanted} is neither -1 nor positive`);
     if (source.desc.numTensors !== destination.desc.numTensors) {
@@ -70,6 +71,10 @@ export async function copyCache(
     if (from + bytes > least) {
       throw refuse(`${bytes} bytes from offset ${from} in rows of ${rowBytes} and ${destination.size.rowBytes} bytes`);
     }
+    uses(
+      () => [srcRow],
+      () => [dstRow],
+    );
     await unlessLibraryDoes(
       () =>
         instance.backend.copyKvCache(
@@ -104,7 +109,7 @@ export async function copyBlocks(
     src: checkUint32(src, 'srcToDst key'),
     dst: checkUint32List(dst, `srcToDst.get(${String(src)})`),
   }));
-  const copy = async ({ source, moved }: CopiedCaches) => {
+  const copy = async ({ source, moved, uses }: CopiedCaches) => {
     const { rows, rowBytes } = source.size;
     // Block numbers have 32 bits; a number of rows that is not exact is beyond all of them.
     const end = Number(rows);
@@ -113,6 +118,10 @@ export async function copyBlocks(
       if (far !== undefined) throw invalid(operation, cache, `block ${far} of a cache with ${rows} blocks`);
     }
     const block = asCache(source);
+    uses(
+      () => lists.map(({ src }) => src),
+      () => lists.flatMap(({ dst }) => Array.from(dst)),
+    );
     await unlessLibraryDoes(
       () =>
         instance.backend.copyKvBlocks(
@@ -144,7 +153,7 @@ export async function swapBlocks(
     dst: checkUint32(to, `srcToDst.get(${String(from)})`),
   }));
   const refuse = (problem: string) => invalid(operation, src, problem);
-  const copy = async ({ source, destination, moved }: CopiedCaches) => {
+  const copy = async ({ source, destination, moved, uses }: CopiedCaches) => {
     if (isHost(source.desc.placement) === isHost(destination.desc.placement)) {
       throw refuse('one of the caches must be in host memory and the other one in device memory');
     }
@@ -161,6 +170,10 @@ export async function swapBlocks(
         throw refuse(`block ${pair.dst} of a destination with ${destination.size.rows} blocks`);
       }
     }
+    uses(
+      () => pairs.map(({ src }) => src),
+      () => pairs.map(({ dst }) => dst),
+    );
     await unlessLibraryDoes(
       () =>
         instance.backend.copyKvBlocks(
@@ -209,11 +222,15 @@ async function copyPiece(backend: Backend, dst: bigint, src: bigint, byteLength:
   else await backend.write(dst, await backend.read(src, byteLength));
 }
 
+type Rows = Iterable<number | bigint>;
+
 interface CopiedCaches {
   readonly source: Registration;
   readonly destination: Registration;
   /** A step of the copy has ended. */
   readonly moved: () => void;
+  /** Says which rows are read and which are written, where that is asked for. */
+  readonly uses: (read: () => Rows, written: () => Rows) => void;
 }
 
 function onCaches(
@@ -226,7 +243,19 @@ function onCaches(
 ): Promise<void> {
   const source = RegisteredCache.registrationOf(src);
   const destination = RegisteredCache.registrationOf(dst);
-  const copy = (moved: () => void) => work({ source, destination, moved });
+  const copy = (moved: () => void, call: LimitedCall | undefined) =>
+    work({
+      source,
+      destination,
+      moved,
+      uses(read, written) {
+        if (!instance.noticesAccess(call)) return;
+        instance.access(operation, call, () => [
+          { cache: source, rows: read(), writes: false },
+          { cache: destination, rows: written(), writes: true },
+        ]);
+      },
+    });
   return instance.copy(operation, [src.cacheId, dst.cacheId], copy, limits);
 }
 
