@@ -110,32 +110,20 @@ export async function copyBlocks(
     dst: checkUint32List(dst, `srcToDst.get(${String(src)})`),
   }));
   const copy = async ({ source, moved, uses }: CopiedCaches) => {
-    const { rows, rowBytes } = source.size;
+    const { rows } = source.size;
     // Block numbers have 32 bits; a number of rows that is not exact is beyond all of them.
     const end = Number(rows);
     for (const { src, dst } of lists) {
       const far = src >= end ? src : dst.find((block) => block >= end);
       if (far !== undefined) throw invalid(operation, cache, `block ${far} of a cache with ${rows} blocks`);
     }
-    const block = asCache(source);
     uses(
       () => lists.map(({ src }) => src),
       () => lists.flatMap(({ dst }) => Array.from(dst)),
     );
-    await unlessLibraryDoes(
-      () =>
-        instance.backend.copyKvBlocks(
-          block,
-          block,
-          BigUint64Array.from(lists, ({ src }) => BigInt(src)),
-          lists.map(({ dst }) => toUint64(dst)),
-        ),
-      () => {
-        const pairs: BlockPair[] = [];
-        for (const { src, dst } of lists) for (const to of dst) pairs.push({ src, dst: to });
-        return copyPieces(instance, source, source, blockPieces(copyRuns(pairs, true), rowBytes), moved);
-      },
-    );
+    const pairs: BlockPair[] = [];
+    for (const { src, dst } of lists) for (const to of dst) pairs.push({ src, dst: to });
+    await copyPairs(instance, source, source, pairs, moved);
   };
   await onCaches(instance, operation, cache, cache, copy, limits);
 }
@@ -174,21 +162,34 @@ export async function swapBlocks(
       () => pairs.map(({ src }) => src),
       () => pairs.map(({ dst }) => dst),
     );
-    await unlessLibraryDoes(
-      () =>
-        instance.backend.copyKvBlocks(
-          asCache(source),
-          asCache(destination),
-          BigUint64Array.from(pairs, (pair) => BigInt(pair.src)),
-          pairs.map((pair) => BigUint64Array.of(BigInt(pair.dst))),
-        ),
-      () => {
-        const runs = copyRuns(pairs, source === destination);
-        return copyPieces(instance, source, destination, blockPieces(runs, source.size.rowBytes), moved);
-      },
-    );
+    await copyPairs(instance, source, destination, pairs, moved);
   };
   await onCaches(instance, operation, src, dst, copy, limits);
+}
+
+/**
+ * Copies blocks, one pair after the other. The library's lists of destinations are copies of all sources each, and none for
+ * a source of its own, as a map of Python's `copy_blocks` has them: so it gets one list, and each source as often as needed.
+ */
+async function copyPairs(
+  instance: Instance,
+  src: Registration,
+  dst: Registration,
+  pairs: readonly BlockPair[],
+  moved: () => void,
+): Promise<void> {
+  // The library refuses to copy nothing.
+  if (pairs.length === 0) return;
+  await unlessLibraryDoes(
+    () =>
+      instance.backend.copyKvBlocks(
+        asCache(src),
+        asCache(dst),
+        BigUint64Array.from(pairs, (pair) => BigInt(pair.src)),
+        [BigUint64Array.from(pairs, (pair) => BigInt(pair.dst))],
+      ),
+    () => copyPieces(instance, src, dst, blockPieces(copyRuns(pairs, src === dst), src.size.rowBytes), moved),
+  );
 }
 
 /** Copies pieces in all tensors: one call of the backend for each tensor, where it takes lists. */
@@ -271,12 +272,6 @@ function blockPieces(runs: readonly CopyRun[], rowBytes: bigint): Pieces {
     pieces.byteLength[i] = BigInt(length) * rowBytes;
   });
   return pieces;
-}
-
-function toUint64(list: Uint32Array): BigUint64Array {
-  const wide = new BigUint64Array(list.length);
-  for (let i = 0; i < list.length; i++) wide[i] = BigInt(list[i] ?? 0);
-  return wide;
 }
 
 const asCache = ({ cacheId, desc, addrs }: Registration): Cache => ({ cacheId, desc, tensorAddrs: addrs });

@@ -117,7 +117,7 @@ export class LimitedCall {
         if (this.#release === undefined) return;
         const rest = this.#owner.hasEnded(this, error);
         if (rest === undefined) this.#release();
-        else rest.then(this.#release, this.#strand);
+        else void rest.then(this.#release, this.#strand);
       };
       answer.then(
         (value) => {

@@ -59,7 +59,7 @@ export class LinkEnds {
 
   #wait(clusterId: bigint): Waiting {
     let resolve = (): void => undefined;
-    let reject = (loss: LLMException): void => void loss;
+    let reject: (loss: LLMException) => void = resolve;
     const ended = new Promise<void>((onEnd, onLoss) => {
       resolve = onEnd;
       reject = onLoss;
