@@ -3,7 +3,15 @@ import type { Backend, Cache } from './backend/backend';
 import { RegisteredCache } from './cache';
 import { CALL_OPTIONS, limitsOf } from './call-options';
 import type { CallLimits, CallOptions } from './call-options';
-import { checkInt64, checkUint32, checkUint32List, checkUint64, invalidArgType } from './check';
+import {
+  checkInt64,
+  checkUint32,
+  checkUint32Elements,
+  checkUint64,
+  invalidArgType,
+  MAX_LIST_LENGTH,
+  measureArray,
+} from './check';
 import type { Names } from './check';
 import type { BlockPair, CopyRun } from './copy-runs';
 import { copyRuns } from './copy-runs';
@@ -14,6 +22,7 @@ import { isHost } from './placement';
 import type { Registration } from './registrations';
 import type { LimitedCall } from './limited-call';
 import { LLMStatusCode } from './status';
+import { SumLimit } from './sum-limit';
 
 /** What of a row `copyCache` copies, and where to. */
 export interface CopyCacheOptions extends CallOptions {
@@ -105,10 +114,7 @@ export async function copyBlocks(
   limits?: CallLimits,
 ): Promise<void> {
   const operation = 'copyBlocks';
-  const lists = entriesOf(srcToDst, 'srcToDst').map(([src, dst]) => ({
-    src: checkUint32(src, 'srcToDst key'),
-    dst: checkUint32List(dst, `srcToDst.get(${String(src)})`),
-  }));
+  const lists = destinationsOf(srcToDst, 'srcToDst');
   const copy = async ({ source, moved, uses }: CopiedCaches) => {
     const { rows } = source.size;
     // Block numbers have 32 bits; a number of rows that is not exact is beyond all of them.
@@ -280,9 +286,29 @@ function invalid(operation: string, { cacheId }: RegisteredCache, problem: strin
   return new LLMException(LLMStatusCode.LLM_PARAM_INVALID, { operation, message: problem, cacheId });
 }
 
+interface Destinations {
+  readonly src: number;
+  readonly dst: Uint32Array;
+}
+
+/** The lists may share one array: they are counted together before one of them is copied. */
+function destinationsOf(value: unknown, name: string): Destinations[] {
+  const destinations = new SumLimit(name, MAX_LIST_LENGTH, 'destinations');
+  const measured = entriesOf(value, name).map(([key, list]) => {
+    const src = checkUint32(key, `${name} key`);
+    const dst = measureArray(list, `${name}.get(${src})`);
+    destinations.add(dst.length);
+    return { src, dst };
+  });
+  return measured.map(({ src, dst }) => ({ src, dst: checkUint32Elements(dst) }));
+}
+
+const MAP_SIZE = Object.getOwnPropertyDescriptor(Map.prototype, 'size');
+
 /** The entries of a caller's map, whatever its class makes of iteration. */
 function entriesOf(value: unknown, name: string): [unknown, unknown][] {
   if (!types.isMap(value)) throw invalidArgType(name, 'a Map', value);
+  new SumLimit(name, MAX_LIST_LENGTH, 'entries').add(Number(MAP_SIZE?.get?.call(value)));
   const entries: [unknown, unknown][] = [];
   Map.prototype.forEach.call(value, (dst: unknown, src: unknown) => entries.push([src, dst]));
   return entries;
