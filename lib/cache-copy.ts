@@ -3,7 +3,15 @@ import type { Backend, Cache } from './backend/backend';
 import { RegisteredCache } from './cache';
 import { CALL_OPTIONS, limitsOf } from './call-options';
 import type { CallLimits, CallOptions } from './call-options';
-import { checkInt64, checkUint32, checkUint32List, checkUint64, invalidArgType } from './check';
+import {
+  checkInt64,
+  checkUint32,
+  checkUint32Elements,
+  checkUint64,
+  invalidArgType,
+  MAX_LIST_LENGTH,
+  measureArray,
+} from './check';
 import type { Names } from './check';
 import type { BlockPair, CopyRun } from './copy-runs';
 import { copyRuns } from './copy-runs';
@@ -12,7 +20,9 @@ import type { Instance } from './instance';
 import { unlessLibraryDoes } from './library-call';
 import { isHost } from './placement';
 import type { Registration } from './registrations';
+import type { LimitedCall } from './limited-call';
 import { LLMStatusCode } from './status';
+import { SumLimit } from './sum-limit';
 
 /** What of a row `copyCache` copies, and where to. */
 export interface CopyCacheOptions extends CallOptions {
@@ -55,7 +65,7 @@ export async function copyCache(
   const wanted = checkInt64(size, 'options.size');
   const limits = limitsOf(options);
   const refuse = (problem: string) => invalid(operation, src, problem);
-  const copy = async ({ source, destination, moved }: CopiedCaches) => {
+  const copy = async ({ source, destination, moved, uses }: CopiedCaches) => {
     const { rowBytes } = source.size;
     if (wanted !== -1n && wanted <= 0n) throw refuse(`size ${wanted} is neither -1 nor positive`);
     if (source.desc.numTensors !== destination.desc.numTensors) {
@@ -70,6 +80,10 @@ export async function copyCache(
     if (from + bytes > least) {
       throw refuse(`${bytes} bytes from offset ${from} in rows of ${rowBytes} and ${destination.size.rowBytes} bytes`);
     }
+    uses(
+      () => [srcRow],
+      () => [dstRow],
+    );
     await unlessLibraryDoes(
       () =>
         instance.backend.copyKvCache(
@@ -100,11 +114,8 @@ export async function copyBlocks(
   limits?: CallLimits,
 ): Promise<void> {
   const operation = 'copyBlocks';
-  const lists = entriesOf(srcToDst, 'srcToDst').map(([src, dst]) => ({
-    src: checkUint32(src, 'srcToDst key'),
-    dst: checkUint32List(dst, `srcToDst.get(${String(src)})`),
-  }));
-  const copy = async ({ source, moved }: CopiedCaches) => {
+  const lists = destinationsOf(srcToDst, 'srcToDst');
+  const copy = async ({ source, moved, uses }: CopiedCaches) => {
     const { rows } = source.size;
     // Block numbers have 32 bits; a number of rows that is not exact is beyond all of them.
     const end = Number(rows);
@@ -112,6 +123,10 @@ export async function copyBlocks(
       const far = src >= end ? src : dst.find((block) => block >= end);
       if (far !== undefined) throw invalid(operation, cache, `block ${far} of a cache with ${rows} blocks`);
     }
+    uses(
+      () => lists.map(({ src }) => src),
+      () => lists.flatMap(({ dst }) => Array.from(dst)),
+    );
     const pairs: BlockPair[] = [];
     for (const { src, dst } of lists) for (const to of dst) pairs.push({ src, dst: to });
     await copyPairs(instance, source, source, pairs, moved);
@@ -132,7 +147,7 @@ export async function swapBlocks(
     dst: checkUint32(to, `srcToDst.get(${String(from)})`),
   }));
   const refuse = (problem: string) => invalid(operation, src, problem);
-  const copy = async ({ source, destination, moved }: CopiedCaches) => {
+  const copy = async ({ source, destination, moved, uses }: CopiedCaches) => {
     if (isHost(source.desc.placement) === isHost(destination.desc.placement)) {
       throw refuse('one of the caches must be in host memory and the other one in device memory');
     }
@@ -149,6 +164,10 @@ export async function swapBlocks(
         throw refuse(`block ${pair.dst} of a destination with ${destination.size.rows} blocks`);
       }
     }
+    uses(
+      () => pairs.map(({ src }) => src),
+      () => pairs.map(({ dst }) => dst),
+    );
     await copyPairs(instance, source, destination, pairs, moved);
   };
   await onCaches(instance, operation, src, dst, copy, limits);
@@ -210,11 +229,15 @@ async function copyPiece(backend: Backend, dst: bigint, src: bigint, byteLength:
   else await backend.write(dst, await backend.read(src, byteLength));
 }
 
+type Rows = Iterable<number | bigint>;
+
 interface CopiedCaches {
   readonly source: Registration;
   readonly destination: Registration;
   /** A step of the copy has ended. */
   readonly moved: () => void;
+  /** Says which rows are read and which are written, where that is asked for. */
+  readonly uses: (read: () => Rows, written: () => Rows) => void;
 }
 
 function onCaches(
@@ -227,7 +250,19 @@ function onCaches(
 ): Promise<void> {
   const source = RegisteredCache.registrationOf(src);
   const destination = RegisteredCache.registrationOf(dst);
-  const copy = (moved: () => void) => work({ source, destination, moved });
+  const copy = (moved: () => void, call: LimitedCall | undefined) =>
+    work({
+      source,
+      destination,
+      moved,
+      uses(read, written) {
+        if (!instance.noticesAccess(call)) return;
+        instance.access(operation, call, () => [
+          { cache: source, rows: read(), writes: false },
+          { cache: destination, rows: written(), writes: true },
+        ]);
+      },
+    });
   return instance.copy(operation, [src.cacheId, dst.cacheId], copy, limits);
 }
 
@@ -251,9 +286,29 @@ function invalid(operation: string, { cacheId }: RegisteredCache, problem: strin
   return new LLMException(LLMStatusCode.LLM_PARAM_INVALID, { operation, message: problem, cacheId });
 }
 
+interface Destinations {
+  readonly src: number;
+  readonly dst: Uint32Array;
+}
+
+/** The lists may share one array: they are counted together before one of them is copied. */
+function destinationsOf(value: unknown, name: string): Destinations[] {
+  const destinations = new SumLimit(name, MAX_LIST_LENGTH, 'destinations');
+  const measured = entriesOf(value, name).map(([key, list]) => {
+    const src = checkUint32(key, `${name} key`);
+    const dst = measureArray(list, `${name}.get(${src})`);
+    destinations.add(dst.length);
+    return { src, dst };
+  });
+  return measured.map(({ src, dst }) => ({ src, dst: checkUint32Elements(dst) }));
+}
+
+const MAP_SIZE = Object.getOwnPropertyDescriptor(Map.prototype, 'size');
+
 /** The entries of a caller's map, whatever its class makes of iteration. */
 function entriesOf(value: unknown, name: string): [unknown, unknown][] {
   if (!types.isMap(value)) throw invalidArgType(name, 'a Map', value);
+  new SumLimit(name, MAX_LIST_LENGTH, 'entries').add(Number(MAP_SIZE?.get?.call(value)));
   const entries: [unknown, unknown][] = [];
   Map.prototype.forEach.call(value, (dst: unknown, src: unknown) => entries.push([src, dst]));
   return entries;
