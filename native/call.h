@@ -7,6 +7,7 @@
 
 #include <exception>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "executor.h"
 #include "failure.h"
 #include "instance.h"
+#include "own_property.h"
 #include "results.h"
 
 namespace llm_datadist_node {
@@ -60,6 +62,30 @@ class Call final : public Task, public Completion {
     // Not in outcome_, which the thread may be writing.
     Reject(Outcome::Fatal("the instance is lost: a call of it never came back from the library"), nullptr);
   }
+
+  void Withdraw() override {
+    completions_->Forget(1);
+    Release();
+    Reject(Outcome::Failure(kFailed, "the call was given up before it got to the library"), nullptr);
+  }
+
+  void Part() override {
+    completions_->ExpectNoMore(this);
+    // What Settle concludes from now on; the present promise is rejected with an exception that carries it.
+    Deferred present(deferred_.Env());
+    present.Swap(deferred_);
+    try {
+      const Napi::Value exception =
+          ToException(present.Env(), exception_class_->Value(), info_,
+                      Outcome::Failure(kFailed, "the call was given up and has not come back from the library"), nullptr);
+      SetOwn(exception.As<Napi::Object>(), "released", deferred_.Promise());
+      present.Reject(exception);
+    } catch (const Napi::Error& error) {
+      present.Reject(error);
+    }
+  }
+
+  std::optional<uint64_t> peer() const override { return info_.cluster_id; }
 
   void Settle() override {
     if (outcome_.status == kSuccess) {

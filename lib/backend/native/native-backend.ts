@@ -11,6 +11,8 @@ import type {
   CacheIndex,
   ClusterInfo,
   KvCacheExtParam,
+  RunningTransfer,
+  TransferKind,
 } from '../backend';
 import type { CacheFields, ClusterLists, DescFields, ExtFields, IndexFields, NativeDataDist } from './addon';
 import { namePeers } from './link-failure';
@@ -219,6 +221,14 @@ export class NativeBackend implements Backend {
 
   controlElapsedMs(): number {
     return this.#dist.elapsedMs();
+  }
+
+  runningTransfer(kind: TransferKind, clusterId: bigint): RunningTransfer | undefined {
+    return this.#dist.runningTransfer(kind === 'push', clusterId);
+  }
+
+  giveUpTransfers(kind: TransferKind, clusterId: bigint | undefined): boolean {
+    return this.#dist.giveUpTransfers(kind === 'push', clusterId ?? 0n, clusterId === undefined);
   }
 }
 
