@@ -66,23 +66,18 @@ class Call final : public Task, public Completion {
   void Withdraw() override {
     completions_->Forget(1);
     Release();
-    Reject(Outcome::Failure(kFailed, "the call was given up before it got to the library"), nullptr);
+    Deferred returned(deferred_.Env());
+    RejectAsGivenUp(&deferred_, "the call was given up before it got to the library", returned.Promise());
+    returned.Resolve(nullptr);
   }
 
-  void Part() override {
+  void* Part() override {
     completions_->ExpectNoMore(this);
-    // What Settle concludes from now on; the present promise is rejected with an exception that carries it.
+    // What Settle concludes from now on; the present promise is rejected.
     Deferred present(deferred_.Env());
     present.Swap(deferred_);
-    try {
-      const Napi::Value exception =
-          ToException(present.Env(), exception_class_->Value(), info_,
-                      Outcome::Failure(kFailed, "the call was given up and has not come back from the library"), nullptr);
-      SetOwn(exception.As<Napi::Object>(), "released", deferred_.Promise());
-      present.Reject(exception);
-    } catch (const Napi::Error& error) {
-      present.Reject(error);
-    }
+    RejectAsGivenUp(&present, "the call was given up and has not come back from the library", deferred_.Promise());
+    return deferred_.Promise();
   }
 
   std::optional<uint64_t> peer() const override { return info_.cluster_id; }
@@ -107,6 +102,18 @@ class Call final : public Task, public Completion {
     Conclude([&] {
       deferred_.Reject(ToException(deferred_.Env(), exception_class_->Value(), info_, outcome, statuses));
     });
+  }
+
+  // The exception carries what settles when the call has come back.
+  void RejectAsGivenUp(Deferred* deferred, const char* why, Napi::Promise returned) {
+    try {
+      const Napi::Value exception =
+          ToException(deferred->Env(), exception_class_->Value(), info_, Outcome::Failure(kFailed, why), nullptr);
+      SetOwn(exception.As<Napi::Object>(), "released", returned);
+      deferred->Reject(exception);
+    } catch (const Napi::Error& error) {
+      deferred->Reject(error);
+    }
   }
 
   // What making the value or the exception throws is what the caller gets: the promise is settled in any case.

@@ -301,8 +301,8 @@ Napi::Value DataDist::GiveUpTransfers(const Napi::CallbackInfo& info) {
   const LaneId lane = is_push ? kPush : LaneId{LaneKind::kPull, peer};
   const Executor::SetAsideTasks tasks = executor_->SetAside(lane, is_of_all ? std::nullopt : std::optional(peer));
   for (const auto& task : tasks.waiting) task->Withdraw();
-  if (tasks.running != nullptr) tasks.running->Part();
-  return Napi::Boolean::New(info.Env(), tasks.running != nullptr);
+  if (tasks.running == nullptr) return info.Env().Undefined();
+  return {info.Env(), static_cast<napi_value>(tasks.running->Part())};
 }
 
 }  // namespace llm_datadist_node

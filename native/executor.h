@@ -30,8 +30,9 @@ class Task {
   virtual void GiveUp() {}
   // It was taken back from its lane, by the thread that settles tasks. Must not throw.
   virtual void Withdraw() {}
-  // It was set aside while it runs: its caller does not wait for it any more. Called as above.
-  virtual void Part() {}
+  // It was set aside while it runs: its caller does not wait for it any more. Called as above; gives the promise, if it
+  // has one, that is settled when it is done.
+  virtual void* Part() { return nullptr; }
   // The peer that it is about.
   virtual std::optional<uint64_t> peer() const { return {}; }
 

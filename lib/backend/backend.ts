@@ -144,11 +144,11 @@ export interface Backend {
   runningTransfer?(kind: TransferKind, clusterId: bigint): RunningTransfer | undefined;
   /**
    * Transfers with a peer (or all pushes, without one) are not waited for any more. Those that have not begun never begin, and
-   * are rejected. The one that is inside the library is rejected at once, with an exception whose `released` settles when
-   * that call has come back; until then it takes no thread from others.
-   * @returns whether there is one inside that was not given up before
+   * are rejected. The one that is inside the library is rejected at once, and until it comes back it takes no thread from
+   * others. `released` of these exceptions settles when nothing of the call can go on.
+   * @returns `released` of the one inside, where there is one that was not given up before
    */
-  giveUpTransfers?(kind: TransferKind, clusterId: bigint | undefined): boolean;
+  giveUpTransfers?(kind: TransferKind, clusterId: bigint | undefined): Promise<void> | undefined;
 }
 
 /** Transfers of one kind share what they wait for: pulls the link of their peer, pushes one lock of the instance. */

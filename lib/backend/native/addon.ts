@@ -113,7 +113,7 @@ export interface NativeDataDist {
   /** See `Backend.runningTransfer`. All pushes share a lane; the cluster is the one of the pull. */
   runningTransfer(isPush: boolean, clusterId: bigint): RunningTransfer | undefined;
   /** See `Backend.giveUpTransfers`. */
-  giveUpTransfers(isPush: boolean, clusterId: bigint, ofAllPeers: boolean): boolean;
+  giveUpTransfers(isPush: boolean, clusterId: bigint, ofAllPeers: boolean): Promise<void> | undefined;
 }
 
 /** Of each cluster its id, role and numbers of addresses; then all addresses, the local ones of a cluster first. */

@@ -227,7 +227,7 @@ export class NativeBackend implements Backend {
     return this.#dist.runningTransfer(kind === 'push', clusterId);
   }
 
-  giveUpTransfers(kind: TransferKind, clusterId: bigint | undefined): boolean {
+  giveUpTransfers(kind: TransferKind, clusterId: bigint | undefined): Promise<void> | undefined {
     return this.#dist.giveUpTransfers(kind === 'push', clusterId ?? 0n, clusterId === undefined);
   }
 }
