@@ -7,6 +7,7 @@ import type { BlockPair, CopyRun } from './copy-runs';
 import { copyRuns } from './copy-runs';
 import { LLMException } from './exception';
 import type { Instance } from './instance';
+import { unlessLibraryDoes } from './library-call';
 import { isHost } from './placement';
 import type { Registration } from './registrations';
 import { LLMStatusCode } from './status';
@@ -148,19 +149,20 @@ export async function swapBlocks(
         throw refuse(`block ${pair.dst} of a destination with ${destination.size.rows} blocks`);
       }
     }
-    const runs = copyRuns(pairs, source === destination);
-    await copyPieces(instance, source, destination, blockPieces(runs, source.size.rowBytes), moved);
+    await unlessLibraryDoes(
+      () =>
+        instance.backend.copyKvBlocks(
+          asCache(source),
+          asCache(destination),
+          BigUint64Array.from(pairs, (pair) => BigInt(pair.src)),
+          pairs.map((pair) => BigUint64Array.of(BigInt(pair.dst))),
+        ),
+      () => {
+        const runs = copyRuns(pairs, source === destination);
+        return copyPieces(instance, source, destination, blockPieces(runs, source.size.rowBytes), moved);
+      },
+    );
   });
-}
-
-/** Today's library answers LLM_FEATURE_NOT_ENABLED to its copy calls; then the package copies. */
-async function unlessLibraryDoes(library: () => Promise<void>, own: () => Promise<void>): Promise<void> {
-  try {
-    await library();
-  } catch (error) {
-    if (!(error instanceof LLMException) || error.statusCode !== LLMStatusCode.LLM_FEATURE_NOT_ENABLED) throw error;
-    await own();
-  }
 }
 
 /** Copies pieces in all tensors: one call of the backend for each tensor, where it takes lists. */

@@ -1,11 +1,14 @@
 import { hexAddress } from './address';
+import type { Cache } from './backend/backend';
 import { RegisteredCache } from './cache';
 import type { CheckedDesc } from './cache';
+import { unregisterHeldCaches } from './cache-unregistration';
 import { LLMException } from './exception';
 import { fingerprintOf } from './fingerprint';
-import { guardDescription, guardRegistration, guardTable } from './guard/registration';
+import { guardDescription, guardRegistration, guardTable, lacksRoom } from './guard/registration';
 import { refusal } from './guard/rule';
 import type { Instance } from './instance';
+import { unlessLibraryDoes } from './library-call';
 import { AllocatedRegion, checkTotal } from './memory';
 import type { Registration } from './registrations';
 import { cacheSize } from './registrations';
@@ -13,6 +16,7 @@ import { LLMStatusCode } from './status';
 import { Uses } from './uses';
 
 const NO_ADDRESSES = new BigUint64Array(0);
+const NO_SIZE = { tensorBytes: 0n, rows: 0n, rowBytes: 0n };
 
 /** RegisterKvCache for memory of the caller. */
 export async function registerCache(
@@ -32,25 +36,49 @@ export async function registerCache(
   });
 }
 
-/** AllocateCache, which today's library does not implement: memory of the runtime, registered. */
+/** AllocateCache, or memory of the runtime, registered, where the library does not implement it. */
 export async function allocateCache(instance: Instance, desc: CheckedDesc): Promise<RegisteredCache> {
   const operation = 'allocateCache';
   return await instance.run(operation, () =>
-    instance.inTurn(operation, async () => {
+    instance.inTurn(operation, () => {
       const tensorBytes = allocationSize(instance, desc);
-      if (instance.guards) guardTable(instance, operation, desc.numTensors);
-      checkTotal(operation, tensorBytes * BigInt(desc.numTensors), desc.placement);
-      const regions: AllocatedRegion[] = [];
-      try {
-        for (let i = 0; i < desc.numTensors; i++) regions.push(await instance.allocate(tensorBytes, desc.placement));
-        const addrs = BigUint64Array.from(regions, (region) => region.address);
-        return new RegisteredCache(instance, await register(instance, desc, addrs), regions);
-      } catch (error) {
-        for (const region of regions) await region.release();
-        throw error;
-      }
+      return unlessLibraryDoes(
+        async () => ofLibrary(instance, desc, await instance.backend.allocateCache(desc)),
+        () => allocateTensors(instance, desc, tensorBytes),
+      );
     }),
   );
+}
+
+/** A cache whose memory is the library's: it has no regions that could be freed one by one. */
+function ofLibrary(instance: Instance, desc: CheckedDesc, given: Cache): RegisteredCache {
+  const { registrations, links } = instance;
+  const { cacheId } = given;
+  const addrs = given.tensorAddrs.slice();
+  const size = cacheSize(desc) ?? NO_SIZE;
+  const reservation = registrations.reserve(addrs, size.tensorBytes, links.made);
+  const identity = identityOf(instance, desc);
+  const registration = { cacheId, desc, addrs, size, identity, isOfLibrary: true, uses: new Uses() };
+  registrations.confirm(reservation, registration);
+  return new RegisteredCache(instance, registration);
+}
+
+async function allocateTensors(instance: Instance, desc: CheckedDesc, tensorBytes: bigint): Promise<RegisteredCache> {
+  const operation = 'allocateCache';
+  if (instance.guards) {
+    await makeRoom(instance, desc.numTensors, NO_ADDRESSES, tensorBytes);
+    guardTable(instance, operation, desc.numTensors);
+  }
+  checkTotal(operation, tensorBytes * BigInt(desc.numTensors), desc.placement);
+  const regions: AllocatedRegion[] = [];
+  try {
+    for (let i = 0; i < desc.numTensors; i++) regions.push(await instance.allocate(tensorBytes, desc.placement));
+    const addrs = BigUint64Array.from(regions, (region) => region.address);
+    return new RegisteredCache(instance, await register(instance, desc, addrs), regions);
+  } catch (error) {
+    for (const region of regions) await region.release();
+    throw error;
+  }
 }
 
 /** Bytes of one tensor of a cache that can be allocated. */
@@ -68,15 +96,19 @@ function allocationSize({ guards }: Instance, desc: CheckedDesc): bigint {
 
 async function register(instance: Instance, desc: CheckedDesc, addrs: BigUint64Array): Promise<Registration> {
   const { registrations, guards, links, backend } = instance;
-  if (guards) guardRegistration(instance, desc, addrs);
-  const size = cacheSize(desc) ?? { tensorBytes: 0n, rows: 0n, rowBytes: 0n };
+  const size = cacheSize(desc) ?? NO_SIZE;
+  if (guards) {
+    await makeRoom(instance, addrs.length, addrs, size.tensorBytes);
+    guardRegistration(instance, desc, addrs);
+  }
   // What the library refuses for its count takes nothing, however long the list is.
   const taken = addrs.length === desc.numTensors ? addrs : NO_ADDRESSES;
   const reservation = registrations.reserve(taken, size.tensorBytes, links.made);
   try {
     // The backend gets a list of its own: handles answer with this one for as long as they live.
     const cacheId = await backend.registerKvCache(desc, addrs.slice());
-    const registration = { cacheId, desc, addrs, size, identity: identityOf(instance, desc), uses: new Uses() };
+    const identity = identityOf(instance, desc);
+    const registration = { cacheId, desc, addrs, size, identity, isOfLibrary: false, uses: new Uses() };
     registrations.confirm(reservation, registration);
     return registration;
   } catch (error) {
@@ -90,6 +122,16 @@ async function register(instance: Instance, desc: CheckedDesc, addrs: BigUint64A
 /** What is registered next in the present life. */
 function identityOf({ life, registrations }: Instance, desc: CheckedDesc): Registration['identity'] {
   return { life, version: registrations.made + 1, fingerprint: fingerprintOf(desc) };
+}
+
+/** Caches that wait for links may have waited long enough. */
+async function makeRoom(
+  instance: Instance,
+  numTensors: number,
+  addrs: BigUint64Array,
+  tensorBytes: bigint,
+): Promise<void> {
+  if (lacksRoom(instance, numTensors, addrs, tensorBytes)) await unregisterHeldCaches(instance);
 }
 
 function isInvalid(error: unknown): boolean {

@@ -1,37 +1,54 @@
 import { hexAddress } from './address';
+import type { Backend } from './backend/backend';
 import { RegisteredCache } from './cache';
 import { LLMException } from './exception';
 import type { Instance } from './instance';
+import { unlessLibraryDoes } from './library-call';
 import type { Registration } from './registrations';
-import { LLMStatusCode } from './status';
+import { LLMStatusCode, statusName } from './status';
 import { Uses } from './uses';
 
 /** UnregisterKvCache, when nothing uses the cache and no link holds its memory any more. */
 export async function unregisterCache(instance: Instance, cacheId: bigint): Promise<void> {
   const operation = 'unregisterCache';
-  await instance.run(operation, () => unregister(instance, operation, cacheId), cacheId);
+  await instance.run(
+    operation,
+    async () => {
+      if (instance.guards && instance.registrations.get(cacheId)?.isOfLibrary === true) {
+        throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
+          operation,
+          message: 'the library has allocated this cache, and gives it back as a whole',
+          remedy: 'Use deallocateCache() for it.',
+          cacheId,
+        });
+      }
+      await unregister(instance, operation, cacheId);
+    },
+    cacheId,
+  );
 }
 
-/** DeallocateCache, which today's library does not implement: unregisters what allocateCache made and frees it. */
+/** DeallocateCache, or the package unregisters what allocateCache made and frees it, where the library does not implement it. */
 export async function deallocateCache(instance: Instance, cache: RegisteredCache): Promise<void> {
   const operation = 'deallocateCache';
   const regions = RegisteredCache.regionsOf(cache);
   await instance.run(
     operation,
     async () => {
-      if (regions === undefined || instance.registrations.get(cache.cacheId) === undefined) {
+      const registration = instance.registrations.get(cache.cacheId);
+      const isAllocated = regions !== undefined || RegisteredCache.registrationOf(cache).isOfLibrary;
+      if (!isAllocated || registration === undefined) {
         throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
           operation,
-          message:
-            regions === undefined
-              ? 'the memory of this cache was not allocated by allocateCache()'
-              : 'this cache was deallocated or unregistered before',
+          message: !isAllocated
+            ? 'the memory of this cache was not allocated by allocateCache()'
+            : 'this cache was deallocated or unregistered before',
           remedy: 'Use unregisterCache() for memory of your own, and region.free() for regions that are left.',
           cacheId: cache.cacheId,
         });
       }
-      await unregister(instance, operation, cache.cacheId);
-      for (const region of regions) await region.release();
+      await unregister(instance, operation, cache.cacheId, true);
+      for (const region of regions ?? []) await region.release();
     },
     cache.cacheId,
   );
@@ -40,10 +57,11 @@ export async function deallocateCache(instance: Instance, cache: RegisteredCache
 /**
  * Part of a call. With guards the cache is unknown to the caller from now on; the library learns of it when its links
  * are gone, because it would leave them with a handle of memory that is not registered any more.
+ * @param deallocates whether the library is asked to deallocate it first
  */
-function unregister(instance: Instance, operation: string, cacheId: bigint): Promise<void> {
+function unregister(instance: Instance, operation: string, cacheId: bigint, deallocates = false): Promise<void> {
   const { registrations, guards, links, backend } = instance;
-  if (!guards) return unregisterUnguarded(instance, operation, cacheId);
+  if (!guards) return unregisterUnguarded(instance, operation, cacheId, deallocates);
   const withdrawn = registrations.withdraw(cacheId);
   return instance.inTurn(operation, async () => {
     // An earlier call may have failed, and left it registered.
@@ -53,12 +71,14 @@ function unregister(instance: Instance, operation: string, cacheId: bigint): Pro
       return;
     }
     await waitForUsers(instance, operation, reservation.registration);
-    if (links.mayHold(reservation.linksBefore)) {
-      reservation.waitsForLinks = true;
-      return;
-    }
     try {
-      await backend.unregisterKvCache(cacheId);
+      const isGone = deallocates && (await libraryDeallocates(backend, cacheId));
+      if (!isGone && links.mayHold(reservation.linksBefore)) {
+        registrations.defer(reservation);
+        await unregisterIfUnlinked(instance, cacheId);
+        return;
+      }
+      if (!isGone) await backend.unregisterKvCache(cacheId);
     } catch (error) {
       registrations.restore(cacheId, reservation);
       throw error;
@@ -68,15 +88,29 @@ function unregister(instance: Instance, operation: string, cacheId: bigint): Pro
   });
 }
 
+/** @returns whether the library has done it */
+function libraryDeallocates(backend: Backend, cacheId: bigint): Promise<boolean> {
+  const deallocate = async () => {
+    await backend.deallocateCache(cacheId);
+    return true;
+  };
+  return unlessLibraryDoes(deallocate, () => Promise.resolve(false));
+}
+
 /** As the library does it; only those calls are waited for that came before. */
-function unregisterUnguarded(instance: Instance, operation: string, cacheId: bigint): Promise<void> {
+function unregisterUnguarded(
+  instance: Instance,
+  operation: string,
+  cacheId: bigint,
+  deallocates: boolean,
+): Promise<void> {
   const { registrations, backend } = instance;
   const registration = registrations.get(cacheId);
   const before = registration && { cacheId, uses: registration.uses };
   if (registration !== undefined) registration.uses = new Uses();
   return instance.inTurn(operation, async () => {
     await waitForUsers(instance, operation, before);
-    await backend.unregisterKvCache(cacheId);
+    if (!deallocates || !(await libraryDeallocates(backend, cacheId))) await backend.unregisterKvCache(cacheId);
     registrations.remove(cacheId);
   });
 }
@@ -90,9 +124,79 @@ async function waitForUsers(
     await instance.idle(operation, used.uses, `the transfers and copies of cache ${used.cacheId}`);
 }
 
+/**
+ * Unregisters waiting caches of an instance that listens where its backend can tell that no peer is linked.
+ * @param first the one that has begun to wait; nothing more is asked where that one has to
+ */
+async function unregisterIfUnlinked(instance: Instance, first: bigint): Promise<void> {
+  const { registrations } = instance;
+  if (await unregisterUnlinked(instance, [first])) await unregisterAllUnlinked(instance);
+  else warnOfWaiting(instance);
+  if (registrations.waitingCount === 0) warnedOf.delete(instance);
+  await freeHeldRegions(instance);
+}
+
+/** The same for all that wait: called where there is no room for a cache, too. */
+export async function unregisterAllUnlinked(instance: Instance): Promise<void> {
+  const ids = Array.from(instance.registrations.waiting(), ({ cacheId }) => cacheId);
+  if (ids.length > 0) await unregisterUnlinked(instance, ids);
+}
+
+/** @returns whether none of them waits any more */
+async function unregisterUnlinked(instance: Instance, cacheIds: readonly bigint[]): Promise<boolean> {
+  const { backend, links } = instance;
+  const ask = backend.unregisterUnlinked?.bind(backend);
+  // Of links that this side made and an instance that does not listen has no others, so that there is nothing to ask.
+  if (ask === undefined || links.listenIpInfo === undefined) return false;
+  const operation = 'unregisterCache';
+  let statuses: readonly number[];
+  try {
+    statuses = await instance.watched({ operation }, () => ask(BigInt64Array.from(cacheIds)));
+  } catch (error) {
+    if (instance.isLost) throw error;
+    warn(`it is not known whether cluster ${instance.clusterId} is linked: its unregistered caches wait`, error);
+    return false;
+  }
+  for (const [i, statusCode] of statuses.entries()) {
+    const cacheId = cacheIds[i];
+    if (cacheId !== undefined) settle(instance, cacheId, statusCode);
+  }
+  return statuses.length === cacheIds.length;
+}
+
+function settle({ registrations, clusterId }: Instance, cacheId: bigint, statusCode: number): void {
+  if (statusCode === (LLMStatusCode.LLM_SUCCESS as number)) {
+    registrations.remove(cacheId);
+    return;
+  }
+  for (const waiting of registrations.waiting())
+    if (waiting.cacheId === cacheId) registrations.abandon(waiting.reservation);
+  const what = `cache ${cacheId} of cluster ${clusterId} could not be unregistered although it is not linked`;
+  warn(`${what}; its memory and its place in the table stay taken until finalize()`, statusName(statusCode));
+}
+
+/** Of so many the first warning is given, and others at ten times as many. */
+const MANY_WAITING = 100;
+const warnedOf = new WeakMap<Instance, number>();
+
+/** What waits takes memory and room in the table, and an instance that is never without a link gets none of it back. */
+function warnOfWaiting(instance: Instance): void {
+  const { registrations, links, clusterId, backend } = instance;
+  const limit = warnedOf.get(instance) ?? MANY_WAITING;
+  if (registrations.waitingCount < limit) return;
+  warnedOf.set(instance, limit * 10);
+  process.emitWarning(
+    `${registrations.waitingCount} caches of cluster ${clusterId} are unregistered, and wait until no peer can be linked that ` +
+      `holds their memory; until then it is not given back, and the table keeps their places. To have them given back: ` +
+      `${links.remedy(0, backend.unregisterUnlinked !== undefined)}. Or register memory once and use its blocks again.`,
+    'LLMDataDistMemoryWarning',
+  );
+}
+
 /** Unregisters the caches that no link can hold any more, and frees the memory that waited for that. */
 export async function unregisterHeldCaches(instance: Instance): Promise<void> {
   const { registrations, links, backend, clusterId } = instance;
+  await unregisterAllUnlinked(instance);
   for (const { cacheId, reservation } of [...registrations.waiting()]) {
     if (instance.isLost) return;
     if (links.mayHold(reservation.linksBefore)) continue;

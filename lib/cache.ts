@@ -114,7 +114,7 @@ export interface KvCache {
   readonly desc: CacheDesc;
   /** One address per tensor. A copy: changing it changes nothing. */
   readonly tensorAddrs: BigUint64Array;
-  /** Only of a cache that `allocateCache` made: one region per tensor. */
+  /** Only of a cache that `allocateCache` made, and not the library itself: one region per tensor. */
   readonly regions?: MemoryRegion[];
   /**
    * The key that a peer needs, with the layout and the identity of this cache. It can be sent as it is: a structured clone of it is a key,

@@ -178,8 +178,9 @@ export class LLMDataDist implements AsyncDisposable {
     return this.#instance.backend.name;
   }
 
+  /** Between `init` and `finalize`; no more when a test fabric has killed the instance. */
   get isInitialized(): boolean {
-    return this.#instance.isInitialized;
+    return this.#instance.isInitialized && this.#instance.backend.isDead !== true;
   }
 
   /**

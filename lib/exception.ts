@@ -47,6 +47,8 @@ export interface LLMExceptionInfo {
   readonly cause?: unknown;
   /** Where `recoveryOf` is not the answer. */
   readonly recovery?: Recovery | undefined;
+  /** Of a push: layers that were written completely. */
+  readonly layersCompleted?: number | undefined;
 }
 
 const INFO: Names<LLMExceptionInfo> = {
@@ -59,6 +61,7 @@ const INFO: Names<LLMExceptionInfo> = {
   results: true,
   cause: true,
   recovery: true,
+  layersCompleted: true,
 };
 
 /** What {@link LLMException.toJSON} gives: 64-bit ids as decimal strings, no stack, no cause. */
@@ -76,6 +79,7 @@ export interface LLMExceptionJSON {
   clusterId?: string;
   cacheId?: string;
   results?: { remoteClusterId: string; statusCode: number; code: string }[];
+  layersCompleted?: number;
 }
 
 // A structured clone (postMessage, structuredClone) reduces what the Error constructor has made to a nameless Error with
@@ -140,6 +144,12 @@ export class LLMException extends ErrorByPrototype {
   declare readonly cacheId?: bigint;
   /** Link and unlink: one per cluster, in input order; empty when the call as a whole was refused. */
   declare readonly results?: ClusterResult[];
+  /**
+   * Of a push that failed: as many layers were written completely before, from the first one on, and the next one may be
+   * written in part. 0 where nothing was moved. The library does not say it: over the native backend it is not there when several
+   * layers were pushed and the library was called; then any of them may be written. Push layer by layer to know.
+   */
+  declare readonly layersCompleted?: number;
   /** What led to this, when that is known. As with any Error it is not enumerable, so clones leave it out. */
   declare readonly cause?: unknown;
 
@@ -171,6 +181,7 @@ export class LLMException extends ErrorByPrototype {
     if (cacheId !== undefined) this.cacheId = cacheId;
     // Link and unlink tell clusters apart; a call that was refused as a whole has none to tell of.
     if (results !== undefined || TELLS_CLUSTERS_APART.has(operation)) this.results = results ?? [];
+    if (checked.layersCompleted !== undefined) this.layersCompleted = checked.layersCompleted;
     if (cause !== undefined) {
       Object.defineProperty(this, 'cause', { value: cause, configurable: true, writable: true });
     }
@@ -221,6 +232,7 @@ export class LLMException extends ErrorByPrototype {
       ...(this.results && {
         results: this.results.map((result) => ({ ...result, remoteClusterId: String(result.remoteClusterId) })),
       }),
+      ...(this.layersCompleted !== undefined && { layersCompleted: this.layersCompleted }),
     };
   }
 
@@ -313,6 +325,7 @@ function checkInfo(value: unknown, id: (value: unknown) => unknown = (given) => 
     ),
     cause: info.cause,
     recovery: optional(info.recovery, 'info.recovery', checkRecovery),
+    layersCompleted: optional(info.layersCompleted, 'info.layersCompleted', checkUint32),
   };
 }
 

@@ -48,6 +48,7 @@ export type {
   IpInfo,
   KvCacheExtParam,
   LayerRange,
+  PushProgress,
 } from './backend/backend';
 export type { BackendChoice } from './backend/select';
 

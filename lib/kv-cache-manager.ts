@@ -17,6 +17,7 @@ import type { Transfer } from './guard/transfer';
 import { guardLayers, guardRowAgainstLayout } from './guard/transfer';
 import { inspected } from './inspection';
 import type { Instance } from './instance';
+import { PushLayers } from './push-layers';
 import type { Registration } from './registrations';
 import { takeTurns } from './turns';
 
@@ -81,8 +82,9 @@ export class KvCacheManager {
    *
    * Unlink first. A link that was made while the cache was registered holds its memory, and the library does not survive
    * that it is unregistered before the link is gone. So the library is told later, when no such link can be left:
-   * when those are unlinked that this instance made, and, where it listens and so may be linked to unseen, when a
-   * `switchRole` has succeeded (with hixl, when it is finalized). Until then peers can go on
+   * when those are unlinked that this instance made, and, where it listens and so may be linked to unseen, when the backend
+   * finds no link with this or a later call that registers or unregisters, or a `switchRole` has succeeded (over the library
+   * with hixl, when it is finalized). From 100 waiting caches on a warning says so. Until then peers can go on
    * reading and writing the memory, and it cannot be registered again; nothing else is to be noticed.
    * With `guards: false` the library is told at once.
    *
@@ -101,7 +103,8 @@ export class KvCacheManager {
    * @throws LLMException as {@link registerCache}; `LLM_DEVICE_OUT_OF_MEMORY` or `LLM_OUT_OF_MEMORY` when there is not
    *   enough; what was allocated is freed
    *
-   * C++ `AllocateCache`, which today's library does not implement: the package uses `aclrtMalloc` then. Python
+   * C++ `AllocateCache`, which today's library does not implement: the package uses `aclrtMalloc` then. Where the library
+   * does, as the older engine, the memory is its own: the cache has no `regions`, and {@link deallocateCache} ends it. Python
    * `allocate_cache` / `allocate_blocks_cache`.
    */
   async allocateCache(desc: CacheDesc): Promise<KvCache> {
@@ -189,7 +192,7 @@ export class KvCacheManager {
 
   /**
    * Copies one row of a local cache into one row of a remote one, layer by layer: the layers before the one that fails
-   * stay written.
+   * stay written. `layersCompleted` of the exception says how many, where the backend learns it.
    *
    * @param dst the remote cache and its row
    * @param src the local cache, in device memory
@@ -212,11 +215,19 @@ export class KvCacheManager {
     const { size: wanted } = fields;
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
     const ext = this.#ext(cache, fields);
-    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, (local) => {
+    const layers = new PushLayers();
+    const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       if (transfer !== undefined) guardRowAgainstLayout(transfer, transfer.local?.size.rowBytes ?? 0n);
-      return this.#backend.pushKvCache(this.#described(cache, local, ext), remote, row, size, ext);
-    });
+      const source = this.#described(cache, local, ext);
+      layers.begin(ext, source.desc);
+      return this.#backend.pushKvCache(source, remote, row, size, ext, layers);
+    };
+    try {
+      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start);
+    } catch (error) {
+      throw layers.explain(error, this.#isReachable);
+    }
   }
 
   /**
@@ -242,12 +253,19 @@ export class KvCacheManager {
       options === undefined ? undefined : checkOptions(options, 'options', TRANSFER_OPTIONS),
     );
     const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
+    const layers = new PushLayers();
     const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
-      return this.#backend.pushKvBlocks(this.#described(cache, local, ext), remote, lists.src, lists.dst, ext, limits);
+      const source = this.#described(cache, local, ext);
+      layers.begin(ext, source.desc);
+      return this.#backend.pushKvBlocks(source, remote, lists.src, lists.dst, ext, limits, layers);
     };
-    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists);
+    try {
+      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists);
+    } catch (error) {
+      throw layers.explain(error, this.#isReachable);
+    }
   }
 
   /**
@@ -303,6 +321,11 @@ export class KvCacheManager {
   #summary() {
     const { clusterId, registrations } = this.#instance;
     return { clusterId, caches: registrations.count };
+  }
+
+  /** Whether peers may unlink or link anew at any time. */
+  get #isReachable(): boolean {
+    return this.#instance.links.listenIpInfo !== undefined;
   }
 
   get #backend(): Backend {

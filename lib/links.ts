@@ -93,13 +93,20 @@ export class Links {
     return false;
   }
 
-  /** What has to be done so that no link can be left that holds such memory. */
-  remedy(since: number): string {
+  /**
+   * What has to be done so that no link can be left that holds such memory.
+   * @param canTell whether the backend finds out that no peer is linked any more
+   */
+  remedy(since: number, canTell: boolean): string {
     const ids = [...this.#known].flatMap(([id, made]) => (made > since ? [`cluster ${id}`] : []));
     const unlink = ids.length === 0 ? [] : [`unlink ${shortList(ids).join(', ')}`];
     if (this.#listens === undefined) return unlink.join();
     if (this.#hixl)
       return 'call finalize(): with the transfer backend hixl peers may hold links to this instance until then';
+    if (canTell) {
+      const peers = 'have the peers unlink this cluster, and unlink those here by force that are gone';
+      return [...unlink, peers, 'register or unregister a cache; finalize() gives all back as well'].join(', then ');
+    }
     return [...unlink, 'stop listening with switchRole(), which succeeds when no peer is linked any more'].join(
       ', then ',
     );

@@ -14,6 +14,8 @@ export interface Registration {
   readonly size: CacheSize;
   /** What its keys carry. */
   readonly identity: { readonly life: string; readonly version: number; readonly fingerprint: string };
+  /** Whether the library has allocated it, and is to deallocate it. */
+  readonly isOfLibrary: boolean;
   /** Transfers and local copies that work on it. */
   uses: Uses;
 }
@@ -63,6 +65,7 @@ export class Registrations {
   readonly #ranges = new AddressRanges<Reservation>();
   #tensors = 0;
   #caches = 0;
+  #waiting = 0;
   #generation = 0;
   #made = 0;
 
@@ -90,7 +93,12 @@ export class Registrations {
     return this.#withdrawn.has(cacheId);
   }
 
-  /** Caches whose unregistration waits for links. */
+  /** How many caches wait for links with their unregistration. */
+  get waitingCount(): number {
+    return this.#waiting;
+  }
+
+  /** Those caches. */
   *waiting(): Generator<{ reservation: Reservation; cacheId: bigint }> {
     for (const [cacheId, reservation] of this.#withdrawn) {
       if (reservation.waitsForLinks) yield { reservation, cacheId };
@@ -164,10 +172,16 @@ export class Registrations {
     this.#byId.set(cacheId, reservation);
   }
 
+  /** A withdrawn cache is unregistered in the library when no link can be left that holds its memory. */
+  defer(reservation: Reservation): void {
+    reservation.waitsForLinks = true;
+    this.#waiting += 1;
+  }
+
   /** The library refuses to unregister what the caller does not know any more: table and memory stay taken until Finalize. */
   abandon(reservation: Reservation): void {
     reservation.state = 'stuck';
-    reservation.waitsForLinks = false;
+    this.#endWaiting(reservation);
   }
 
   /** The library has unregistered it, whether it was withdrawn before or not. */
@@ -176,6 +190,7 @@ export class Registrations {
     if (reservation === undefined) return;
     this.#byId.delete(cacheId);
     this.#withdrawn.delete(cacheId);
+    this.#endWaiting(reservation);
     this.cancel(reservation);
   }
 
@@ -187,5 +202,12 @@ export class Registrations {
     this.#ranges.clear();
     this.#tensors = 0;
     this.#caches = 0;
+    this.#waiting = 0;
+  }
+
+  #endWaiting(reservation: Reservation): void {
+    if (!reservation.waitsForLinks) return;
+    reservation.waitsForLinks = false;
+    this.#waiting -= 1;
   }
 }

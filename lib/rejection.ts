@@ -37,6 +37,14 @@ export function failureOf(error: unknown, operation: string, cacheId?: bigint): 
   return asFailureOf(error, operation, cacheId);
 }
 
+/** What a push is rejected with, and how far it came; an error of a test stays as it is, and one that says it already. */
+export function withLayersCompleted(error: unknown, layersCompleted: number | undefined): unknown {
+  if (layersCompleted === undefined || typeof error !== 'object' || error === null) return error;
+  if (kept.has(error) || !Object.isExtensible(error) || 'layersCompleted' in error) return error;
+  if (!(error instanceof LLMException) && (error as { code?: unknown }).code !== 'ABORT_ERR') return error;
+  return Object.assign(error, { layersCompleted });
+}
+
 /** As {@link atCaller}, for an exception that another call is rejected with: each has a stack of its own. */
 export function alsoAtCaller(error: unknown, site: CallSite): unknown {
   if (!(error instanceof LLMException) || kept.has(error)) return error;

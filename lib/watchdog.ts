@@ -10,7 +10,7 @@ import type { Uses } from './uses';
 
 /** A call of the library that may never return. */
 export interface WatchedCall {
-  readonly operation: 'init' | 'switchRole' | 'linkClusters' | 'unlinkClusters' | 'finalize';
+  readonly operation: 'init' | 'switchRole' | 'linkClusters' | 'unlinkClusters' | 'unregisterCache' | 'finalize';
   /** The peers that it talks to. */
   readonly clusters?: readonly ClusterInfo[];
   /** The time limit that the library was given; it does not always keep it. */

@@ -31,7 +31,7 @@ Outcome Allocations::Allocate(uint64_t size, bool on_host, uint64_t* address) {
   if (pointer == nullptr) return Outcome::Failure(kOutOfMemory, "the runtime gave no memory and no reason");
   *address = reinterpret_cast<uintptr_t>(pointer);
   const std::lock_guard<std::mutex> lock(mutex_);
-  blocks_[*address] = {size, on_host};
+  blocks_[*address] = {size, on_host, false};
   return {};
 }
 
@@ -40,7 +40,7 @@ Outcome Allocations::Free(uint64_t address) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = blocks_.find(address);
-    if (found == blocks_.end()) {
+    if (found == blocks_.end() || found->second.lent) {
       return Outcome::Failure(kParamInvalid, "no memory of this instance begins at " + Hex(address));
     }
     block = found->second;
@@ -56,33 +56,56 @@ Outcome Allocations::Free(uint64_t address) {
 }
 
 Outcome Allocations::Write(uint64_t address, const void* data, size_t size) {
-  const Block* block = Find(address, size);
-  if (block == nullptr) return Refuse(address, size);
+  const std::optional<Block> block = Find(address, size);
+  if (!block) return Refuse(address, size);
   if (size == 0) return {};
   const int32_t kind = block->on_host ? kAclHostToHost : kAclHostToDevice;
   return ToOutcome(bridge_.copy(ToPointer(address), data, size, kind), "aclrtMemcpy");
 }
 
 Outcome Allocations::Read(uint64_t address, void* data, size_t size) {
-  const Block* block = Find(address, size);
-  if (block == nullptr) return Refuse(address, size);
+  const std::optional<Block> block = Find(address, size);
+  if (!block) return Refuse(address, size);
   if (size == 0) return {};
   const int32_t kind = block->on_host ? kAclHostToHost : kAclDeviceToHost;
   return ToOutcome(bridge_.copy(data, ToPointer(address), size, kind), "aclrtMemcpy");
 }
 
 Outcome Allocations::Copy(uint64_t destination, uint64_t source, size_t size) {
-  const Block* to = Find(destination, size);
-  if (to == nullptr) return Refuse(destination, size);
-  const Block* from = Find(source, size);
-  if (from == nullptr) return Refuse(source, size);
+  const std::optional<Block> to = Find(destination, size);
+  if (!to) return Refuse(destination, size);
+  const std::optional<Block> from = Find(source, size);
+  if (!from) return Refuse(source, size);
   if (size == 0) return {};
   const int32_t kind = from->on_host ? (to->on_host ? kAclHostToHost : kAclHostToDevice)
                                      : (to->on_host ? kAclDeviceToHost : kAclDeviceToDevice);
   return ToOutcome(bridge_.copy(ToPointer(destination), ToPointer(source), size, kind), "aclrtMemcpy");
 }
 
+void Allocations::Lend(int64_t cache_id, const std::vector<uint64_t>& addresses, uint64_t size, bool on_host) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const uint64_t address : addresses) blocks_[address] = {size, on_host, true};
+  lent_[cache_id] = addresses;
+}
+
+void Allocations::TakeBack(int64_t cache_id) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = lent_.find(cache_id);
+  if (found == lent_.end()) return;
+  for (const uint64_t address : found->second) blocks_.erase(address);
+  lent_.erase(found);
+}
+
+void Allocations::ForgetLent() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const auto& entry : lent_) {
+    for (const uint64_t address : entry.second) blocks_.erase(address);
+  }
+  lent_.clear();
+}
+
 void Allocations::FreeAll() {
+  ForgetLent();
   const std::lock_guard<std::mutex> lock(mutex_);
   for (const auto& [address, block] : blocks_) Release(address, block);
   blocks_.clear();
@@ -93,14 +116,16 @@ bool Allocations::IsEmpty() const {
   return blocks_.empty();
 }
 
-// All calls of an instance share a lane, so that the block lives as long as the copy takes.
-const Allocations::Block* Allocations::Find(uint64_t address, uint64_t size) {
+// All memory calls of an instance share a lane, so that what it allocated lives as long as the copy takes. The library's
+// caches live as long for TypeScript: it deallocates none that a call uses.
+std::optional<Allocations::Block> Allocations::Find(uint64_t address, uint64_t size) {
   const std::lock_guard<std::mutex> lock(mutex_);
   auto after = blocks_.upper_bound(address);
-  if (after == blocks_.begin()) return nullptr;
+  if (after == blocks_.begin()) return std::nullopt;
   const auto& [start, block] = *--after;
   const uint64_t offset = address - start;
-  return offset <= block.size && size <= block.size - offset ? &block : nullptr;
+  if (offset > block.size || size > block.size - offset) return std::nullopt;
+  return block;
 }
 
 int32_t Allocations::Release(uint64_t address, const Block& block) {

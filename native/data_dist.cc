@@ -10,6 +10,8 @@ namespace {
 constexpr LaneId kControl{LaneKind::kControl};
 constexpr LaneId kPush{LaneKind::kPush};
 
+constexpr uint32_t kDevicePlacement = 1;
+
 // The library starts so many threads in the call, one for each cluster but no more.
 constexpr size_t kThreadsOfLink = 16;
 
@@ -131,24 +133,34 @@ Napi::Value DataDist::UnlinkLlmClusters(const Napi::CallbackInfo& info) {
 Napi::Value DataDist::AllocateCache(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const DescInput desc(arguments);
-  return Submit<AllocatedCache>(kControl, {"allocateCache", {}, {}}, [desc](Instance& instance, AllocatedCache& cache) {
-    return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+  const uint64_t tensor_bytes = arguments.Uint64();
+  const auto work = [desc, tensor_bytes](Instance& instance, AllocatedCache& cache) {
+    Outcome outcome = instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
       const LlmCacheDesc view = desc.View();
       const LlmTakeNumbers take = [](void* addrs, LlmNumbers given) {
         static_cast<std::vector<uint64_t>*>(addrs)->assign(given.data, given.data + given.size);
       };
       return bridge.allocate_cache(object, &view, &cache.cache_id, take, &cache.tensor_addrs, error);
     });
-  });
+    if (outcome.status == kSuccess) {
+      // As the library reads it: anything but device memory is host memory.
+      const bool on_host = desc.View().placement != kDevicePlacement;
+      instance.allocations.Lend(cache.cache_id, cache.tensor_addrs, tensor_bytes, on_host);
+    }
+    return outcome;
+  };
+  return Submit<AllocatedCache>(kControl, {"allocateCache", {}, {}}, work);
 }
 
 Napi::Value DataDist::DeallocateCache(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const int64_t cache_id = arguments.Int64();
   return Submit(kControl, {"deallocateCache", {}, cache_id}, [cache_id](Instance& instance, Nothing&) {
-    return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+    Outcome outcome = instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
       return bridge.deallocate_cache(object, cache_id, error);
     });
+    if (outcome.status == kSuccess) instance.allocations.TakeBack(cache_id);
+    return outcome;
   });
 }
 
@@ -206,6 +218,16 @@ Napi::Value DataDist::UnregisterKvCache(const Napi::CallbackInfo& info) {
     return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
       return bridge.unregister_cache(object, cache_id, error);
     });
+  });
+}
+
+Napi::Value DataDist::UnregisterUnlinked(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  // As they come: ids are never so large that the sign matters.
+  const std::vector<uint64_t> bits = arguments.Uint64s();
+  const std::vector<int64_t> cache_ids(bits.begin(), bits.end());
+  return Submit<Statuses>(kControl, {"unregisterCache", {}, {}}, [cache_ids](Instance& instance, Statuses& statuses) {
+    return instance.UnregisterUnlinked(cache_ids, &statuses.value);
   });
 }
 

@@ -37,6 +37,7 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
   Napi::Value CopyKvBlocks(const Napi::CallbackInfo& info);
   Napi::Value RegisterKvCache(const Napi::CallbackInfo& info);
   Napi::Value UnregisterKvCache(const Napi::CallbackInfo& info);
+  Napi::Value UnregisterUnlinked(const Napi::CallbackInfo& info);
 
   Napi::Value PullKvCache(const Napi::CallbackInfo& info);
   Napi::Value PullKvBlocks(const Napi::CallbackInfo& info);

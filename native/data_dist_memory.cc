@@ -138,6 +138,7 @@ Napi::Function DataDist::Define(Napi::Env env) {
                          InstanceMethod<&DataDist::CopyKvBlocks>("copyKvBlocks"),
                          InstanceMethod<&DataDist::RegisterKvCache>("registerKvCache"),
                          InstanceMethod<&DataDist::UnregisterKvCache>("unregisterKvCache"),
+                         InstanceMethod<&DataDist::UnregisterUnlinked>("unregisterUnlinked"),
                          InstanceMethod<&DataDist::PullKvCache>("pullKvCache"),
                          InstanceMethod<&DataDist::PullKvBlocks>("pullKvBlocks"),
                          InstanceMethod<&DataDist::PushKvCache>("pushKvCache"),

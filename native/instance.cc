@@ -88,6 +88,7 @@ Outcome Instance::Finalize() {
   const Turn turn(this, "finalize");
   if (!turn.refusal.empty()) return Outcome::Fatal(turn.refusal);
   if (!initialized_) return {};
+  allocations.ForgetLent();
   if (listener_) {
     // A request of a peer that is served while Finalize runs, or after it, would crash it.
     listener_->Drain(kDrainLimit);
@@ -141,7 +142,35 @@ uint32_t Instance::CallSetRole(int32_t role, const std::vector<Option>& options,
 
 void Instance::Listen(const std::vector<Option>& options) {
   listener_ = ListenerOf(options);
+  for (const Option& option : options) {
+    if (option.key == kListenOption) listen_option_ = option.value;
+  }
   if (listener_) listener_->Claim();
+}
+
+Outcome Instance::UnregisterUnlinked(const std::vector<int64_t>& cache_ids, std::vector<uint32_t>* statuses) {
+  const Turn turn(this, "unregisterCache");
+  if (!turn.refusal.empty()) return Outcome::Fatal(turn.refusal);
+  // The engine hixl does not tell, and of an address that is not understood the sockets are not known.
+  if (!initialized_ || is_hixl_ || !listener_ || !HasNoLinks()) return {};
+  // Links end their requests before they count: when none is open any more the library's answer is complete.
+  const Listener::Pause pause(*listener_);
+  if (!pause.IsQuiet() || !HasNoLinks()) return {};
+  for (const int64_t cache_id : cache_ids) {
+    const Outcome outcome = Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+      return bridge.unregister_cache(object, cache_id, error);
+    });
+    statuses->push_back(outcome.status);
+  }
+  return {};
+}
+
+bool Instance::HasNoLinks() {
+  const LlmOption listen{{kListenOption, sizeof kListenOption - 1}, {listen_option_.data(), listen_option_.size()}};
+  const Outcome outcome = Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+    return bridge.set_role(object, role_, {&listen, 1}, error);
+  });
+  return outcome.status == kSuccess;
 }
 
 Outcome Instance::TooFewThreads(size_t count) {

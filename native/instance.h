@@ -48,6 +48,12 @@ class Instance {
   Outcome Finalize();
   Outcome SetRole(int32_t role, const std::vector<Option>& options);
 
+  // Unregisters caches up to the first that fails to be tried, as long as no link can be left; one status for each that was
+  // tried, none where a link may be left. A link to another instance of the process waits meanwhile, and nothing comes in
+  // over the listener: a link that is being made is not among those that the library counts, and does not survive that
+  // memory is unregistered which it is about to bind.
+  Outcome UnregisterUnlinked(const std::vector<int64_t>& cache_ids, std::vector<uint32_t>* statuses);
+
   // Any other call: `work(bridge, object, error)` returns the library's status.
   template <typename Work>
   Outcome Call(const Work& work) {
@@ -105,6 +111,8 @@ class Instance {
   // The library's answer to a role, and what becomes of the listener.
   uint32_t CallSetRole(int32_t role, const std::vector<Option>& options, LlmObject* object, LlmError* error);
   void Listen(const std::vector<Option>& options);
+  // Asks the library for the role and the listener that it has: it changes nothing then, and refuses while links exist.
+  bool HasNoLinks();
   Outcome ToOutcome(uint32_t status, const LlmError& error) const;
   Outcome RuntimeFailure(int32_t status, const char* function) const;
   static Outcome TooFewThreads(size_t count);
@@ -120,6 +128,8 @@ class Instance {
   bool finalized_ = false;
   int32_t role_;
   std::optional<Listener> listener_;
+  // What it was told to listen on.
+  std::string listen_option_;
   bool is_hixl_ = false;
 
   std::atomic<bool> initialized_{false};

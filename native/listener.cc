@@ -46,12 +46,25 @@ bool HasPeer(int fd) {
   return getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0;
 }
 
+void RefuseNoMore(int fd) {
+  const int unused = 0;
+  setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused);
+}
+
+// Connections that the system has made and the library's thread has not taken yet. Of a listening socket the kernel tells
+// their number where it tells of bytes on their way otherwise.
+bool HasWaiting(int fd) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 || info.tcpi_unacked > 0;
+}
+
 }  // namespace
 
 template <typename Visit>
-void Listener::ForEachSocket(Visit visit) const {
+bool Listener::ForEachSocket(Visit visit) const {
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir("/proc/self/fd"), closedir);
-  if (folder == nullptr) return;
+  if (folder == nullptr) return false;
   while (const dirent* entry = readdir(folder.get())) {
     const int fd = std::atoi(entry->d_name);
     sockaddr_in name{};
@@ -65,8 +78,9 @@ void Listener::ForEachSocket(Visit visit) const {
       continue;
     }
     // What listens on all addresses gets connections to each of them.
-    if ((same || address_.s_addr == htonl(INADDR_ANY)) && HasPeer(fd) && WasAccepted(fd)) visit(fd, false);
+    if ((same || address_.s_addr == htonl(INADDR_ANY)) && HasPeer(fd)) visit(fd, false);
   }
+  return true;
 }
 
 bool Listener::WasAccepted(int fd) const {
@@ -89,8 +103,7 @@ void Listener::Claim() {
 
 void Listener::Reopen() const {
   ForEachSocket([](int fd, bool listens) {
-    const int none = 0;
-    if (listens) setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none);
+    if (listens) RefuseNoMore(fd);
   });
 }
 
@@ -104,7 +117,7 @@ void Listener::Drain(std::chrono::milliseconds limit) const {
       if (listens) {
         listening = true;
         RefuseAll(fd);
-      } else {
+      } else if (WasAccepted(fd)) {
         connected = true;
         shutdown(fd, SHUT_RDWR);
       }
@@ -113,6 +126,29 @@ void Listener::Drain(std::chrono::milliseconds limit) const {
     quiet = connected ? 0 : quiet + 1;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
+}
+
+Listener::Pause::Pause(const Listener& listener) : listener_(listener) {
+  listener_.ForEachSocket([](int fd, bool listens) {
+    if (listens) RefuseAll(fd);
+  });
+}
+
+Listener::Pause::~Pause() {
+  listener_.ForEachSocket([](int fd, bool listens) {
+    if (listens) RefuseNoMore(fd);
+  });
+}
+
+bool Listener::Pause::IsQuiet() const {
+  // Twice: the library's thread may be about to take one, which is in neither place for a moment.
+  for (int look = 0; look < 2; ++look) {
+    if (look > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    bool quiet = true;
+    const bool seen = listener_.ForEachSocket([&](int fd, bool listens) { quiet = quiet && listens && !HasWaiting(fd); });
+    if (!seen || !quiet) return false;
+  }
+  return true;
 }
 
 }  // namespace llm_datadist_node

@@ -30,13 +30,32 @@ class Listener {
 
   bool HasPortOf(const Listener& other) const { return port_ == other.port_; }
 
+  // While it lives no request to connect comes in: it is repeated by its sender's system, within a second. What has come in
+  // before goes on.
+  class Pause {
+   public:
+    explicit Pause(const Listener& listener);
+    ~Pause();
+    Pause(const Pause&) = delete;
+    Pause& operator=(const Pause&) = delete;
+
+    // Whether no connection is open or waits for the library to take it. False where that cannot be seen.
+    bool IsQuiet() const;
+
+   private:
+    const Listener& listener_;
+  };
+
  private:
   Listener(in_addr address, in_port_t port) : address_(address), port_(port) {}
 
   // Calls `visit(fd, listens)` for each TCP socket of this process that listens on the address or has a connection to it.
-  template <typename Visit>
-  void ForEachSocket(Visit visit) const;
   bool WasAccepted(int fd) const;
+
+  // Calls `visit(fd, listens)` for each TCP socket of this process that listens on the address, or has it and a peer. False where the sockets cannot
+  // be listed.
+  template <typename Visit>
+  bool ForEachSocket(Visit visit) const;
 
   // In network byte order.
   in_addr address_;

@@ -18,6 +18,12 @@ Napi::Value ToValue(Napi::Env env, const ClusterResults& results) {
   return statuses;
 }
 
+Napi::Value ToValue(Napi::Env env, const Statuses& statuses) {
+  Napi::Array list = Napi::Array::New(env, statuses.value.size());
+  for (uint32_t i = 0; i < statuses.value.size(); ++i) list[i] = Napi::Number::New(env, statuses.value[i]);
+  return list;
+}
+
 Napi::Value ToValue(Napi::Env env, const AllocatedCache& cache) {
   Napi::Object value = Napi::Object::New(env);
   SetOwn(value, "cacheId", Napi::BigInt::New(env, cache.cache_id));

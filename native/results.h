@@ -27,6 +27,12 @@ struct ClusterResults {
 };
 Napi::Value ToValue(Napi::Env env, const ClusterResults& results);
 
+// Statuses of the library, in a list of numbers.
+struct Statuses {
+  std::vector<uint32_t> value;
+};
+Napi::Value ToValue(Napi::Env env, const Statuses& statuses);
+
 struct AllocatedCache {
   int64_t cache_id = -1;
   std::vector<uint64_t> tensor_addrs;

@@ -2,6 +2,7 @@ import { DataType, GUARD_RULES, LLMException, LLMDataDist, LLMRole } from '../li
 import type { CacheDesc, GuardRule, LLMConfigOptions } from '../lib';
 import { DescribedCache } from '../lib/cache';
 import { Fabric, MockBackend } from '../lib/testing';
+import { blind } from './fixtures/blind';
 import {
   bytesOf,
   DECODER_CLUSTER,
@@ -143,6 +144,7 @@ describe('registering', () => {
       );
     }
     await kvCacheManager.registerCache({ ...desc, numTensors: 2 }, [region.address + 512n, region.address]);
+    blind(prompt.backend);
     await kvCacheManager.unregisterCache(cache);
     // As long as it listens, a peer may be linked that has the memory.
     await expectRefusal('memory-overlap', prompt.backend, () =>

@@ -3,6 +3,7 @@ import type { KvCacheManager } from '../lib';
 import { Links } from '../lib/links';
 import { turn } from './bad-input/states';
 import { expectQuietProcess } from './bad-input/quiet-process';
+import { blind } from './fixtures/blind';
 import { client, TO_OTHER_PROMPT, TO_PROMPT } from './fixtures/client';
 import type { Client } from './fixtures/client';
 import { bytesOf, DECODER_CLUSTER, DESC, linkedPair, pair, PROMPT_CLUSTER, rejection } from './fixtures/cluster';
@@ -277,9 +278,11 @@ describe('unregistering where the instance listens', () => {
   test('needs no unlink of its own where the peer has unlinked, as a role switch proves', async () => {
     const { prompt, decoder, decoderCache } = await linkedPair();
     const { dist, backend } = decoder;
+    blind(backend);
     const spy = jest.spyOn(backend, 'unregisterKvCache');
     await prompt.dist.unlinkClusters([DECODER_CLUSTER]);
     await dist.kvCacheManager.deallocateCache(decoderCache);
+    expect(spy).not.toHaveBeenCalled();
     await dist.switchRole(LLMRole.MIX);
     expect(spy).toHaveBeenCalledTimes(1);
   });
@@ -293,6 +296,7 @@ describe('unregistering where the instance listens', () => {
 
   test('waits as long when it does not listen from init, but from a role switch', async () => {
     const nodes = await client();
+    blind(nodes.backend);
     const cache = await nodes.caches.allocateCache(DESC);
     await nodes.decoder.dist.switchRole(LLMRole.MIX, { listenIpInfo: '127.0.0.1:26009' });
     await nodes.caches.deallocateCache(cache);
@@ -310,14 +314,19 @@ describe('unregistering where the instance listens', () => {
     const { decoder, decoderCache } = await linkedPair();
     const { kvCacheManager: caches } = decoder.dist;
     await caches.unregisterCache(decoderCache);
-    const error = await rejection(caches.registerCache(DESC, decoderCache.tensorAddrs));
-    expect(String(error)).toMatch(/unlink cluster 1, then stop listening with switchRole\(\)/);
+    const refused = async () => String(await rejection(caches.registerCache(DESC, decoderCache.tensorAddrs)));
+    expect(await refused()).toMatch(
+      /: unlink cluster 1, then have the peers unlink this cluster, .*register or unregister/,
+    );
+    blind(decoder.backend);
+    expect(await refused()).toMatch(/unlink cluster 1, then stop listening with switchRole\(\)/);
   });
 
   test('of hixl waits for finalize, because a role switch proves nothing there', async () => {
     const { prompt } = await pair();
     await prompt.dist.finalize();
     const { dist, backend } = prompt;
+    blind(backend);
     await dist.init({ deviceId: 0, listenIpInfo: '127.0.0.1:26000', transferBackend: 'hixl' });
     const spy = jest.spyOn(backend, 'unregisterKvCache');
     const region = await dist.allocateMemory(TENSOR_BYTES);
@@ -330,6 +339,106 @@ describe('unregistering where the instance listens', () => {
     );
     await region.free();
     expect(await warningTextsDuring(() => dist.finalize())).toEqual([]);
+  });
+
+  test('does not wait where no peer is linked, and so goes on for ever', async () => {
+    const { prompt } = await pair();
+    const { kvCacheManager: caches } = prompt.dist;
+    const numTensors = 60_000;
+    const region = await prompt.dist.allocateMemory(TENSOR_BYTES * numTensors);
+    const addrs = BigUint64Array.from({ length: numTensors }, (_, i) => region.address + BigInt(i * TENSOR_BYTES));
+    // Two of these fill the table.
+    for (let i = 0; i < 5; i++) await caches.unregisterCache(await caches.registerCache({ ...ONE, numTensors }, addrs));
+    await region.free();
+    expect(await warningTextsDuring(() => prompt.dist.finalize())).toEqual([]);
+  }, 300_000);
+
+  test('ends its wait when a peer has unlinked and room is needed', async () => {
+    const { prompt, decoder, promptCache } = await linkedPair();
+    const { kvCacheManager: caches } = prompt.dist;
+    const { tensorAddrs } = promptCache;
+    await caches.unregisterCache(promptCache);
+    const again = () => caches.registerCache(DESC, tensorAddrs);
+    expect(await rejection(again())).toMatchObject({ code: 'LLM_PARAM_INVALID' });
+    await decoder.dist.unlinkClusters([PROMPT_CLUSTER]);
+    await caches.unregisterCache(await again());
+  });
+
+  test('ends its wait with the next cache that is unregistered without a link', async () => {
+    const { prompt, decoder, promptCache } = await linkedPair();
+    const { kvCacheManager: caches } = prompt.dist;
+    const other = await caches.allocateCache(DESC);
+    await caches.deallocateCache(promptCache);
+    const free = jest.spyOn(prompt.backend, 'free');
+    await decoder.dist.unlinkClusters([PROMPT_CLUSTER]);
+    expect(free).not.toHaveBeenCalled();
+    await caches.deallocateCache(other);
+    expect(free).toHaveBeenCalledTimes(8);
+  });
+
+  test('warns when a hundred wait, and when a thousand do, and the advice works', async () => {
+    const { prompt, decoder } = await linkedPair();
+    const { kvCacheManager: caches } = prompt.dist;
+    const cycles = async (count: number) => {
+      for (let i = 0; i < count; i++) await caches.deallocateCache(await caches.allocateCache(ONE));
+    };
+    expect(await warningTextsDuring(() => cycles(99))).toEqual([]);
+    expect(await warningTextsDuring(() => cycles(200))).toEqual([
+      expect.stringMatching(
+        /^LLMDataDistMemoryWarning: 100 caches of cluster 1 are unregistered.*have the peers unlink this cluster.*, then register or unregister a cache/,
+      ),
+    ]);
+    expect(await warningTextsDuring(() => cycles(701))).toEqual([
+      expect.stringMatching(/^LLMDataDistMemoryWarning: 1000 caches of cluster 1/),
+    ]);
+    await decoder.dist.unlinkClusters([PROMPT_CLUSTER]);
+    const unregister = jest.spyOn(prompt.backend, 'free');
+    await cycles(1);
+    expect(unregister).toHaveBeenCalledTimes(1001);
+    await decoder.dist.linkClusters([PROMPT_CLUSTER]);
+    expect(await warningTextsDuring(() => cycles(100))).toHaveLength(1);
+  }, 300_000);
+
+  test('a full table that waits for links names them, and has room when they are gone', async () => {
+    const { prompt, decoder } = await linkedPair();
+    const { kvCacheManager: caches } = prompt.dist;
+    const large = { ...ONE, numTensors: 100_000 };
+    const region = await prompt.dist.allocateMemory(TENSOR_BYTES * 100_000);
+    const addrs = BigUint64Array.from({ length: 100_000 }, (_, i) => region.address + BigInt(i * TENSOR_BYTES));
+    await caches.unregisterCache(await caches.registerCache(large, addrs));
+    const other = await prompt.dist.allocateMemory(TENSOR_BYTES * 100_000);
+    const others = addrs.map((address) => address - region.address + other.address);
+    expect(String(await rejection(caches.registerCache(large, others)))).toMatch(
+      /1 caches in it are unregistered, but wait for links to be gone: have the peers unlink this cluster.*Rule cache-table/,
+    );
+    expect(String(await rejection(caches.allocateCache(large)))).toContain('Rule cache-table');
+    await decoder.dist.unlinkClusters([PROMPT_CLUSTER]);
+    await caches.unregisterCache(await caches.registerCache(large, others));
+    for (const each of [region, other]) await each.free();
+  }, 300_000);
+
+  test('is not lost where the backend cannot say whether peers are linked: the caches wait', async () => {
+    const { prompt } = await pair();
+    const { kvCacheManager: caches } = prompt.dist;
+    const cache = await caches.allocateCache(ONE);
+    const problem = new LLMException(LLMStatusCode.LLM_FAILED, {
+      operation: 'unregisterCache',
+      message: 'asked in vain',
+    });
+    const ask = jest.fn(() => Promise.reject(problem));
+    Object.defineProperty(prompt.backend, 'unregisterUnlinked', { value: ask, configurable: true });
+    expect(await warningTextsDuring(() => caches.deallocateCache(cache))).toEqual([
+      expect.stringMatching(/^LLMDataDistMemoryWarning: it is not known whether cluster 1 is linked.*asked in vain/s),
+    ]);
+    expect(ask).toHaveBeenCalledTimes(1);
+    Object.defineProperty(prompt.backend, 'unregisterUnlinked', {
+      value: (ids: BigInt64Array) => Promise.resolve(Array.from(ids, () => LLMStatusCode.LLM_FAILED)),
+    });
+    const other = await caches.allocateCache(ONE);
+    expect(await warningTextsDuring(() => caches.deallocateCache(other))).toEqual([
+      expect.stringMatching(/^LLMDataDistMemoryWarning: cache 2 of cluster 1 could not be unregistered .*LLM_FAILED/s),
+      expect.stringMatching(/^LLMDataDistMemoryWarning: cache 1 of cluster 1 could not be unregistered/),
+    ]);
   });
 
   test('without guards reaches the library at once', async () => {

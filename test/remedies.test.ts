@@ -1,6 +1,6 @@
-import { LLMException, LLMRole } from '../lib';
+import { LLMDataDist, LLMException, LLMRole } from '../lib';
 import { namePeers } from '../lib/backend/native/link-failure';
-import { Fabric } from '../lib/testing';
+import { createFabric, Fabric } from '../lib/testing';
 import { linkedPair, node, PROMPT_CLUSTER, rejection } from './fixtures/cluster';
 
 test('a link that exists is reported once, and its remedy asks for one relink', async () => {
@@ -46,4 +46,13 @@ test('a key of a cache that there is not asks for a new key, and for no unlink',
   const error = (await rejection(decoder.dist.kvCacheManager.pullBlocks(key, decoderCache, [0], [0]))) as LLMException;
   expect(error).toMatchObject({ code: 'LLM_KV_CACHE_NOT_EXIST', recovery: 'stale-key' });
   expect(error.remedy).toMatch(/ask the peer for a new key; do not unlink/);
+});
+
+test('an instance that a fabric has killed is not initialised', async () => {
+  using fabric = createFabric();
+  const dist = new LLMDataDist(LLMRole.PROMPT, 1n, { backend: fabric.backend });
+  await dist.init({ deviceId: 0, listenIpInfo: '10.0.0.1:26000' });
+  expect(dist.isInitialized).toBe(true);
+  fabric.kill(dist);
+  expect(dist.isInitialized).toBe(false);
 });

@@ -138,6 +138,66 @@ test('a call that hangs ends with its node', async () => {
   ]);
 });
 
+test('a call that hangs goes on when its fault is removed, from whichever process', async () => {
+  const { fabric, prompt, decoder } = await linkedNodes();
+  const fault = await fabric.inject({ op: 'pullBlocks', times: 1, hang: true });
+  const hung = pull(decoder, prompt);
+  await inFlight(fabric, 1);
+  await fault.remove();
+  await hung;
+  expect(await firstBlock(decoder)).toEqual(originalBlock(10));
+});
+
+test('a fault that is spent is not removed by that', async () => {
+  const { fabric, prompt, decoder } = await linkedNodes();
+  await fabric.inject({ op: 'pullBlocks', times: 1, hang: true });
+  const hung = expect(pull(decoder, prompt)).rejects.toThrow('LLM_FAILED');
+  await inFlight(fabric, 1);
+  // All processes learn which faults there are.
+  await (await fabric.inject({ op: 'pullCache', status: 'LLM_TIMEOUT' })).remove();
+  expect((await fabric.history).filter(({ state }) => state === 'in flight')).toHaveLength(1);
+  await fabric.kill(2n);
+  await hung;
+});
+
+test('a peer that comes back waits for a pull that hangs, and so do pulls from others', async () => {
+  const { fabric, prompt, decoder } = await linkedNodes();
+  const third = await startNode(fabric, 3n, { base: 70 });
+  await decoder.node.call('link', [clusterAt(3n, third.port)]);
+  const fault = await fabric.inject({ op: 'pullBlocks', peer: 1n, times: 1, hang: true });
+  const hung = expect(pull(decoder, prompt)).rejects.toThrow('LLM_FAILED');
+  await inFlight(fabric, 1);
+  await fabric.kill(1n);
+  await fabric.restart(1n);
+  const again = await startNode(fabric, 1n, { base: 33 });
+  const { node } = again;
+  await expect(node.call('link', [clusterAt(2n, decoder.port)], { timeout: 300 })).rejects.toThrow('LLM_TIMEOUT');
+  const settled: string[] = [];
+  const other = pull(decoder, third).then(() => settled.push('pull of the other'));
+  await inFlight(fabric, 2);
+  await expect(node.call('link', [clusterAt(2n, decoder.port)], { timeout: 300 })).rejects.toThrow('LLM_TIMEOUT');
+  expect(settled).toEqual([]);
+  await fault.remove();
+  await hung;
+  await other;
+  expect(await firstBlock(decoder)).toEqual(originalBlock(70));
+  await node.call('link', [clusterAt(2n, decoder.port)]);
+  await pull(decoder, again);
+  expect(await firstBlock(decoder)).toEqual(originalBlock(33));
+});
+
+test('a peer that unlinks waits for a pull that hangs', async () => {
+  const { fabric, prompt, decoder } = await linkedNodes();
+  const fault = await fabric.inject({ op: 'pullBlocks', times: 1, hang: true });
+  const hung = pull(decoder, prompt);
+  await inFlight(fabric, 1);
+  const unlink = prompt.node.call('unlink', [clusterAt(2n, decoder.port)], { timeout: 60_000 });
+  await inFlight(fabric, 2);
+  await fault.remove();
+  await Promise.all([hung, unlink]);
+  await expect(pull(decoder, prompt)).rejects.toThrow('LLM_NOT_YET_LINK');
+});
+
 test('a call that hangs is given up at hangTimeout on the clock of all', async () => {
   const { fabric, prompt, decoder } = await linkedNodes({}, { hangTimeout: 3000 });
   await fabric.inject({ op: 'unlinkClusters', times: 1, hang: true });

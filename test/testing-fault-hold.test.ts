@@ -1,35 +1,8 @@
-import type { LLMDataDist } from '../lib';
 import type { Fault } from '../lib/testing';
-import { bytesOf, DESC, fill, rejection } from './fixtures/cluster';
-import { clusterOf, linked, newFabric, pass, sleepers, start, stateOf } from './fixtures/fabric';
-import type { Linked } from './fixtures/fabric';
-
-interface Star extends Linked {
-  /** Node 3, linked to node 2 like node 1. */
-  readonly other: LLMDataDist;
-  readonly calls: Readonly<Record<string, () => Promise<void>>>;
-}
-
-/** Node 2 with links to nodes 1 and 3. */
-async function star(...args: Parameters<typeof linked>): Promise<Star> {
-  const net = await linked(...args);
-  const { fabric, decoder, decoderCache, promptCache } = net;
-  const other = await start(fabric, 3n);
-  const otherCache = await other.kvCacheManager.allocateCache(DESC);
-  await fill(otherCache, 150);
-  await decoder.linkClusters([clusterOf(3n)]);
-  const { kvCacheManager: caches } = decoder;
-  const calls = {
-    // First: a push that waits for its link holds the other pushes up.
-    'pull of the other': () => caches.pullBlocks(otherCache.key(), decoderCache, [0], [0]),
-    'push to the other': () => caches.pushBlocks(otherCache.key(), decoderCache, [1], [1]),
-    pullBlocks: () => caches.pullBlocks(promptCache.key(), decoderCache, [0], [0]),
-    pullCache: () => caches.pullCache(promptCache.key(), decoderCache, 1),
-    pushBlocks: () => caches.pushBlocks(promptCache.key(), decoderCache, [2], [2]),
-    pushCache: () => caches.pushCache(promptCache.key(3), decoderCache, 3),
-  };
-  return { ...net, other, calls };
-}
+import { bytesOf, DESC, rejection } from './fixtures/cluster';
+import { clusterOf, newFabric, pass, sleepers, start, stateOf } from './fixtures/fabric';
+import { star } from './fixtures/star';
+import type { Star } from './fixtures/star';
 
 const TRANSFERS = ['pullBlocks', 'pullCache', 'pushBlocks', 'pushCache'] as const;
 

@@ -31,7 +31,7 @@ test('a push that fails half-way is repeated as a whole', async () => {
   };
 
   fabric.inject({ op: 'pushCache', times: 1, partialLayers: 2, status: 'LLM_TIMEOUT' });
-  await expect(push()).rejects.toMatchObject({ code: 'LLM_TIMEOUT', recovery: 'relink' });
+  await expect(push()).rejects.toMatchObject({ code: 'LLM_TIMEOUT', recovery: 'relink', layersCompleted: 2 });
   expect(await received()).toEqual([7, 7, 7, 7, 0, 0, 0, 0]);
 
   // One relink for all calls of the peer (examples/retry-policy), with the life that it leads now; by force, as it may be dead.

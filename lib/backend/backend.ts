@@ -73,6 +73,14 @@ export interface Backend {
   /** C++ `UnregisterKvCache`. An unknown id succeeds. */
   unregisterKvCache(cacheId: bigint): Promise<void>;
 
+  /**
+   * Unregisters caches one after the other as long as no link of this object can be left, on whichever side it was made, and no
+   * peer can be making one: that and the unregistration are one step for peers. The library itself has no such call; a backend
+   * without it has caches of an instance that listens wait for a role switch or for `finalize`.
+   * @returns one status for each cache that was tried, in order: none where a link may be left
+   */
+  unregisterUnlinked?(cacheIds: BigInt64Array): Promise<readonly number[]>;
+
   /** C++ `PullKvCache`. `size` in bytes, -1 for a whole row. Of `dst` the library reads the id only. */
   pullKvCache(src: CacheIndex, dst: Cache, batchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void>;
   /** C++ `PullKvBlocks`. `limits` as {@link readsBlocksAtOnce} says. */
@@ -84,9 +92,19 @@ export interface Backend {
     ext: KvCacheExtParam,
     limits?: BlockLimits,
   ): Promise<void>;
-  /** C++ `PushKvCache`. Of `src` the library reads id, placement and number of tensors. */
-  pushKvCache(src: Cache, dst: CacheIndex, srcBatchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void>;
-  /** C++ `PushKvBlocks`. `limits` as {@link readsBlocksAtOnce} says. */
+  /**
+   * C++ `PushKvCache`. Of `src` the library reads id, placement and number of tensors.
+   * @param progress what the backend writes to as it comes to know it
+   */
+  pushKvCache(
+    src: Cache,
+    dst: CacheIndex,
+    srcBatchIndex: number,
+    size: bigint,
+    ext: KvCacheExtParam,
+    progress?: PushProgress,
+  ): Promise<void>;
+  /** C++ `PushKvBlocks`. `limits` as {@link readsBlocksAtOnce} says, `progress` as {@link pushKvCache} does. */
   pushKvBlocks(
     src: Cache,
     dst: CacheIndex,
@@ -94,6 +112,7 @@ export interface Backend {
     dstBlocks: BigUint64Array,
     ext: KvCacheExtParam,
     limits?: BlockLimits,
+    progress?: PushProgress,
   ): Promise<void>;
 
   /** `aclrtMalloc` (device) or `aclrtMallocHost` (host). @returns the address, never 0. */
@@ -235,6 +254,12 @@ export interface CacheIndex {
 export interface BlockLimits {
   readonly src: number;
   readonly dst: number;
+}
+
+/** How far a push has come. The backend changes it, and may do so after the push was given up. */
+export interface PushProgress {
+  /** Layers that are written completely, from the first one on; `undefined` where the backend does not learn it. */
+  layersCompleted: number | undefined;
 }
 
 /** Inclusive first and last layer; `[-1, -1]` is the default range. */

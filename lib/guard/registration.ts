@@ -3,7 +3,6 @@ import type { BackendCacheDesc } from '../backend/backend';
 import { bitsOf, isSubByte } from '../data-type';
 import { MAX_SUB_BYTE_BITS, MAX_TENSORS, TABLE_LIMIT } from '../cache-limits';
 import type { Instance } from '../instance';
-import type { Links } from '../links';
 import type { Reservation } from '../registrations';
 import { tensorSize } from '../tensor-size';
 import { refusal } from './rule';
@@ -28,12 +27,25 @@ export function guardDescription(operation: string, desc: BackendCacheDesc): voi
   }
 }
 
+/** Whether a cache would be refused for what caches take that are unregistered and wait for links. */
+export function lacksRoom(instance: Instance, numTensors: number, addrs: BigUint64Array, tensorBytes: bigint): boolean {
+  const { registrations } = instance;
+  if (registrations.waitingCount === 0) return false;
+  if (registrations.tableBytesWith(numTensors) > TABLE_LIMIT) return true;
+  return registrations.findOverlap(addrs, tensorBytes)?.owner?.waitsForLinks === true;
+}
+
 /** Whether the table has room for another cache of so many tensors. */
 export function guardTable(instance: Instance, operation: string, numTensors: number): void {
   const bytes = instance.registrations.tableBytesWith(numTensors);
   if (bytes <= TABLE_LIMIT) return;
-  const waiting = [...instance.registrations.waiting()].length;
-  const because = waiting === 0 ? '' : `; ${waiting} caches in it are unregistered, but wait for links to be gone`;
+  const { registrations, links, backend } = instance;
+  const waiting = registrations.waitingCount;
+  const because =
+    waiting === 0
+      ? ''
+      : `; ${waiting} caches in it are unregistered, but wait for links to be gone: ` +
+        links.remedy(0, backend.unregisterUnlinked !== undefined);
   throw refusal('cache-table', operation, `with this cache the table would need ${bytes} bytes${because}`);
 }
 
@@ -56,7 +68,7 @@ export function guardRegistration(instance: Instance, desc: BackendCacheDesc, ad
     `${rangeOf(address, size.byteLength)}, tensor ${tensor} of the call, ` +
       (owner === undefined
         ? `overlap ${tensorAt(addrs, size.byteLength, address, tensor)} of it`
-        : describeOwner(instance.links, owner, address, size.byteLength)),
+        : describeOwner(instance, owner, address, size.byteLength)),
     owner?.registration === undefined ? {} : { cacheId: owner.registration.cacheId },
   );
 }
@@ -78,7 +90,8 @@ function rangeOf(start: bigint, byteLength: bigint): string {
   return `${byteLength} bytes from ${hexAddress(start)} to ${hexAddress(start + byteLength)}`;
 }
 
-function describeOwner(links: Links, owner: Reservation, address: bigint, byteLength: bigint): string {
+function describeOwner({ links, backend }: Instance, owner: Reservation, address: bigint, byteLength: bigint): string {
+  const canTell = backend.unregisterUnlinked !== undefined;
   const { registration } = owner;
   const tensor =
     registration === undefined
@@ -88,7 +101,7 @@ function describeOwner(links: Links, owner: Reservation, address: bigint, byteLe
   if (owner.waitsForLinks) {
     return (
       `belong to ${cache}, whose unregistration waits until no link that was made with it can be left: ` +
-      links.remedy(owner.linksBefore)
+      links.remedy(owner.linksBefore, canTell)
     );
   }
   if (owner.state === 'stuck') {

@@ -1,10 +1,12 @@
 import type {
   BackendCacheDesc,
   BackendOptions,
+  BlockLimits,
   Cache,
   CacheIndex,
   ClusterInfo,
   KvCacheExtParam,
+  PushProgress,
 } from '../backend/backend';
 import { MockBackend } from '../backend/mock/mock-backend';
 import type { Network } from '../backend/mock/network';
@@ -44,9 +46,13 @@ export class FabricNode extends MockBackend {
       lanesOf: (operation, peer) => {
         const { session } = this;
         if (session === undefined) return [];
-        const pushes = operation === 'pushCache' || operation === 'pushBlocks' ? [session.pushLane] : [];
-        const link = session.links.find(peer);
-        return link === undefined ? pushes : [...pushes, link];
+        const pushes = operation === 'pushCache' || operation === 'pushBlocks' ? [() => session.pushLane] : [];
+        const find = () => session.links.find(peer);
+        const link = () => {
+          const waiting = session.links.unlocked();
+          return waiting === undefined ? find() : waiting.then(find);
+        };
+        return [...pushes, link];
       },
     });
     super(clusterId, role, { fabric, clock: surroundings.clock, observer: calls });
@@ -68,7 +74,7 @@ export class FabricNode extends MockBackend {
 
   /** The instance has hung for too long: nobody waits for its calls any more. */
   abandon(): void {
-    this.calls.interrupt(this.calls.inFlight, failed(`the calls of cluster ${this.node} were given up`));
+    this.calls.giveUp(failed(`the calls of cluster ${this.node} were given up`));
   }
 
   override initialize(options: BackendOptions): Promise<void> {
@@ -151,9 +157,10 @@ export class FabricNode extends MockBackend {
     srcBatchIndex: number,
     size: bigint,
     ext: KvCacheExtParam,
+    progress?: PushProgress,
   ): Promise<void> {
     this.#noteTransfer(dst, src, ext).details = { srcBatchIndex, dstBatchIndex: dst.batchIndex, size };
-    return super.pushKvCache(src, dst, srcBatchIndex, size, ext);
+    return super.pushKvCache(src, dst, srcBatchIndex, size, ext, progress);
   }
 
   override pushKvBlocks(
@@ -162,11 +169,13 @@ export class FabricNode extends MockBackend {
     srcBlocks: BigUint64Array,
     dstBlocks: BigUint64Array,
     ext: KvCacheExtParam,
+    limits?: BlockLimits,
+    progress?: PushProgress,
   ): Promise<void> {
     const call = this.#noteTransfer(dst, src, ext);
     call.srcBlocks = srcBlocks;
     call.dstBlocks = dstBlocks;
-    return super.pushKvBlocks(src, dst, srcBlocks, dstBlocks, ext);
+    return super.pushKvBlocks(src, dst, srcBlocks, dstBlocks, ext, limits, progress);
   }
 
   override malloc(byteLength: bigint, placement: number): Promise<bigint> {

@@ -7,7 +7,7 @@ import { checkFault, describeFault } from './fault';
 export interface InjectedFault {
   /** How many calls it has hit. */
   readonly hits: number;
-  /** It hits no call any more; what it has begun goes on. */
+  /** It hits no call any more. Calls that hang because of it go on; those that it delays wait until that has passed. */
   remove(): void;
 }
 
@@ -120,6 +120,7 @@ export class FaultList implements FaultSource {
 
   remove(fault: ActiveFault): void {
     this.#active = this.#active.filter((each) => each !== fault);
+    fault.fault.removal.remove();
   }
 
   /** The fault that hits a call. */

@@ -12,6 +12,7 @@ import {
 } from '../check';
 import type { Names } from '../check';
 import { withDecimalJSON } from '../decimal-json';
+import { FaultRemoval } from './fault-removal';
 import { keepStackOf } from '../rejection';
 import { checkStatusName, LLMStatusCode, operations, statusName, statusOfName } from '../status';
 import { clusterIdOf } from './node-ref';
@@ -48,14 +49,16 @@ export interface Fault {
   /** So many milliseconds pass on the fabric's clock before the call does what it does: for real, or as the fault says. */
   readonly delayMs?: number;
   /**
-   * The call never returns, until the instance gives it up or `kill(node)` ends it. What waits for it, `finalize()` for
-   * instance, waits too.
+   * The call does not return until the fault is removed or `kill(node)` ends it. Then it does what it does, or fails where
+   * `partialLayers` is given. What waits for it waits too. The instance may give it up; as in the library it hangs all the same,
+   * and holds what it holds.
    */
   readonly hang?: boolean;
   /**
    * What a transfer keeps others from while `delayMs` passes or it hangs. `link` (default) is what the library's mutexes
    * hold: a pull holds its link, a push its link and all pushes of the instance. What comes later over it waits, and so
-   * does an unlink. With `call` the call itself waits and nothing else does. Other operations hold no link: control calls
+   * does an unlink. Where the peer unlinks without force, or links anew by force, that waits as well, with all links of this
+   * instance locked: nothing can be done over any of them meanwhile. With `call` the call itself waits and nothing else does. Other operations hold no link: control calls
    * of an instance take turns in any case.
    */
   readonly hold?: 'link' | 'call';
@@ -92,6 +95,7 @@ export interface CheckedFault {
   /** Bytes to change. */
   readonly corrupt: number;
   readonly throwError: Error | undefined;
+  readonly removal: FaultRemoval;
 }
 
 export const TRANSFERS: ReadonlySet<Operation> = new Set(['pullCache', 'pullBlocks', 'pushCache', 'pushBlocks']);
@@ -153,6 +157,7 @@ export function checkFault(value: unknown): CheckedFault {
     partialLayers: count(partialLayers, 'fault.partialLayers', 0),
     corrupt: typeof corrupt === 'boolean' ? Number(corrupt) : (count(corrupt, 'fault.corrupt', 1) ?? 0),
     throwError: checkError(throwError),
+    removal: new FaultRemoval(),
   };
   checkReach(fault);
   checkEffects(fault, delayMs !== undefined);

@@ -3,6 +3,7 @@ import type { ClusterWork, ObservedCall, Operation } from '../backend/mock/call-
 import type { Lane } from '../backend/mock/lane';
 import { failed, Refusal } from '../backend/mock/refusal';
 import { settle } from '../backend/mock/settle';
+import { waitFor } from '../backend/mock/within';
 import type { CacheEntry } from '../backend/mock/cache-table';
 import { byteLengthOf } from '../backend/mock/transfer';
 import type { MovedBytes } from '../backend/mock/transfer';
@@ -11,7 +12,7 @@ import type { LoggedCall } from './call-page';
 import { copyOf, corrupt, piecesOf } from './corruption';
 import { describeFault, TRANSFERS } from './fault';
 import type { CheckedFault } from './fault';
-import type { NodeCalls } from './node-calls';
+import type { LaneFinder, NodeCalls } from './node-calls';
 
 const COPIES: ReadonlySet<Operation> = new Set(['read', 'write', 'copyCache']);
 const NO_FAULTS: readonly CheckedFault[] = [];
@@ -54,6 +55,8 @@ export class NodeCall implements ObservedCall, LoggedCall {
   #held: readonly Lane[] = NO_LANES;
   /** What ends its waits. */
   readonly #waits = new Set<(error: Error) => void>();
+  /** What ends what hangs in its name. */
+  readonly #hangs = new Set<(error: Error) => void>();
   #interrupted: Error | undefined;
 
   constructor(calls: NodeCalls) {
@@ -147,8 +150,14 @@ export class NodeCall implements ObservedCall, LoggedCall {
     this.#end(error);
   }
 
-  /** Ends it from outside. What it still does is nobody's business any more. */
+  /** Ends it from outside: its process has died, or what held it up has gone. */
   interrupt(error: Error): void {
+    this.giveUp(error);
+    for (const end of this.#hangs) end(error);
+  }
+
+  /** Its caller waits no longer. What hangs in its name goes on, and holds what it holds. */
+  giveUp(error: Error): void {
     this.#interrupted = error;
     for (const end of this.#waits) end(error);
   }
@@ -237,8 +246,11 @@ export class NodeCall implements ObservedCall, LoggedCall {
   }
 
   /** Keeps lanes, one after the other, while the work is done that would take them by itself otherwise. */
-  #holding<T>([lane, ...rest]: readonly Lane[], work: () => Promise<T>): Promise<T> {
-    if (lane === undefined) return work();
+  async #holding<T>([find, ...rest]: readonly LaneFinder[], work: () => Promise<T>): Promise<T> {
+    if (find === undefined) return work();
+    const finding = find();
+    const lane = finding instanceof Promise ? await finding : finding;
+    if (lane === undefined) return this.#holding(rest, work);
     return new Promise((resolve, reject) => {
       const course = async (): Promise<T> => {
         if (this.#interrupted !== undefined) throw this.#interrupted;
@@ -252,7 +264,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
   async #takeCourse<T>(fault: CheckedFault, work: () => Promise<T>): Promise<T> {
     if (fault.partialLayers !== undefined) await this.#moveSome(fault.partialLayers, work);
     if (fault.delayMs > 0) await this.#delay(fault.delayMs);
-    if (fault.hang) return this.#interruptible(new Promise(() => undefined));
+    if (fault.hang) await this.#hang(fault);
     if (fault.throwError !== undefined) throw fault.throwError;
     if (fault.status !== undefined || fault.partialLayers !== undefined) {
       throw new Refusal(fault.status ?? LLMStatusCode.LLM_FAILED, `injected fault: ${describeFault(fault)}`);
@@ -260,15 +272,26 @@ export class NodeCall implements ObservedCall, LoggedCall {
     return fault.corrupt > 0 ? this.#corrupted(fault.corrupt, work) : work();
   }
 
-  async #delay(ms: number): Promise<void> {
-    const { clock } = this.#calls;
+  /** Until the fault is removed, or the process has died. */
+  async #hang({ removal }: CheckedFault): Promise<void> {
     let callOff = (): void => undefined;
-    const passed =
-      clock.after === undefined
-        ? clock.sleep(ms)
-        : new Promise<void>((resolve) => {
-            callOff = clock.after?.(ms, resolve) ?? callOff;
-          });
+    let end = (): void => undefined;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        end = () => this.#hangs.delete(reject);
+        this.#hangs.add(reject);
+        callOff = removal.after(resolve);
+      });
+    } finally {
+      end();
+      callOff();
+    }
+    // Whoever gave it up has told its caller so.
+    if (this.#interrupted !== undefined) throw this.#interrupted;
+  }
+
+  async #delay(ms: number): Promise<void> {
+    const { passed, callOff } = waitFor(this.#calls.clock, ms);
     try {
       await this.#interruptible(passed);
     } finally {

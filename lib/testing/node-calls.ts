@@ -20,12 +20,15 @@ export interface Surroundings {
 /** The place of a call that is not logged. */
 const NOT_LOGGED = -1;
 
+/** Finds a lane when its turn has come; `undefined` where there is none. */
+export type LaneFinder = () => Lane | undefined | Promise<Lane | undefined>;
+
 /** What an instance says of itself to its calls. */
 export interface Callee {
   /** The bytes at an address of the instance. */
   bytesAt(address: bigint, byteLength: number): Uint8Array | undefined;
   /** What the library's mutexes guard during a transfer, in the order in which it takes them. */
-  lanesOf(operation: Operation, peer: bigint): readonly Lane[];
+  lanesOf(operation: Operation, peer: bigint): readonly LaneFinder[];
 }
 
 /** The calls of one instance. */
@@ -112,6 +115,11 @@ export class NodeCalls implements CallObserver {
     this.interrupt(this.inFlight, this.#deathOf());
   }
 
+  /** Nobody waits for its calls any more; the process lives on. */
+  giveUp(error: Error): void {
+    for (const call of this.inFlight) call.giveUp(error);
+  }
+
   /** Ends calls that wait. */
   interrupt(calls: readonly NodeCall[], error: Error): void {
     for (const call of calls) call.interrupt(error);
@@ -141,7 +149,7 @@ export class NodeCalls implements CallObserver {
   }
 
   /** What a transfer of the instance with a peer holds while it is under way. */
-  lanesOf(operation: Operation, peer: bigint | undefined): readonly Lane[] {
+  lanesOf(operation: Operation, peer: bigint | undefined): readonly LaneFinder[] {
     return peer === undefined ? [] : this.#callee.lanesOf(operation, peer);
   }
 

@@ -179,7 +179,12 @@ export class System {
 /** Makes mocks that see each other and nobody else. */
 export function newMocks(): BackendFactory {
   const fabric = new Fabric();
-  return (clusterId, role) => new MockBackend(clusterId, role, { fabric });
+  return (clusterId, role) => {
+    const backend = new MockBackend(clusterId, role, { fabric });
+    // The model is of what the package does where no backend says that peers are gone.
+    Object.defineProperty(backend, 'unregisterUnlinked', { value: undefined });
+    return backend;
+  };
 }
 
 /** How many warnings of the package `work` gives; they are expected, and not printed. */

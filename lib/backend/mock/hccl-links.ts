@@ -4,6 +4,7 @@ import type { ClusterInfo, IpInfo } from '../backend';
 import type { CommResource } from '../../option-text/comm-resource';
 import { checkCommResources, generateCommResource } from '../../option-text/comm-resource';
 import { Link } from './link';
+import { LinkTable } from './link-table';
 import type { ListenAddress } from '../../option-text/listen-address';
 import { failed, invalid, Refusal, refusedBy } from './refusal';
 import type { Identity, LinkEnd, Peer } from './peer';
@@ -16,7 +17,7 @@ import { settle } from './settle';
  */
 export class HcclLinks implements LinkManager {
   readonly #session: Session;
-  readonly #links = new Map<bigint, Link>();
+  readonly #links = new LinkTable();
   readonly #firstListen: ListenAddress | undefined;
   /** What describes this side to a peer; SetRole never makes it, a link attempt with one local ip does. */
   #resource: CommResource | undefined;
@@ -42,16 +43,21 @@ export class HcclLinks implements LinkManager {
   }
 
   get all(): ReadonlyMap<bigint, Link> {
-    return this.#links;
+    return this.#links.all;
+  }
+
+  unlocked(): void | Promise<void> {
+    return this.#links.unlocked();
   }
 
   find(clusterId: bigint): Link | undefined {
-    return this.#links.get(clusterId);
+    return this.all.get(clusterId);
   }
 
   async link(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<(Refusal | undefined)[]> {
+    await this.#links.unlocked();
     // The clusters of one call are linked at the same time: none sees what another one makes.
-    const forced = clusters.map((cluster) => !this.#links.has(cluster.remoteClusterId));
+    const forced = clusters.map((cluster) => !this.all.has(cluster.remoteClusterId));
     return Promise.all(
       clusters.map((cluster, i) => settle(() => this.#linkOne(cluster, timeoutMs, forced[i] ?? true))),
     );
@@ -62,10 +68,15 @@ export class HcclLinks implements LinkManager {
   }
 
   setListen(listen: ListenAddress | undefined): void | Promise<void> {
-    if (this.#links.size > 0) {
+    const waiting = this.#links.unlocked();
+    return waiting === undefined ? this.#moveListener(listen) : waiting.then(() => this.#moveListener(listen));
+  }
+
+  #moveListener(listen: ListenAddress | undefined): void | Promise<void> {
+    if (this.all.size > 0) {
       throw new Refusal(
         LLMStatusCode.LLM_EXIST_LINK,
-        `links to ${shortList(Array.from(this.#links.keys(), (id) => `cluster ${id}`)).join(', ')} exist`,
+        `links to ${shortList(Array.from(this.all.keys(), (id) => `cluster ${id}`)).join(', ')} exist`,
       );
     }
     if (listen !== undefined && listen.port === this.#listenPort) return undefined;
@@ -80,7 +91,6 @@ export class HcclLinks implements LinkManager {
   }
 
   clear(): void {
-    for (const link of this.#links.values()) link.close();
     this.#links.clear();
   }
 
@@ -122,9 +132,10 @@ export class HcclLinks implements LinkManager {
       throw failed(`what listens on ${address} uses the transfer backend hixl, this side does not`);
     }
     // Both sides prepare; the acceptor's failure is the one that is reported.
-    const preparing = peer.prepare(this.#session.identity, forced);
+    const preparing = peer.prepare(this.#session.identity, forced, timeoutMs);
     const theirs = preparing instanceof Promise ? await preparing : preparing;
-    const mine = this.prepare(identity, forced);
+    const preparingMine = this.prepare(identity, forced);
+    const mine = preparingMine instanceof Promise ? await preparingMine : preparingMine;
     if (theirs !== undefined) throw theirs;
     if (mine?.statusCode === LLMStatusCode.LLM_ALREADY_LINK) throw mine;
     if (mine !== undefined || this.#sharesDevice(identity)) {
@@ -137,14 +148,15 @@ export class HcclLinks implements LinkManager {
           : `the peer waited in vain for this side: ${mine.detail}`,
       );
     }
-    const committing = peer.commit(this.#session);
+    const committing = peer.commit(this.#session, timeoutMs);
     const far = committing instanceof Promise ? await committing : committing;
     // 100,000 links to 1,000 peers are to share 1,000 texts; who listens on any address is dialled under another one.
-    this.#store(identity.clusterId, far, address === identity.address ? identity.address : address);
+    const storing = this.#store(identity.clusterId, far, address === identity.address ? identity.address : address);
+    if (storing !== undefined) await storing;
   }
 
-  accept(peer: Identity, far: LinkEnd): void {
-    this.#store(peer.clusterId, far, peer.address);
+  accept(peer: Identity, far: LinkEnd): void | Promise<void> {
+    return this.#store(peer.clusterId, far, peer.address);
   }
 
   #ensureResource(localIpInfos: readonly IpInfo[]): void {
@@ -177,7 +189,14 @@ export class HcclLinks implements LinkManager {
   }
 
   /** What one side checks before it stores a link to `peer`. */
-  prepare(peer: Identity, forced: boolean): Refusal | undefined {
+  prepare(peer: Identity, forced: boolean): Refusal | undefined | Promise<Refusal | undefined> {
+    const unfit = this.#checkResources(peer);
+    if (unfit !== undefined) return unfit;
+    const ready = forced ? this.#links.drop(peer.clusterId) : this.#links.unlocked();
+    return ready === undefined ? this.#checkUnlinked(peer) : ready.then(() => this.#checkUnlinked(peer));
+  }
+
+  #checkResources(peer: Identity): Refusal | undefined {
     const { clusterId } = this.#session;
     if (this.#resource === undefined || peer.resource === undefined) {
       return invalid(
@@ -188,12 +207,14 @@ export class HcclLinks implements LinkManager {
     // Generated texts are well-formed; reading two JSON texts per side would be most of a link's cost.
     const generated = this.#generatedFrom !== undefined && peer.generatedFrom !== undefined;
     const broken = generated ? undefined : checkCommResources(this.#resource, peer.resource);
-    if (broken !== undefined) return invalid(broken);
-    if (forced) this.#drop(peer.clusterId);
-    if (!this.#links.has(peer.clusterId)) return undefined;
+    return broken === undefined ? undefined : invalid(broken);
+  }
+
+  #checkUnlinked(peer: Identity): Refusal | undefined {
+    if (!this.all.has(peer.clusterId)) return undefined;
     return new Refusal(
       LLMStatusCode.LLM_ALREADY_LINK,
-      `cluster ${clusterId} is linked to cluster ${peer.clusterId} already`,
+      `cluster ${this.#session.clusterId} is linked to cluster ${peer.clusterId} already`,
     );
   }
 
@@ -218,24 +239,17 @@ export class HcclLinks implements LinkManager {
       if (peer === undefined) return;
       if (peer.identity.engine !== 'hccl') throw failed('the peer uses the transfer backend hixl, this side does not');
       // The peer goes by the id of the one who asks, not by the link that the asker meant.
-      await peer.unlink(this.#session.clusterId);
+      await peer.unlink(this.#session.clusterId, timeoutMs);
     } finally {
       peer?.close();
     }
   }
 
-  async unlinkFor(peerId: bigint): Promise<void> {
-    await this.#links.get(peerId)?.idle();
-    this.#drop(peerId);
+  unlinkFor(peerId: bigint): void | Promise<void> {
+    return this.#links.drop(peerId);
   }
 
-  #store(peerId: bigint, far: LinkEnd, address: string): void {
-    this.#drop(peerId);
-    this.#links.set(peerId, new Link(this.#session, far, address));
-  }
-
-  #drop(peerId: bigint): void {
-    this.#links.get(peerId)?.close();
-    this.#links.delete(peerId);
+  #store(peerId: bigint, far: LinkEnd, address: string): void | Promise<void> {
+    return this.#links.replace(peerId, new Link(this.#session, far, address));
   }
 }

@@ -1,11 +1,15 @@
 import { LLMStatusCode } from '../../status';
 import type { ClusterInfo } from '../backend';
 import { Link } from './link';
+import { LinkTable } from './link-table';
 import type { ListenAddress } from '../../option-text/listen-address';
 import { failed, invalid, Refusal, refusedBy } from './refusal';
 import type { Identity, Peer } from './peer';
 import type { LinkManager, Session } from './session';
 import { settle } from './settle';
+
+/** How long the engine waits for a peer that is to disconnect. */
+const DISCONNECT_MS = 30_000;
 
 /**
  * Links of the transfer backend hixl. A link serves one direction and is stored on this side only, under the id that
@@ -13,7 +17,7 @@ import { settle } from './settle';
  */
 export class HixlLinks implements LinkManager {
   readonly #session: Session;
-  readonly #links = new Map<bigint, Link>();
+  readonly #links = new LinkTable();
   /** Addresses that this side is connected to; one of them may be orphaned when its id was linked elsewhere. */
   readonly #connected = new Set<string>();
   readonly #listen: ListenAddress;
@@ -34,11 +38,15 @@ export class HixlLinks implements LinkManager {
   }
 
   get all(): ReadonlyMap<bigint, Link> {
-    return this.#links;
+    return this.#links.all;
+  }
+
+  unlocked(): void | Promise<void> {
+    return this.#links.unlocked();
   }
 
   find(clusterId: bigint): Link | undefined {
-    return this.#links.get(clusterId);
+    return this.all.get(clusterId);
   }
 
   async link(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<(Refusal | undefined)[]> {
@@ -78,7 +86,6 @@ export class HixlLinks implements LinkManager {
   }
 
   clear(): void {
-    for (const link of this.#links.values()) link.close();
     this.#links.clear();
     this.#connected.clear();
   }
@@ -97,10 +104,10 @@ export class HixlLinks implements LinkManager {
     const peer = await this.#connect(remote.ip, remote.port, timeoutMs);
     try {
       this.#checkPeer(peer.identity, address);
-      const far = await peer.commit(this.#session);
+      const far = await peer.commit(this.#session, timeoutMs);
       this.#connected.add(address);
       // The link that an id had before stays connected, and orphaned.
-      this.#links.set(cluster.remoteClusterId, new Link(this.#session, far, address));
+      await this.#links.put(cluster.remoteClusterId, new Link(this.#session, far, address));
     } catch (error) {
       peer.close();
       throw error;
@@ -131,11 +138,24 @@ export class HixlLinks implements LinkManager {
   }
 
   async #unlinkOne(clusterId: bigint): Promise<void> {
-    const link = this.#links.get(clusterId);
-    if (link === undefined) return;
-    await link.idle();
-    link.close();
-    this.#links.delete(clusterId);
-    this.#connected.delete(link.peerAddress);
+    let failure: Refusal | undefined;
+    await this.#links.drop(clusterId, async (link) => {
+      failure = await this.#disconnect(link);
+      this.#connected.delete(link.peerAddress);
+    });
+    // As in the library the link is gone all the same.
+    if (failure !== undefined) throw failure;
+  }
+
+  /** The engine asks its peer, and waits for one that does not answer as long as it likes, whatever the call allows. */
+  async #disconnect(link: Link): Promise<Refusal | undefined> {
+    const { fabric, clock } = this.#session;
+    if (!fabric.isDisturbed(link)) return undefined;
+    await clock.sleep(DISCONNECT_MS);
+    return new Refusal(
+      LLMStatusCode.LLM_TIMEOUT,
+      `${link.peerAddress} did not answer within the ${DISCONNECT_MS} ms that the engine gives a peer to disconnect`,
+      { remedy: 'The link is gone on this side: go on.', recovery: 'none' },
+    );
   }
 }

@@ -42,6 +42,7 @@ export class LocalEnd implements LinkEnd<CacheEntry> {
     remote: CacheEntry,
     { localStart, remoteStart, count }: TensorPairs,
     spans: readonly Span[],
+    written?: () => void,
   ): void {
     this.checkReach(remote, remoteStart, count, 'remote');
     for (let i = 0; i < count; i++) {
@@ -52,10 +53,11 @@ export class LocalEnd implements LinkEnd<CacheEntry> {
         else copy(mine, span.local, theirs, span.remote, span.length);
       }
     }
+    written?.();
   }
 
   release(): void {
-    // Nothing is held for the other side but this object.
+    this.session.ends.delete(this);
   }
 
   /** Refuses tensors whose memory the link does not reach: registered later, deregistered or freed since. */

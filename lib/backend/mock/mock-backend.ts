@@ -12,11 +12,13 @@ import type {
   Backend,
   BackendCacheDesc,
   BackendOptions,
+  BlockLimits,
   Cache,
   CacheIndex,
   ClusterInfo,
   DeadlineClock,
   KvCacheExtParam,
+  PushProgress,
   Turns,
 } from '../backend';
 import { Addresses, AddressSpace } from './address-space';
@@ -171,20 +173,23 @@ export class MockBackend implements Backend {
     );
   }
 
-  allocateCache(): Promise<Cache> {
-    return this.#answer('allocateCache', notEnabled);
+  // Asked before each allocation and deallocation: what is observed of those are the calls that do something.
+  async allocateCache(): Promise<Cache> {
+    await turns.next();
+    throw toException('allocateCache', notEnabled(), undefined);
   }
 
-  deallocateCache(): Promise<void> {
-    return this.#answer('deallocateCache', notEnabled);
+  async deallocateCache(): Promise<void> {
+    await turns.next();
+    throw toException('deallocateCache', notEnabled(), undefined);
   }
 
   copyKvCache(): Promise<void> {
-    return this.#answer('copyCache', notEnabled);
+    return this.#answer('copyCache', refuseNotEnabled);
   }
 
   copyKvBlocks(): Promise<void> {
-    return this.#answer('copyBlocks', notEnabled);
+    return this.#answer('copyBlocks', refuseNotEnabled);
   }
 
   registerKvCache(desc: BackendCacheDesc, addrs: BigUint64Array): Promise<bigint> {
@@ -198,6 +203,23 @@ export class MockBackend implements Backend {
       session.memory.unregister(cacheId);
       session.table.remove(cacheId);
     });
+  }
+
+  /** Each as any unregistration; between two of them a peer may link. */
+  async unregisterUnlinked(cacheIds: BigInt64Array): Promise<readonly number[]> {
+    const statuses: number[] = [];
+    for (const cacheId of cacheIds) {
+      if (this.#session?.mayBeLinked !== false) break;
+      try {
+        await this.unregisterKvCache(cacheId);
+        statuses.push(LLMStatusCode.LLM_SUCCESS);
+      } catch (error) {
+        if (!(error instanceof LLMException)) throw error;
+        statuses.push(error.statusCode);
+      }
+    }
+    if (statuses.length === 0) await turns.next();
+    return statuses;
   }
 
   pullKvCache(src: CacheIndex, dst: Cache, batchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
@@ -217,8 +239,17 @@ export class MockBackend implements Backend {
     return this.#answer('pullBlocks', work, src);
   }
 
-  pushKvCache(src: Cache, dst: CacheIndex, srcBatchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
-    const work = (call?: ObservedCall) => pushCache(this.#initialised(), src, dst, srcBatchIndex, size, ext, call);
+  pushKvCache(
+    src: Cache,
+    dst: CacheIndex,
+    srcBatchIndex: number,
+    size: bigint,
+    ext: KvCacheExtParam,
+    progress: PushProgress = { layersCompleted: 0 },
+  ): Promise<void> {
+    progress.layersCompleted = 0;
+    const work = (call?: ObservedCall) =>
+      pushCache(this.#initialised(), src, dst, srcBatchIndex, size, ext, progress, call);
     return this.#answer('pushCache', work, dst);
   }
 
@@ -228,8 +259,12 @@ export class MockBackend implements Backend {
     srcBlocks: BigUint64Array,
     dstBlocks: BigUint64Array,
     ext: KvCacheExtParam,
+    _limits?: BlockLimits,
+    progress: PushProgress = { layersCompleted: 0 },
   ): Promise<void> {
-    const work = (call?: ObservedCall) => pushBlocks(this.#initialised(), src, dst, srcBlocks, dstBlocks, ext, call);
+    progress.layersCompleted = 0;
+    const work = (call?: ObservedCall) =>
+      pushBlocks(this.#initialised(), src, dst, srcBlocks, dstBlocks, ext, progress, call);
     return this.#answer('pushBlocks', work, dst);
   }
 
@@ -425,8 +460,12 @@ function adviceOn(statusCode: number): { readonly remedy?: string } {
   return statusCode === LLMStatusCode.LLM_PARAM_INVALID ? { remedy: CORRECT_ARGUMENT } : {};
 }
 
-function notEnabled(): never {
-  throw new Refusal(LLMStatusCode.LLM_FEATURE_NOT_ENABLED, 'the library does not implement this call');
+function notEnabled(): Refusal {
+  return new Refusal(LLMStatusCode.LLM_FEATURE_NOT_ENABLED, 'the library does not implement this call');
+}
+
+function refuseNotEnabled(): never {
+  throw notEnabled();
 }
 
 function checkRole(role: number): void {

@@ -27,12 +27,15 @@ export interface Identity {
  */
 export interface Peer {
   readonly identity: Identity;
-  /** Whether the peer can store a link to `from`. `forced`: instead of one that it holds. */
-  prepare(from: Identity, forced: boolean): Refusal | undefined | Promise<Refusal | undefined>;
+  /**
+   * Whether the peer can store a link to `from`. `forced`: instead of one that it holds, after the transfers over that one.
+   * @param timeoutMs how long its answer is waited for; one in another process has its limit already
+   */
+  prepare(from: Identity, forced: boolean, timeoutMs: number): Refusal | undefined | Promise<Refusal | undefined>;
   /** Makes the link: the peer stores its side, if its engine has two, and this side gets its end. */
-  commit(from: Session): LinkEnd | Promise<LinkEnd>;
+  commit(from: Session, timeoutMs: number): LinkEnd | Promise<LinkEnd>;
   /** Has the peer unlink cluster `from`, after the transfers that are under way on its side. */
-  unlink(from: bigint): void | Promise<void>;
+  unlink(from: bigint, timeoutMs: number): void | Promise<void>;
   /** Ends a connection that no link came of. */
   close(): void;
 }
@@ -49,6 +52,7 @@ export interface LinkEnd<Cache extends CacheLayout = CacheLayout> {
   /**
    * Copies `spans` in each pair of tensors, after the other end has checked that all of them can be reached. A push to an end
    * with {@link confirm} may not be over then.
+   * @param written called when all of a push is there
    */
   move(
     direction: Direction,
@@ -56,6 +60,7 @@ export interface LinkEnd<Cache extends CacheLayout = CacheLayout> {
     remote: Cache,
     pairs: TensorPairs,
     spans: readonly Span[],
+    written?: () => void,
   ): void | Promise<void>;
   /**
    * Ends a push of one or more moves, each of which follows the one before without waiting for its outcome. None is written

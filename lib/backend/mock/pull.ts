@@ -8,7 +8,7 @@ import { checkExtParam, tensorRanges } from './layer-range';
 import { invalid } from './refusal';
 import type { Session } from './session';
 import type { Span } from './transfer';
-import { linkTo, localEntry, move, onLink, withRemote } from './transfer';
+import { localEntry, move, onLink, withRemote } from './transfer';
 
 /** Destination tensors plus twice the runs that fit in a request. */
 const MAX_REQUEST = 131_064;
@@ -31,8 +31,7 @@ export function pullCache(
     throw invalid(`row ${batchIndex} is outside the ${local.rows} rows of cache ${local.id}`);
   if (size > local.stride) throw invalid(`size ${size} exceeds the row of ${local.stride} bytes of cache ${local.id}`);
   checkRanges(ranges, local, ext.tensorNumPerLayer);
-  const link = linkTo(session, src.clusterId);
-  return onLink(link, src.clusterId, call, () =>
+  return onLink(session, src.clusterId, call, (link) =>
     withRemote(link, src, (remote) => {
       if (remote.stride === 0) {
         throw invalid(`rows of remote cache ${remote.id} have no bytes: the library would divide by zero`);
@@ -69,8 +68,7 @@ export function pullBlocks(
   checkBlockLists(srcBlocks, dstBlocks);
   const local = checkLocal(session, src, dstId);
   checkRanges(ranges, local, ext.tensorNumPerLayer);
-  const link = linkTo(session, src.clusterId);
-  return onLink(link, src.clusterId, call, () => {
+  return onLink(session, src.clusterId, call, (link) => {
     const runs = blockRuns(srcBlocks, dstBlocks);
     const tensors = ranges?.dst.count ?? local.tensors.length;
     if (tensors + 2 * runs.length > MAX_REQUEST) {

@@ -1,5 +1,5 @@
 import { isHost } from '../../placement';
-import type { Cache, CacheIndex, KvCacheExtParam } from '../backend';
+import type { Cache, CacheIndex, KvCacheExtParam, PushProgress } from '../backend';
 import { blockRuns, lastOf } from './block-run';
 import type { CacheEntry, CacheLayout } from './cache-table';
 import type { ObservedTransfer } from './call-observer';
@@ -9,7 +9,7 @@ import { checkBlockLists } from './pull';
 import { invalid } from './refusal';
 import type { Session } from './session';
 import type { Span } from './transfer';
-import { linkTo, localEntry, move, onLane, onLink, withRemote } from './transfer';
+import { localEntry, move, onLane, onLink, withRemote } from './transfer';
 
 /** What differs between pushing a row and pushing blocks, once both caches are known. */
 interface Payload {
@@ -25,24 +25,28 @@ export function pushCache(
   srcBatchIndex: number,
   size: bigint,
   ext: KvCacheExtParam,
+  progress: PushProgress,
   call?: ObservedTransfer,
 ): void | Promise<void> {
   checkPlacement(src);
   if (size !== -1n) throw invalid(`size ${size} given, a push takes -1 only`);
   checkLayers(src, ext);
-  return pushLayers(session, src, dst, ext, call, {
-    checkRemote(remote) {
-      if (dst.batchIndex >= remote.rows) {
-        throw invalid(`row ${dst.batchIndex} is outside the ${remote.rows} rows of remote cache ${remote.id}`);
-      }
+  return pushLayers(
+    { session, src, dst, ext, progress, call },
+    {
+      checkRemote(remote) {
+        if (dst.batchIndex >= remote.rows) {
+          throw invalid(`row ${dst.batchIndex} is outside the ${remote.rows} rows of remote cache ${remote.id}`);
+        }
+      },
+      spans(local, remote) {
+        if (srcBatchIndex >= local.rows) {
+          throw invalid(`row ${srcBatchIndex} is outside the ${local.rows} rows of cache ${local.id}`);
+        }
+        return [{ local: srcBatchIndex * local.stride, remote: dst.batchIndex * remote.stride, length: local.stride }];
+      },
     },
-    spans(local, remote) {
-      if (srcBatchIndex >= local.rows) {
-        throw invalid(`row ${srcBatchIndex} is outside the ${local.rows} rows of cache ${local.id}`);
-      }
-      return [{ local: srcBatchIndex * local.stride, remote: dst.batchIndex * remote.stride, length: local.stride }];
-    },
-  });
+  );
 }
 
 /** PushKvBlocks, layer by layer (specification 4.11). */
@@ -53,36 +57,42 @@ export function pushBlocks(
   srcBlocks: BigUint64Array,
   dstBlocks: BigUint64Array,
   ext: KvCacheExtParam,
+  progress: PushProgress,
   call?: ObservedTransfer,
 ): void | Promise<void> {
   checkPlacement(src);
   checkBlockLists(srcBlocks, dstBlocks);
   if (dst.batchIndex !== 0) throw invalid(`remote row ${dst.batchIndex} given, block calls take 0 only`);
   checkLayers(src, ext);
-  return pushLayers(session, src, dst, ext, call, {
-    checkRemote(remote) {
-      for (const block of dstBlocks) {
-        if (block >= remote.rows) {
-          throw invalid(`destination block ${block} is outside the ${remote.rows} blocks of remote cache ${remote.id}`);
+  return pushLayers(
+    { session, src, dst, ext, progress, call },
+    {
+      checkRemote(remote) {
+        for (const block of dstBlocks) {
+          if (block >= remote.rows) {
+            throw invalid(
+              `destination block ${block} is outside the ${remote.rows} blocks of remote cache ${remote.id}`,
+            );
+          }
         }
-      }
+      },
+      spans(local) {
+        return blockRuns(srcBlocks, dstBlocks).map((run) => {
+          if (run.src >= local.rows || lastOf(run.src, run) >= local.rows) {
+            throw invalid(
+              `source blocks ${run.src} to ${lastOf(run.src, run)} are outside the ${local.rows} blocks of cache ${local.id}`,
+            );
+          }
+          // The library addresses both sides with the local block size.
+          return {
+            local: run.src * local.stride,
+            remote: run.dst * local.stride,
+            length: local.stride * run.length,
+          };
+        });
+      },
     },
-    spans(local) {
-      return blockRuns(srcBlocks, dstBlocks).map((run) => {
-        if (run.src >= local.rows || lastOf(run.src, run) >= local.rows) {
-          throw invalid(
-            `source blocks ${run.src} to ${lastOf(run.src, run)} are outside the ${local.rows} blocks of cache ${local.id}`,
-          );
-        }
-        // The library addresses both sides with the local block size.
-        return {
-          local: run.src * local.stride,
-          remote: run.dst * local.stride,
-          length: local.stride * run.length,
-        };
-      });
-    },
-  });
+  );
 }
 
 function checkPlacement(src: Cache): void {
@@ -111,31 +121,28 @@ function layersOf(src: Cache, ext: KvCacheExtParam): { first: number; dstFirst: 
   return { first: 0, dstFirst: 0, last: layers > 2 ** 31 ? -1 : layers - 1 };
 }
 
+/** A push, whatever it pushes. */
+interface Push {
+  readonly session: Session;
+  readonly src: Cache;
+  readonly dst: CacheIndex;
+  readonly ext: KvCacheExtParam;
+  readonly progress: PushProgress;
+  readonly call: ObservedTransfer | undefined;
+}
+
 /** Layers go one after the other, and those that went stay written when a later one fails. */
-function pushLayers(
-  session: Session,
-  src: Cache,
-  dst: CacheIndex,
-  ext: KvCacheExtParam,
-  call: ObservedTransfer | undefined,
-  payload: Payload,
-): void | Promise<void> {
+function pushLayers(push: Push, payload: Payload): void | Promise<void> {
+  const { session, src, ext, progress, call } = push;
   const { first, dstFirst, last } = layersOf(src, ext);
   const ends = new Set<LinkEnd>();
+  const written = (): void => {
+    progress.layersCompleted = (progress.layersCompleted ?? 0) + 1;
+  };
   const from = (layer: number): void | Promise<void> => {
     for (let current = layer; current <= last; current++) {
       const dstLayer = dstFirst + (current - first);
-      const pending = pushLayer(
-        session,
-        src.cacheId,
-        dst,
-        ext.tensorNumPerLayer,
-        current,
-        dstLayer,
-        payload,
-        ends,
-        call,
-      );
+      const pending = pushLayer(push, payload, current, dstLayer, ends, written);
       if (pending !== undefined) return pending.then(() => from(current + 1));
     }
     return undefined;
@@ -155,22 +162,19 @@ function confirmed(ends: ReadonlySet<LinkEnd>, pushing: void | Promise<void>): v
   });
 }
 
+/** @param written called when the layer is there, which may be later than this resolves */
 function pushLayer(
-  session: Session,
-  srcId: bigint,
-  dst: CacheIndex,
-  tensorNumPerLayer: number,
+  { session, src, dst, ext: { tensorNumPerLayer }, call }: Push,
+  payload: Payload,
   srcLayer: number,
   dstLayer: number,
-  payload: Payload,
   ends: Set<LinkEnd>,
-  call: ObservedTransfer | undefined,
+  written: () => void,
 ): void | Promise<void> {
-  const local = localEntry(session, srcId);
-  const link = linkTo(session, dst.clusterId);
-  ends.add(link.far);
-  return onLink(link, dst.clusterId, call, () =>
-    withRemote(link, dst, (remote) => {
+  const local = localEntry(session, src.cacheId);
+  return onLink(session, dst.clusterId, call, (link) => {
+    ends.add(link.far);
+    return withRemote(link, dst, (remote) => {
       const remoteLayers = Math.floor(remote.tensorCount / tensorNumPerLayer);
       if (dstLayer < 0 || dstLayer >= remoteLayers) {
         throw invalid(
@@ -192,7 +196,7 @@ function pushLayer(
         remoteStart: dstLayer * tensorNumPerLayer,
         count: tensorNumPerLayer,
       };
-      return move('push', link, local, remote, pairs, payload.spans(local, remote), call);
-    }),
-  );
+      return move('push', link, local, remote, pairs, payload.spans(local, remote), call, written);
+    });
+  });
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { LLMStatusCode } from '../../status';
 import type { ClusterInfo } from '../backend';
 import type { AddressSpace } from './address-space';
 import { CacheTable } from './cache-table';
@@ -9,8 +10,9 @@ import { LocalEnd } from './local-end';
 import type { Binding, Network } from './network';
 import type { Identity, LinkEnd, Peer } from './peer';
 import type { ListenAddress } from '../../option-text/listen-address';
-import type { Refusal } from './refusal';
+import { failed, Refusal } from './refusal';
 import { RegisteredMemory } from './registered-memory';
+import { within } from './within';
 
 /** Which transfer backend serves a session: HCCL, or hixl with its communicator engine or its newer one. */
 export type Engine = 'hccl' | 'comm' | 'hixl';
@@ -34,14 +36,16 @@ export interface LinkManager {
   find(clusterId: bigint): Link | undefined;
   /** All links of this side, by the ids under which they are found. */
   readonly all: ReadonlyMap<bigint, Link>;
+  /** Resolves when the table of links is not locked; nothing where it is not. Who looks a link up waits for it. */
+  unlocked(): void | Promise<void>;
   link(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<(Refusal | undefined)[]>;
   unlink(clusters: readonly ClusterInfo[], timeoutMs: number, force: boolean): Promise<(Refusal | undefined)[]>;
   /** What SetRole does about links and the listener. */
   setListen(listen: ListenAddress | undefined): void | Promise<void>;
   /** What a peer asks before it links; see {@link Peer.prepare}. */
-  prepare(peer: Identity, forced: boolean): Refusal | undefined;
+  prepare(peer: Identity, forced: boolean): Refusal | undefined | Promise<Refusal | undefined>;
   /** Stores this side of a link that a peer has made, where the engine has two. */
-  accept(peer: Identity, far: LinkEnd): void;
+  accept(peer: Identity, far: LinkEnd): void | Promise<void>;
   /** What a peer asks that unlinks without force. */
   unlinkFor(peer: bigint): void | Promise<void>;
   /** Refuses an Unregister that the engine would refuse. */
@@ -82,6 +86,8 @@ export class Session implements Peer {
   readonly memory: RegisteredMemory;
   /** Connections to other processes, which end with the session. */
   readonly connections = new Set<OpenConnection>();
+  /** Ends of links that others of this process have made, and have not closed. */
+  readonly ends = new Set<LinkEnd>();
   /** The library serialises all pushes of an instance. */
   readonly pushLane = new Lane();
   binding: Binding | undefined;
@@ -113,17 +119,25 @@ export class Session implements Peer {
     return { instance, clusterId, engine, deviceId, host: binding?.ip ?? '', address, resource, generatedFrom };
   }
 
-  prepare(from: Identity, forced: boolean): Refusal | undefined {
-    return this.links.prepare(from, forced);
+  prepare(from: Identity, forced: boolean, timeoutMs: number): Refusal | undefined | Promise<Refusal | undefined> {
+    const preparing = this.links.prepare(from, forced);
+    return preparing instanceof Promise ? this.#within(preparing, timeoutMs) : preparing;
   }
 
-  commit(from: Session): LinkEnd {
-    this.links.accept(from.identity, new LocalEnd(from));
-    return new LocalEnd(this);
+  commit(from: Session, timeoutMs: number): LinkEnd | Promise<LinkEnd> {
+    const accepting = this.links.accept(from.identity, new LocalEnd(from));
+    return accepting === undefined ? this.#newEnd() : this.#within(accepting, timeoutMs).then(() => this.#newEnd());
   }
 
-  unlink(from: bigint): void | Promise<void> {
-    return this.links.unlinkFor(from);
+  /** Whether this side has a link, or another side one to it: that engine tells nobody, but a peer's end of it is known here. */
+  get mayBeLinked(): boolean {
+    if (this.links.all.size > 0) return true;
+    return this.engine !== 'hccl' && (this.ends.size > 0 || this.connections.size > 0);
+  }
+
+  unlink(from: bigint, timeoutMs: number): void | Promise<void> {
+    const unlinking = this.links.unlinkFor(from);
+    return unlinking instanceof Promise ? this.#within(unlinking, timeoutMs) : unlinking;
   }
 
   close(): void {
@@ -139,6 +153,28 @@ export class Session implements Peer {
     return binding.then((bound) => {
       this.binding = bound;
     });
+  }
+
+  #newEnd(): LinkEnd {
+    const end = new LocalEnd(this);
+    this.ends.add(end);
+    return end;
+  }
+
+  /** What a peer waits for, and it does not wait longer than its call allows. */
+  async #within<T>(answer: Promise<T>, timeoutMs: number): Promise<T> {
+    const result = await within(
+      this.clock,
+      timeoutMs,
+      answer,
+      () =>
+        new Refusal(
+          LLMStatusCode.LLM_TIMEOUT,
+          `cluster ${this.clusterId} did not answer within ${timeoutMs} ms: a transfer of it has its links locked`,
+        ),
+    );
+    if (!this.alive) throw failed(`cluster ${this.clusterId} was finalized, or it died, before it answered`);
+    return result;
   }
 
   stopListening(): void {

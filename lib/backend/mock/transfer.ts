@@ -47,22 +47,36 @@ export function localEntry(session: Session, cacheId: bigint): CacheEntry {
   return entry;
 }
 
-export function linkTo(session: Session, clusterId: bigint): Link {
+function linkTo(session: Session, clusterId: bigint): Link {
   const link = session.links.find(clusterId);
   if (link === undefined) throw notLinked(clusterId);
   return link;
 }
 
-/** Runs `work` on the link's lane; a link that went away while waiting is none. */
+/** Runs `work` on the lane of the link to a cluster; a link that went away while waiting is none. */
 export function onLink(
-  link: Link,
+  session: Session,
   clusterId: bigint,
   call: ObservedTransfer | undefined,
-  work: () => void | Promise<void>,
+  work: (link: Link) => void | Promise<void>,
 ): void | Promise<void> {
-  return onLane(link, call, () => {
+  const held = call === undefined ? undefined : session.links.find(clusterId);
+  // It was looked up before its lane was taken; who has the table locked may wait for that lane.
+  if (held !== undefined && call?.holds(held) === true) return work(held);
+  const waiting = session.links.unlocked();
+  if (waiting === undefined) return onFoundLink(session, clusterId, work);
+  return waiting.then(() => onFoundLink(session, clusterId, work));
+}
+
+function onFoundLink(
+  session: Session,
+  clusterId: bigint,
+  work: (link: Link) => void | Promise<void>,
+): void | Promise<void> {
+  const link = linkTo(session, clusterId);
+  return link.run(() => {
     if (link.closed) throw notLinked(clusterId);
-    return work();
+    return work(link);
   });
 }
 
@@ -95,6 +109,8 @@ export function withRemote(
  *
  * The library does not compare remote offsets with the peer's tensors and would read or write past their end, or past
  * the local one where its remainder rule applies; here that is refused.
+ *
+ * @param written called when all of a push is there
  */
 export function move(
   direction: Direction,
@@ -104,6 +120,7 @@ export function move(
   pairs: TensorPairs,
   spans: readonly Span[],
   call?: ObservedTransfer,
+  written?: () => void,
 ): void | Promise<void> {
   for (const span of spans) {
     checkInside(span.local, span.length, local, 'local');
@@ -115,14 +132,14 @@ export function move(
   const { wire } = link.local.fabric;
   // Only within a process do transfers take the time of a wire.
   if (wire === undefined || !(link.far instanceof LocalEnd) || !(remote instanceof CacheEntry)) {
-    return deliver(direction, link, local, remote, pairs, spans, call);
+    return deliver(direction, link, local, remote, pairs, spans, call, written);
   }
   link.far.checkReach(remote, pairs.remoteStart, pairs.count, 'remote');
   const carried = wire.carry(loadOf(direction, link, local, remote, pairs, spans));
-  if (carried === undefined) return deliver(direction, link, local, remote, pairs, spans, call);
+  if (carried === undefined) return deliver(direction, link, local, remote, pairs, spans, call, written);
   return afterWire(link, carried, () => {
     checkNear(link, local, pairs);
-    return deliver(direction, link, local, remote, pairs, spans, call);
+    return deliver(direction, link, local, remote, pairs, spans, call, written);
   });
 }
 
@@ -135,15 +152,16 @@ function deliver(
   pairs: TensorPairs,
   spans: readonly Span[],
   call: ObservedTransfer | undefined,
+  written: (() => void) | undefined,
 ): void | Promise<void> {
-  if (call === undefined) return far.move(direction, local, remote, pairs, spans);
+  if (call === undefined) return far.move(direction, local, remote, pairs, spans, written);
   const count = call.admit(pairs.count);
   const admitted = count === pairs.count ? pairs : { ...pairs, count };
   const isSent = direction === 'push' && !(remote instanceof CacheEntry);
   const source = isSent
     ? call.outgoing({ side: 'local', cache: local, start: admitted.localStart, count, spans })
     : local;
-  const moving = far.move(direction, source, remote, admitted, spans);
+  const moving = far.move(direction, source, remote, admitted, spans, count === pairs.count ? written : undefined);
   if (moving instanceof Promise) {
     return moving.then(() => {
       tell(call, direction, local, remote, admitted, spans, pairs.count);

@@ -58,7 +58,9 @@ export interface NativeDataDist {
   linkLlmClusters(...args: [...clusters: ClusterLists, timeoutMs: number]): Promise<number[]>;
   unlinkLlmClusters(...args: [...clusters: ClusterLists, timeoutMs: number, force: boolean]): Promise<number[]>;
 
-  allocateCache(...desc: DescFields): Promise<{ readonly cacheId: bigint; readonly tensorAddrs: BigUint64Array }>;
+  allocateCache(
+    ...args: [...desc: DescFields, tensorBytes: bigint]
+  ): Promise<{ readonly cacheId: bigint; readonly tensorAddrs: BigUint64Array }>;
   deallocateCache(cacheId: bigint): Promise<void>;
   copyKvCache(
     ...args: [
@@ -80,6 +82,7 @@ export interface NativeDataDist {
   ): Promise<void>;
   registerKvCache(...args: [...desc: DescFields, addrs: BigUint64Array]): Promise<bigint>;
   unregisterKvCache(cacheId: bigint): Promise<void>;
+  unregisterUnlinked(cacheIds: BigUint64Array): Promise<number[]>;
 
   pullKvCache(
     ...args: [...src: IndexFields, dstCacheId: bigint, batchIndex: number, size: bigint, ...ext: ExtFields]

@@ -2,6 +2,7 @@ import { LLMException } from '../../exception';
 import { nodeTimers } from '../../node-timers';
 import { isHost } from '../../placement';
 import { LLMStatusCode } from '../../status';
+import { tensorSize } from '../../tensor-size';
 import type {
   Backend,
   BackendCacheDesc,
@@ -57,7 +58,10 @@ export class NativeBackend implements Backend {
   }
 
   async allocateCache(desc: BackendCacheDesc): Promise<Cache> {
-    return { ...(await this.#dist.allocateCache(...descFields(desc))), desc };
+    const size = tensorSize(desc.shape, desc.dataType);
+    // What has no size is the library's to refuse.
+    const tensorBytes = 'problem' in size ? 0n : size.byteLength;
+    return { ...(await this.#dist.allocateCache(...descFields(desc), tensorBytes)), desc };
   }
 
   deallocateCache(cacheId: bigint): Promise<void> {
@@ -90,6 +94,10 @@ export class NativeBackend implements Backend {
 
   unregisterKvCache(cacheId: bigint): Promise<void> {
     return this.#dist.unregisterKvCache(cacheId);
+  }
+
+  unregisterUnlinked(cacheIds: BigInt64Array): Promise<readonly number[]> {
+    return this.#dist.unregisterUnlinked(BigUint64Array.from(cacheIds, (id) => BigInt.asUintN(64, id)));
   }
 
   // Spread arrays would cost a pull as much as the crossing does.

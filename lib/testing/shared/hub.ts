@@ -112,8 +112,9 @@ export class Hub {
       return true;
     },
     remove: async ({ id }) => {
-      this.#byId.get(checkId(id, this.#byId, false))?.remove();
-      await this.#shareFaults();
+      const name = checkId(id, this.#byId, false);
+      this.#byId.get(name)?.remove();
+      await this.#shareFaults([name]);
       return true;
     },
     hits: ({ id }) => this.#byId.get(checkId(id, this.#byId, false))?.hits,
@@ -223,8 +224,9 @@ export class Hub {
     });
   }
 
-  async #shareFaults(): Promise<void> {
-    await this.#askAll('faults', { faults: this.#entries() });
+  /** @param removed those that are not only spent */
+  async #shareFaults(removed: readonly string[] = []): Promise<void> {
+    await this.#askAll('faults', { faults: this.#entries(), removed });
   }
 
   async #heal(a: bigint | undefined, b: bigint | undefined): Promise<true> {

@@ -166,8 +166,9 @@ export class Member {
     welcome: ({ welcome }) => {
       this.#start(welcome as Welcome);
     },
-    faults: ({ faults }) => {
+    faults: ({ faults, removed }) => {
       this.faults.update(faults as SharedFaultEntry[]);
+      this.faults.remove(removed as string[]);
     },
     partitions: ({ partitions, sides }) => {
       this.#obstruct(partitions as PartitionState, sides as Side[]);

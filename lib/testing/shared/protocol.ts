@@ -3,7 +3,7 @@ import type { Fault } from '../fault';
 import type { PartitionState } from '../partitions';
 
 /** Of what the processes of a rehearsal say to each other; all of them have the same one. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 /** Whose time passes: `manual` stands still until it is advanced, `real` is that of the host. */
 export type SharedTime = 'manual' | 'real';

@@ -19,7 +19,7 @@ import type { SharedClock } from './shared-clock';
 export interface SharedFault {
   /** How many calls it has hit, in all processes. */
   readonly hits: Promise<number>;
-  /** It hits no call any more, in any process; what it has begun goes on. */
+  /** It hits no call any more, in any process. Calls that hang because of it go on; those that it delays wait until that has passed. */
   remove(): Promise<void>;
 }
 

@@ -44,6 +44,11 @@ export class SharedFaults implements FaultSource {
     });
   }
 
+  /** Calls of this process that hang because of them go on. */
+  remove(ids: readonly string[]): void {
+    for (const id of ids) this.#known.get(id)?.removal.remove();
+  }
+
   async hit(target: FaultTarget): Promise<CheckedFault | undefined> {
     await this.#joined;
     if (!this.#active.some((fault) => concerns(fault, target))) return undefined;

@@ -112,7 +112,7 @@ export class Acceptor implements Service {
       case FrameKind.UNLINK:
         readNothing(payload);
         this.#admitted(id, session, peer, () => {
-          void this.#unlink(id, session, peer);
+          this.#unlink(id, session, peer);
         });
         return;
       default:
@@ -127,38 +127,50 @@ export class Acceptor implements Service {
       next();
       return;
     }
-    this.#isBusy = true;
-    void checking.then((refusal) => {
-      this.#isBusy = false;
-      if (!this.#channel.alive || !session.alive) return;
+    this.#whenReady(session, checking, (refusal) => {
       if (refusal === undefined) next();
       else this.#refuse(id, refusal);
     });
   }
 
   #prepare(id: number, session: Session, peer: Identity, forced: boolean): void {
-    const refusal = session.prepare(peer, forced);
-    this.#prepared = refusal === undefined;
-    if (refusal === undefined) this.#channel.send(FrameKind.ANSWER, id);
-    else this.#refuse(id, refusal);
+    const preparing = session.links.prepare(peer, forced);
+    const answer = (refusal: Refusal | undefined): void => {
+      this.#prepared = refusal === undefined;
+      if (refusal === undefined) this.#channel.send(FrameKind.ANSWER, id);
+      else this.#refuse(id, refusal);
+    };
+    if (preparing instanceof Promise) this.#whenReady(session, preparing, answer);
+    else answer(preparing);
+  }
+
+  /** Goes on when the transfers have ended that the links of this side wait for. */
+  #whenReady<T>(session: Session, waiting: Promise<T>, next: (result: T) => void): void {
+    this.#isBusy = true;
+    void waiting.then((result) => {
+      this.#isBusy = false;
+      if (this.#channel.alive && session.alive) next(result);
+    });
   }
 
   #commit(id: number, session: Session, peer: Identity): void {
     if (session.engine !== 'hccl') this.#channel.releasePeer();
     this.#end = new ServedEnd(session, this.#channel);
     this.#admission.settled();
-    this.#channel.send(FrameKind.ANSWER, id);
-    session.links.accept(peer, new RemoteEnd(session, this.#channel, peer.clusterId));
+    const accepting = session.links.accept(peer, new RemoteEnd(session, this.#channel, peer.clusterId));
+    const answer = (): void => {
+      this.#channel.send(FrameKind.ANSWER, id);
+    };
+    if (accepting instanceof Promise) this.#whenReady(session, accepting, answer);
+    else answer();
   }
 
-  async #unlink(id: number, session: Session, peer: Identity): Promise<void> {
-    this.#isBusy = true;
+  #unlink(id: number, session: Session, peer: Identity): void {
     this.#admission.settled();
-    await session.unlink(peer.clusterId);
-    this.#isBusy = false;
-    if (!this.#channel.alive) return;
-    this.#admission.unsettled();
-    this.#channel.send(FrameKind.ANSWER, id);
+    this.#whenReady(session, Promise.resolve(session.links.unlinkFor(peer.clusterId)), () => {
+      this.#admission.unsettled();
+      this.#channel.send(FrameKind.ANSWER, id);
+    });
   }
 
   #refuse(id: number, refusal: Refusal): void {

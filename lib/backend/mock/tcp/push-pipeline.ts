@@ -43,14 +43,15 @@ export class PushPipeline {
 
   /**
    * Resolves when the next part may follow, which may be before this one is written.
+   * @param written called when it is, and so are all parts before it
    * @throws Refusal when an earlier part, or this one, has failed
    */
-  async push(transfer: Omit<TransferRequest, 'deadline'>, source: Spread): Promise<void> {
+  async push(transfer: Omit<TransferRequest, 'deadline'>, source: Spread, written?: () => void): Promise<void> {
     const extents = transfer.extents.length;
     while (this.#failure === undefined && !this.#hasRoom(extents)) await this.#change();
     if (this.#parts.length === 0) await this.#channel.untilAskable(this.#newLimit());
     if (this.#failure !== undefined) throw this.#failure.error;
-    this.#send(transfer, source);
+    this.#send(transfer, source, written);
   }
 
   /** Resolves when all parts of this push are written. @throws Refusal of the first one that failed */
@@ -73,7 +74,7 @@ export class PushPipeline {
     return this.#parts.length < MAX_PARTS && underWay + extents <= MAX_EXTENTS_UNDER_WAY;
   }
 
-  #send(transfer: Omit<TransferRequest, 'deadline'>, source: Spread): void {
+  #send(transfer: Omit<TransferRequest, 'deadline'>, source: Spread, written: (() => void) | undefined): void {
     const isFirst = this.#parts.length === 0;
     const limit = this.#newLimit();
     const left = Math.max(Math.floor(limit.left), 0);
@@ -98,6 +99,7 @@ export class PushPipeline {
     if (isFirst) this.#arm(limit);
     answer.then(
       () => {
+        written?.();
         this.#end(part);
       },
       (error: unknown) => {

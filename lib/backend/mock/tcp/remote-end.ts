@@ -65,19 +65,21 @@ export class RemoteEnd implements LinkEnd {
     remote: CacheLayout,
     { localStart, remoteStart, count }: TensorPairs,
     spans: readonly Span[],
+    written?: () => void,
   ): Promise<void> {
     if (direction === 'pull') await this.#pushes.quiet();
     const limit = this.#limit();
     // A peer sends no empty extents: what has no bytes at all is a request without any, which is checked like others.
     const filled = spans.some(({ length }) => length === 0) ? spans.filter(({ length }) => length > 0) : spans;
-    for (let first = 0; first < Math.max(filled.length, Math.min(spans.length, 1)); first += MAX_EXTENTS) {
+    const end = Math.max(filled.length, Math.min(spans.length, 1));
+    for (let first = 0; first < end; first += MAX_EXTENTS) {
       const some = filled.slice(first, first + MAX_EXTENTS);
       const range = { tensors: local.tensors, first: localStart, count };
       const here = new Spread(range, some.map(toExtent('local')), this.#channel.budget);
       const extents = some.map(toExtent('remote'));
       const request = { cacheId: remote.id, firstTensor: remoteStart, tensors: count, extents };
       if (direction === 'pull') await this.#pull(request, here, limit);
-      else await this.#pushes.push(request, here);
+      else await this.#pushes.push(request, here, first + MAX_EXTENTS >= end ? written : undefined);
     }
   }
 

@@ -1,0 +1,31 @@
+import type { BackendCacheDesc, KvCacheExtParam, PushProgress } from './backend/backend';
+import { LLMException } from './exception';
+import { withLayersCompleted } from './rejection';
+import { LLMStatusCode } from './status';
+
+/** What the library answers before it writes a layer, unless the peer has changed the link since the first one. */
+const BEFORE_A_LAYER: ReadonlySet<number> = new Set([
+  LLMStatusCode.LLM_NOT_YET_LINK,
+  LLMStatusCode.LLM_KV_CACHE_NOT_EXIST,
+]);
+
+/** The layers of one push, as far as it is known which ones are written. */
+export class PushLayers implements PushProgress {
+  /** None before the backend is called. A backend that learns more says it. */
+  layersCompleted: number | undefined = 0;
+
+  /** The backend is called now. The library does not say which of several layers it has written. */
+  begin({ srcLayerRange: [first, last], tensorNumPerLayer }: KvCacheExtParam, { numTensors }: BackendCacheDesc): void {
+    const layers = first >= 0 ? last - first + 1 : Math.ceil(numTensors / tensorNumPerLayer);
+    this.layersCompleted = layers <= 1 ? 0 : undefined;
+  }
+
+  /**
+   * @param isReachable whether peers can unlink or link anew during the push
+   * @returns what the push is rejected with
+   */
+  explain(error: unknown, isReachable: boolean): unknown {
+    const isBefore = !isReachable && error instanceof LLMException && BEFORE_A_LAYER.has(error.statusCode);
+    return withLayersCompleted(error, this.layersCompleted ?? (isBefore ? 0 : undefined));
+  }
+}
