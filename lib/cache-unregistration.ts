@@ -70,8 +70,8 @@ function unregister(instance: Instance, operation: string, cacheId: bigint, deal
       if (!registrations.isWithdrawn(cacheId)) await backend.unregisterKvCache(cacheId);
       return;
     }
-    await waitForUsers(instance, operation, reservation.registration);
     try {
+      await waitForUsers(instance, operation, reservation.registration);
       const isGone = deallocates && (await libraryDeallocates(backend, cacheId));
       if (!isGone && links.mayHold(reservation.linksBefore)) {
         registrations.defer(reservation);

@@ -1,13 +1,15 @@
 import { hexAddress } from './address';
-import type { Backend, BackendOptions } from './backend/backend';
+import type { Backend, BackendOptions, ClusterInfo } from './backend/backend';
 import type { BlockLists } from './block-lists';
 import { ControlQueue } from './control-queue';
 import { LLMException } from './exception';
 import { hold, letGo } from './held-instances';
+import { Lanes } from './lanes';
+import type { GivenUp, Lane } from './lanes';
 import { newLife } from './life';
 import { Links } from './links';
 import { AllocatedRegion } from './memory';
-import { parseDigitsAsInt32 } from './option-text/number-text';
+import { waitTimeOf } from './option-text/options';
 import { Peers } from './peers';
 import { isHost, Placement } from './placement';
 import { Regions } from './regions';
@@ -18,7 +20,8 @@ import { shortList } from './short-list';
 import { callSite } from './stack';
 import type { CallSite } from './stack';
 import { LLMStatusCode } from './status';
-import { Uses } from './uses';
+import { stranded } from './unresponsive';
+import { StrandedError, Uses } from './uses';
 import { Watchdog } from './watchdog';
 import type { WatchedCall } from './watchdog';
 
@@ -55,6 +58,7 @@ export class Instance {
   readonly #isForeign: boolean;
   readonly #hangTimeoutMs: number;
   readonly #watchdog: Watchdog;
+  readonly #lanes: Lanes;
   readonly #control = new ControlQueue();
   readonly #calls = new Uses();
   #initialized = false;
@@ -74,7 +78,9 @@ export class Instance {
     this.requireLife = requireLife;
     this.#hangTimeoutMs = hangTimeoutMs;
     this.#isForeign = isForeign;
+    this.#lanes = new Lanes(backend, hangTimeoutMs);
     this.#watchdog = new Watchdog(backend, clusterId, hangTimeoutMs, () => {
+      this.#lanes.end();
       abandoned.unregister(this);
       letGo(this);
     });
@@ -169,6 +175,7 @@ export class Instance {
     lists?: BlockLists,
   ): Promise<void> {
     this.#checkAlive(operation);
+    this.#lanes.check(operation, clusterId);
     const local = this.registrations.get(cacheId);
     if (local === undefined && this.guards && this.registrations.isWithdrawn(cacheId)) {
       throw unregistered(operation, cacheId);
@@ -179,24 +186,44 @@ export class Instance {
     peer.enter();
     cache?.enter();
     let hasBegun = false;
+    let lane: Lane | undefined;
+    let givenUp: GivenUp | undefined;
     try {
       if (peer.opens !== undefined) {
         lists?.keep();
         await peer.opens;
         this.#watchdog.check(operation);
+        this.#lanes.check(operation, clusterId);
       }
       const answer = work(local);
       hasBegun = true;
-      await answer;
+      lane = this.#lanes.of(operation, clusterId);
+      await (lane === undefined ? answer : lane.enter(clusterId, answer));
     } catch (error) {
+      givenUp = this.#lanes.givenUp(error, operation, clusterId);
+      if (givenUp !== undefined) throw this.#located(givenUp.exception);
       const explained = lists === undefined ? error : lists.explain(error);
       // What was thrown at once has the caller in its stack already.
       throw hasBegun ? this.#located(explained) : explained;
     } finally {
-      cache?.leave();
-      peer.leave();
-      this.#calls.leave();
+      lane?.leave();
+      if (givenUp === undefined) {
+        cache?.leave();
+        peer.leave();
+        this.#calls.leave();
+      } else {
+        this.#strand(givenUp, cache === undefined ? [peer] : [cache, peer]);
+      }
     }
+  }
+
+  /** A transfer that was given up uses what it uses until it has come back; only `finalize()` waits for that. */
+  #strand({ exception, returned }: GivenUp, uses: readonly Uses[]): void {
+    for (const each of uses) each.strand(exception);
+    void returned.then(() => {
+      for (const each of uses) each.comeBack(exception);
+      this.#calls.leave();
+    });
   }
 
   /**
@@ -233,14 +260,26 @@ export class Instance {
     });
   }
 
+  /**
+   * @throws LLMException `LLM_TIMEOUT` where a transfer with one of the clusters was given up and has not come back: nothing is sent
+   *   behind it
+   */
+  checkResponsive(operation: string, clusters: readonly ClusterInfo[]): void {
+    for (const { remoteClusterId } of clusters) this.#lanes.check(operation, remoteClusterId);
+  }
+
   /** Makes a call of the library that may never return. */
   watched<T>(call: WatchedCall, work: () => Promise<T>): Promise<T> {
     return this.#watchdog.call(call, work);
   }
 
   /** Waits for the calls that use something; see {@link Watchdog.idle}. */
-  idle(operation: string, uses: Uses, calls: string): Promise<void> {
-    return this.#watchdog.idle(operation, uses, calls, this.#transferTimeoutMs);
+  async idle(operation: string, uses: Uses, calls: string): Promise<void> {
+    try {
+      await this.#watchdog.idle(operation, uses, calls, this.#transferTimeoutMs);
+    } catch (error) {
+      throw error instanceof StrandedError ? stranded(operation, calls, error) : error;
+    }
   }
 
   async allocate(byteLength: bigint, placement: number): Promise<AllocatedRegion> {
@@ -266,7 +305,8 @@ export class Instance {
     const hangTimeoutMs = this.#hangTimeoutMs;
     abandoned.register(this, { backend, clusterId, hangTimeoutMs, addresses: regions.addresses }, this);
     this.links.start(options);
-    this.#transferTimeoutMs = Math.max(0, parseDigitsAsInt32(options['llm.SyncKvCacheWaitTime'] ?? '') ?? 0);
+    this.#transferTimeoutMs = waitTimeOf(options);
+    this.#lanes.start(this.#transferTimeoutMs);
     this.#life = newLife();
     this.#initialized = true;
     this.holdWhileInUse();
@@ -305,6 +345,7 @@ export class Instance {
     abandoned.unregister(this);
     this.registrations.clear();
     this.links.noneLeft();
+    this.#lanes.end();
     this.#life = '';
     this.#initialized = false;
     letGo(this);

@@ -37,7 +37,7 @@ class PartedError extends Error {
  *
  * A call costs two counts. One timer watches all of them, and looks at those counts when it ends.
  */
-class Lane {
+export class Lane {
   readonly kind: TransferKind;
   /** The peer of pulls. */
   readonly clusterId: bigint;

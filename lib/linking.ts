@@ -24,6 +24,7 @@ export async function linkClusters(
   return await instance.run(operation, () =>
     instance.inTurn(operation, async () => {
       if (instance.guards) guardLink(clusters);
+      instance.checkResponsive(operation, clusters);
       try {
         const statuses = await instance.watched({ operation, clusters, timeoutMs }, () =>
           backend.linkLlmClusters(clusters, timeoutMs),
@@ -50,6 +51,7 @@ export async function unlinkClusters(
   const operation = 'unlinkClusters';
   const { backend, links } = instance;
   return await instance.run(operation, async () => {
+    instance.checkResponsive(operation, clusters);
     const turnstile = instance.peers.close(clusters.map(({ remoteClusterId }) => remoteClusterId));
     const unlink = () => backend.unlinkLlmClusters(clusters, timeoutMs, force);
     try {

@@ -1,6 +1,7 @@
 import type { TransferKind } from './backend/backend';
 import { LLMException } from './exception';
 import { LLMStatusCode } from './status';
+import type { StrandedError } from './uses';
 
 /** What is said of a peer whose transfer does not come back. */
 export interface HungTransfer {
@@ -31,5 +32,18 @@ export function unresponsive(operation: string, clusterId: bigint, hung: HungTra
       : `no push of this instance can run: ${what} ${since}, and the library has one lock for all pushes`,
     remedy: isItsOwn ? REMEDY : REMEDY_FOR_PUSHES,
     recovery: 'retry',
+  });
+}
+
+/** What a call is rejected with that would have to wait for a transfer that was given up. */
+export function stranded(operation: string, calls: string, { cause }: StrandedError): LLMException {
+  const { clusterId } = cause instanceof LLMException ? cause : {};
+  return new LLMException(LLMStatusCode.LLM_TIMEOUT, {
+    operation,
+    clusterId,
+    message: `it has to wait for ${calls}, and one of these calls has not come back from the library`,
+    remedy: REMEDY,
+    recovery: 'retry',
+    cause,
   });
 }
