@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import type { Backend, TransferKind } from './backend/backend';
 import { Deadline } from './deadline';
 import type { LLMException } from './exception';
@@ -313,7 +314,7 @@ function giveUpAll(transfers: readonly Waiting[]): Promise<void> | undefined {
 }
 
 /** What the exception of a transfer carries that the backend has given up. */
-function releasedOf(error: unknown): Promise<void> | undefined {
+function releasedOf(error: unknown): Promise<unknown> | undefined {
   const isObject = typeof error === 'object' && error !== null;
-  return isObject && 'released' in error && error.released instanceof Promise ? error.released : undefined;
+  return isObject && 'released' in error && types.isPromise(error.released) ? error.released : undefined;
 }

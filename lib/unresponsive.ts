@@ -32,6 +32,7 @@ export function unresponsive(operation: string, clusterId: bigint, hung: HungTra
       : `no push of this instance can run: ${what} ${since}, and the library has one lock for all pushes`,
     remedy: isItsOwn ? REMEDY : REMEDY_FOR_PUSHES,
     recovery: 'retry',
+    deadline: 'package',
   });
 }
 
@@ -44,6 +45,7 @@ export function stranded(operation: string, calls: string, { cause }: StrandedEr
     message: `it has to wait for ${calls}, and one of these calls has not come back from the library`,
     remedy: REMEDY,
     recovery: 'retry',
+    deadline: 'package',
     cause,
   });
 }

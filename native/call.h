@@ -110,6 +110,8 @@ class Call final : public Task, public Completion {
       const Napi::Value exception =
           ToException(deferred->Env(), exception_class_->Value(), info_, Outcome::Failure(kFailed, why), nullptr);
       SetOwn(exception.As<Napi::Object>(), "released", returned);
+      // It says nothing of the link.
+      SetOwn(exception.As<Napi::Object>(), "recovery", Napi::String::New(deferred->Env(), "retry"));
       deferred->Reject(exception);
     } catch (const Napi::Error& error) {
       deferred->Reject(error);
