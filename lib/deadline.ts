@@ -21,13 +21,7 @@ export class Deadline {
    * @param clock whose milliseconds; real ones without one, whatever fake timers a test has installed
    * @param keepsAlive whether the process does not end before
    */
-  constructor(
-    milliseconds: number,
-    rest: () => number,
-    expire: () => void,
-    clock?: DeadlineClock,
-    keepsAlive = true,
-  ) {
+  constructor(milliseconds: number, rest: () => number, expire: () => void, clock?: DeadlineClock, keepsAlive = true) {
     this.#rest = rest;
     this.#expire = expire;
     this.#clock = clock;
