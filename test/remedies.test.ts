@@ -62,7 +62,10 @@ test('an instance that a fabric has killed is not initialised', async () => {
 
 /** What no advice may say to many requests that read it at once, or say with nothing in it. */
 function expectSafe(advice: string): void {
-  if (/unlink|relink|link (again|anew|that cluster)/i.test(advice) && !/do not unlink|leave all links|wait until the unlink/.test(advice)) {
+  if (
+    /unlink|relink|link (again|anew|that cluster)/i.test(advice) &&
+    !/do not unlink|leave all links|wait until the unlink/.test(advice)
+  ) {
     expect(advice).toMatch(/\bonce\b|is gone|link again/);
   }
   if (/\bunlink (that|each|those|with|cluster)/i.test(advice)) expect(advice).toMatch(/\bonce\b/);
