@@ -1,4 +1,6 @@
 import type { Backend } from './backend/backend';
+import { checkCallOptions } from './call-options';
+import type { CallLimits } from './call-options';
 import { checkBytes, checkUint64List, outOfRange } from './check';
 import { LLMException } from './exception';
 import { refusal } from './guard/rule';
@@ -21,12 +23,20 @@ export interface OwnCache {
   readonly isCurrent: boolean;
 }
 
+interface BlockAccess {
+  readonly cache: OwnCache;
+  readonly operation: 'readBlocks' | 'writeBlocks';
+  readonly blocks: BigUint64Array;
+  readonly limits: CallLimits | undefined;
+}
+
 /** Bytes of blocks in all tensors, block after block; see `KvCache.readBlocks`. */
-export async function readBlocks(cache: OwnCache, blocks: unknown): Promise<Uint8Array> {
+export async function readBlocks(cache: OwnCache, blocks: unknown, call: unknown): Promise<Uint8Array> {
   const operation = 'readBlocks';
+  const limits = checkCallOptions(call);
   const list = checkUint64List(blocks, 'blocks');
   const byteLength = totalBytes(cache, list, 'blocks');
-  return await onCache(cache, operation, list, async (addrs, pieceBytes, moved) => {
+  const read = async (addrs: BigUint64Array, pieceBytes: number, moved: () => void) => {
     const { backend } = cache.instance;
     if (byteLength === 0) return new Uint8Array(0);
     if (backend.readRanges !== undefined) return await backend.readRanges(addrs, pieceBytes);
@@ -36,11 +46,13 @@ export async function readBlocks(cache: OwnCache, blocks: unknown): Promise<Uint
       moved();
     }
     return bytes;
-  });
+  };
+  return await onCache({ cache, operation, blocks: list, limits }, read);
 }
 
-export async function writeBlocks(cache: OwnCache, blocks: unknown, data: unknown): Promise<void> {
+export async function writeBlocks(cache: OwnCache, blocks: unknown, data: unknown, call: unknown): Promise<void> {
   const operation = 'writeBlocks';
+  const limits = checkCallOptions(call);
   const list = checkUint64List(blocks, 'blocks');
   const byteLength = totalBytes(cache, list, 'blocks');
   const given = checkBytes(data, 'data');
@@ -55,7 +67,7 @@ export async function writeBlocks(cache: OwnCache, blocks: unknown, data: unknow
   }
   // As it is at the call: the caller may use its memory again as soon as this has returned.
   const bytes = snapshot(given);
-  await onCache(cache, operation, list, (addrs, pieceBytes, moved) =>
+  await onCache({ cache, operation, blocks: list, limits }, (addrs, pieceBytes, moved) =>
     byteLength === 0 ? Promise.resolve() : write(cache.instance.backend, addrs, pieceBytes, bytes, moved),
   );
 }
@@ -88,9 +100,7 @@ function totalBytes({ registration: { desc, size } }: OwnCache, blocks: BigUint6
 
 /** Runs `work` with the address of every block in every tensor: block after block, tensor after tensor. */
 function onCache<T>(
-  { instance, registration, isCurrent }: OwnCache,
-  operation: 'readBlocks' | 'writeBlocks',
-  blocks: BigUint64Array,
+  { cache: { instance, registration, isCurrent }, operation, blocks, limits }: BlockAccess,
   work: (addrs: BigUint64Array, pieceBytes: number, moved: () => void) => Promise<T>,
 ): Promise<T> {
   const { cacheId, addrs, size } = registration;
@@ -103,7 +113,7 @@ function onCache<T>(
       { cacheId },
     );
   }
-  return instance.copy(operation, [cacheId], async (moved) => {
+  const onPlaces = async (moved: () => void) => {
     const far = blocks.find((block) => block >= size.rows);
     if (far !== undefined) {
       throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
@@ -118,5 +128,6 @@ function onCache<T>(
       for (const [t, address] of addrs.entries()) places[i * addrs.length + t] = address + offset;
     }
     return await work(places, Number(size.rowBytes), moved);
-  });
+  };
+  return instance.copy(operation, [cacheId], onPlaces, limits);
 }

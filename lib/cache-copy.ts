@@ -1,6 +1,8 @@
 import { types } from 'node:util';
 import type { Backend, Cache } from './backend/backend';
 import { RegisteredCache } from './cache';
+import { CALL_OPTIONS, limitsOf } from './call-options';
+import type { CallLimits, CallOptions } from './call-options';
 import { checkInt64, checkUint32, checkUint32List, checkUint64, invalidArgType } from './check';
 import type { Names } from './check';
 import type { BlockPair, CopyRun } from './copy-runs';
@@ -13,7 +15,7 @@ import type { Registration } from './registrations';
 import { LLMStatusCode } from './status';
 
 /** What of a row `copyCache` copies, and where to. */
-export interface CopyCacheOptions {
+export interface CopyCacheOptions extends CallOptions {
   /** Row of the destination, uint32. Default 0. */
   readonly dstBatchIndex?: number;
   /** Row of the source, uint32. Default 0. */
@@ -25,6 +27,7 @@ export interface CopyCacheOptions {
 }
 
 export const COPY_OPTIONS: Names<CopyCacheOptions> = {
+  ...CALL_OPTIONS,
   dstBatchIndex: true,
   srcBatchIndex: true,
   offset: true,
@@ -50,8 +53,9 @@ export async function copyCache(
   const srcRow = BigInt(checkUint32(srcBatchIndex, 'options.srcBatchIndex'));
   const from = checkUint64(offset, 'options.offset');
   const wanted = checkInt64(size, 'options.size');
+  const limits = limitsOf(options);
   const refuse = (problem: string) => invalid(operation, src, problem);
-  await onCaches(instance, operation, src, dst, async ({ source, destination, moved }) => {
+  const copy = async ({ source, destination, moved }: CopiedCaches) => {
     const { rowBytes } = source.size;
     if (wanted !== -1n && wanted <= 0n) throw refuse(`size ${wanted} is neither -1 nor positive`);
     if (source.desc.numTensors !== destination.desc.numTensors) {
@@ -85,16 +89,22 @@ export async function copyCache(
         return copyPieces(instance, source, destination, piece, moved);
       },
     );
-  });
+  };
+  await onCaches(instance, operation, src, dst, copy, limits);
 }
 
-export async function copyBlocks(instance: Instance, cache: RegisteredCache, srcToDst: unknown): Promise<void> {
+export async function copyBlocks(
+  instance: Instance,
+  cache: RegisteredCache,
+  srcToDst: unknown,
+  limits?: CallLimits,
+): Promise<void> {
   const operation = 'copyBlocks';
   const lists = entriesOf(srcToDst, 'srcToDst').map(([src, dst]) => ({
     src: checkUint32(src, 'srcToDst key'),
     dst: checkUint32List(dst, `srcToDst.get(${String(src)})`),
   }));
-  await onCaches(instance, operation, cache, cache, async ({ source, moved }) => {
+  const copy = async ({ source, moved }: CopiedCaches) => {
     const { rows, rowBytes } = source.size;
     // Block numbers have 32 bits; a number of rows that is not exact is beyond all of them.
     const end = Number(rows);
@@ -117,7 +127,8 @@ export async function copyBlocks(instance: Instance, cache: RegisteredCache, src
         return copyPieces(instance, source, source, blockPieces(copyRuns(pairs, true), rowBytes), moved);
       },
     );
-  });
+  };
+  await onCaches(instance, operation, cache, cache, copy, limits);
 }
 
 export async function swapBlocks(
@@ -125,6 +136,7 @@ export async function swapBlocks(
   src: RegisteredCache,
   dst: RegisteredCache,
   srcToDst: unknown,
+  limits?: CallLimits,
 ): Promise<void> {
   const operation = 'swapBlocks';
   const pairs = entriesOf(srcToDst, 'srcToDst').map(([from, to]) => ({
@@ -132,7 +144,7 @@ export async function swapBlocks(
     dst: checkUint32(to, `srcToDst.get(${String(from)})`),
   }));
   const refuse = (problem: string) => invalid(operation, src, problem);
-  await onCaches(instance, operation, src, dst, async ({ source, destination, moved }) => {
+  const copy = async ({ source, destination, moved }: CopiedCaches) => {
     if (isHost(source.desc.placement) === isHost(destination.desc.placement)) {
       throw refuse('one of the caches must be in host memory and the other one in device memory');
     }
@@ -162,7 +174,8 @@ export async function swapBlocks(
         return copyPieces(instance, source, destination, blockPieces(runs, source.size.rowBytes), moved);
       },
     );
-  });
+  };
+  await onCaches(instance, operation, src, dst, copy, limits);
 }
 
 /** Copies pieces in all tensors: one call of the backend for each tensor, where it takes lists. */
@@ -209,14 +222,12 @@ function onCaches(
   src: RegisteredCache,
   dst: RegisteredCache,
   work: (caches: CopiedCaches) => Promise<void>,
+  limits: CallLimits | undefined,
 ): Promise<void> {
-  return instance.copy(operation, [src.cacheId, dst.cacheId], (moved) =>
-    work({
-      source: RegisteredCache.registrationOf(src),
-      destination: RegisteredCache.registrationOf(dst),
-      moved,
-    }),
-  );
+  const source = RegisteredCache.registrationOf(src);
+  const destination = RegisteredCache.registrationOf(dst);
+  const copy = (moved: () => void) => work({ source, destination, moved });
+  return instance.copy(operation, [src.cacheId, dst.cacheId], copy, limits);
 }
 
 function blockPieces(runs: readonly CopyRun[], rowBytes: bigint): Pieces {

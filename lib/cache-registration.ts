@@ -1,14 +1,16 @@
 import { hexAddress } from './address';
 import type { Cache } from './backend/backend';
 import { RegisteredCache } from './cache';
+import { undoRegistration, unregisterHeldCaches } from './cache-unregistration';
+import type { CallLimits } from './call-options';
 import type { CheckedDesc } from './cache';
-import { unregisterHeldCaches } from './cache-unregistration';
 import { LLMException } from './exception';
 import { fingerprintOf } from './fingerprint';
 import { guardDescription, guardRegistration, guardTable, lacksRoom } from './guard/registration';
 import { refusal } from './guard/rule';
 import type { Instance } from './instance';
 import { unlessLibraryDoes } from './library-call';
+import type { LimitedCall } from './limited-call';
 import { AllocatedRegion, checkTotal } from './memory';
 import type { Registration } from './registrations';
 import { cacheSize } from './registrations';
@@ -23,31 +25,53 @@ export async function registerCache(
   instance: Instance,
   desc: CheckedDesc,
   addrs: BigUint64Array,
+  limits?: CallLimits,
 ): Promise<RegisteredCache> {
   const operation = 'registerCache';
-  return await instance.run(operation, () => {
+  const work = (call: LimitedCall | undefined) => {
     // As they are at the call: when its turn comes, other memory may have got the addresses.
     const regions = instance.guards ? instance.regions.of(addrs) : [];
-    return instance.inTurn(operation, async () => {
+    const inTurn = async () => {
       guardLive(operation, regions);
       // Inside of the call, so that a finalize that waits for it makes the handle one of an earlier life.
-      return new RegisteredCache(instance, await register(instance, desc, addrs));
-    });
-  });
+      const cache = new RegisteredCache(instance, await register(instance, desc, addrs, call));
+      if (call?.isEnded === true) await undoRegistration(instance, cache.cacheId);
+      return cache;
+    };
+    return instance.inTurn(operation, inTurn, call);
+  };
+  return await instance.run(operation, work, undefined, limits);
 }
 
 /** AllocateCache, or memory of the runtime, registered, where the library does not implement it. */
-export async function allocateCache(instance: Instance, desc: CheckedDesc): Promise<RegisteredCache> {
+export async function allocateCache(
+  instance: Instance,
+  desc: CheckedDesc,
+  limits?: CallLimits,
+): Promise<RegisteredCache> {
   const operation = 'allocateCache';
-  return await instance.run(operation, () =>
-    instance.inTurn(operation, () => {
-      const tensorBytes = allocationSize(instance, desc);
-      return unlessLibraryDoes(
-        async () => ofLibrary(instance, desc, await instance.backend.allocateCache(desc)),
-        () => allocateTensors(instance, desc, tensorBytes),
-      );
-    }),
+  const allocate = async (call: LimitedCall | undefined) => {
+    const tensorBytes = allocationSize(instance, desc);
+    call?.begin();
+    const cache = await unlessLibraryDoes(
+      async () => ofLibrary(instance, desc, await instance.backend.allocateCache(desc)),
+      () => allocateTensors(instance, desc, tensorBytes, call),
+    );
+    if (call?.isEnded === true) await undoAllocation(instance, cache);
+    return cache;
+  };
+  return await instance.run(
+    operation,
+    (call) => instance.inTurn(operation, () => allocate(call), call),
+    undefined,
+    limits,
   );
+}
+
+/** Nothing has the handle of a cache whose call was rejected before. */
+async function undoAllocation(instance: Instance, cache: RegisteredCache): Promise<void> {
+  await undoRegistration(instance, cache.cacheId);
+  for (const region of RegisteredCache.regionsOf(cache) ?? []) await region.release();
 }
 
 /** A cache whose memory is the library's: it has no regions that could be freed one by one. */
@@ -63,7 +87,12 @@ function ofLibrary(instance: Instance, desc: CheckedDesc, given: Cache): Registe
   return new RegisteredCache(instance, registration);
 }
 
-async function allocateTensors(instance: Instance, desc: CheckedDesc, tensorBytes: bigint): Promise<RegisteredCache> {
+async function allocateTensors(
+  instance: Instance,
+  desc: CheckedDesc,
+  tensorBytes: bigint,
+  call: LimitedCall | undefined,
+): Promise<RegisteredCache> {
   const operation = 'allocateCache';
   if (instance.guards) {
     await makeRoom(instance, desc.numTensors, NO_ADDRESSES, tensorBytes);
@@ -72,7 +101,11 @@ async function allocateTensors(instance: Instance, desc: CheckedDesc, tensorByte
   checkTotal(operation, tensorBytes * BigInt(desc.numTensors), desc.placement);
   const regions: AllocatedRegion[] = [];
   try {
-    for (let i = 0; i < desc.numTensors; i++) regions.push(await instance.allocate(tensorBytes, desc.placement));
+    for (let i = 0; i < desc.numTensors; i++) {
+      regions.push(await instance.allocate(tensorBytes, desc.placement));
+      // Where the call was rejected meanwhile, what there is goes back.
+      call?.check();
+    }
     const addrs = BigUint64Array.from(regions, (region) => region.address);
     return new RegisteredCache(instance, await register(instance, desc, addrs), regions);
   } catch (error) {
@@ -94,13 +127,19 @@ function allocationSize({ guards }: Instance, desc: CheckedDesc): bigint {
   });
 }
 
-async function register(instance: Instance, desc: CheckedDesc, addrs: BigUint64Array): Promise<Registration> {
+async function register(
+  instance: Instance,
+  desc: CheckedDesc,
+  addrs: BigUint64Array,
+  call?: LimitedCall,
+): Promise<Registration> {
   const { registrations, guards, links, backend } = instance;
   const size = cacheSize(desc) ?? NO_SIZE;
   if (guards) {
     await makeRoom(instance, addrs.length, addrs, size.tensorBytes);
     guardRegistration(instance, desc, addrs);
   }
+  call?.begin();
   // What the library refuses for its count takes nothing, however long the list is.
   const taken = addrs.length === desc.numTensors ? addrs : NO_ADDRESSES;
   const reservation = registrations.reserve(taken, size.tensorBytes, links.made);

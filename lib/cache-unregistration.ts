@@ -1,57 +1,53 @@
 import { hexAddress } from './address';
 import type { Backend } from './backend/backend';
 import { RegisteredCache } from './cache';
+import type { CallLimits } from './call-options';
 import { LLMException } from './exception';
 import type { Instance } from './instance';
 import { unlessLibraryDoes } from './library-call';
-import type { Registration } from './registrations';
+import type { LimitedCall } from './limited-call';
+import type { Reservation } from './registrations';
 import { LLMStatusCode, statusName } from './status';
 import { Uses } from './uses';
 
 /** UnregisterKvCache, when nothing uses the cache and no link holds its memory any more. */
-export async function unregisterCache(instance: Instance, cacheId: bigint): Promise<void> {
+export async function unregisterCache(instance: Instance, cacheId: bigint, limits?: CallLimits): Promise<void> {
   const operation = 'unregisterCache';
-  await instance.run(
-    operation,
-    async () => {
-      if (instance.guards && instance.registrations.get(cacheId)?.isOfLibrary === true) {
-        throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
-          operation,
-          message: 'the library has allocated this cache, and gives it back as a whole',
-          remedy: 'Use deallocateCache() for it.',
-          cacheId,
-        });
-      }
-      await unregister(instance, operation, cacheId);
-    },
-    cacheId,
-  );
+  const work = async (call: LimitedCall | undefined) => {
+    if (instance.guards && instance.registrations.get(cacheId)?.isOfLibrary === true) {
+      throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
+        operation,
+        message: 'the library has allocated this cache, and gives it back as a whole',
+        remedy: 'Use deallocateCache() for it.',
+        cacheId,
+      });
+    }
+    await unregister(instance, operation, cacheId, false, call);
+  };
+  await instance.run(operation, work, cacheId, limits);
 }
 
 /** DeallocateCache, or the package unregisters what allocateCache made and frees it, where the library does not implement it. */
-export async function deallocateCache(instance: Instance, cache: RegisteredCache): Promise<void> {
+export async function deallocateCache(instance: Instance, cache: RegisteredCache, limits?: CallLimits): Promise<void> {
   const operation = 'deallocateCache';
   const regions = RegisteredCache.regionsOf(cache);
-  await instance.run(
-    operation,
-    async () => {
-      const registration = instance.registrations.get(cache.cacheId);
-      const isAllocated = regions !== undefined || RegisteredCache.registrationOf(cache).isOfLibrary;
-      if (!isAllocated || registration === undefined) {
-        throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
-          operation,
-          message: !isAllocated
-            ? 'the memory of this cache was not allocated by allocateCache()'
-            : 'this cache was deallocated or unregistered before',
-          remedy: 'Use unregisterCache() for memory of your own, and region.free() for regions that are left.',
-          cacheId: cache.cacheId,
-        });
-      }
-      await unregister(instance, operation, cache.cacheId, true);
-      for (const region of regions ?? []) await region.release();
-    },
-    cache.cacheId,
-  );
+  const work = async (call: LimitedCall | undefined) => {
+    const registration = instance.registrations.get(cache.cacheId);
+    const isAllocated = regions !== undefined || RegisteredCache.registrationOf(cache).isOfLibrary;
+    if (!isAllocated || registration === undefined) {
+      throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
+        operation,
+        message: !isAllocated
+          ? 'the memory of this cache was not allocated by allocateCache()'
+          : 'this cache was deallocated or unregistered before',
+        remedy: 'Use unregisterCache() for memory of your own, and region.free() for regions that are left.',
+        cacheId: cache.cacheId,
+      });
+    }
+    await unregister(instance, operation, cache.cacheId, true, call);
+    for (const region of regions ?? []) await region.release();
+  };
+  await instance.run(operation, work, cache.cacheId, limits);
 }
 
 /**
@@ -59,33 +55,77 @@ export async function deallocateCache(instance: Instance, cache: RegisteredCache
  * are gone, because it would leave them with a handle of memory that is not registered any more.
  * @param deallocates whether the library is asked to deallocate it first
  */
-function unregister(instance: Instance, operation: string, cacheId: bigint, deallocates = false): Promise<void> {
-  const { registrations, guards, links, backend } = instance;
-  if (!guards) return unregisterUnguarded(instance, operation, cacheId, deallocates);
+function unregister(
+  instance: Instance,
+  operation: string,
+  cacheId: bigint,
+  deallocates: boolean,
+  call: LimitedCall | undefined,
+): Promise<void> {
+  const { registrations, guards, backend } = instance;
+  if (!guards) return unregisterUnguarded(instance, operation, cacheId, deallocates, call);
   const withdrawn = registrations.withdraw(cacheId);
-  return instance.inTurn(operation, async () => {
+  if (withdrawn !== undefined) {
+    call?.onWithdrawal(() => {
+      registrations.restore(cacheId, withdrawn);
+    });
+  }
+  const work = async () => {
     // An earlier call may have failed, and left it registered.
     const reservation = withdrawn ?? registrations.withdraw(cacheId);
     if (reservation === undefined) {
+      call?.begin();
       if (!registrations.isWithdrawn(cacheId)) await backend.unregisterKvCache(cacheId);
       return;
     }
-    await waitForUsers(instance, operation, reservation.registration);
-    try {
-      const isGone = deallocates && (await libraryDeallocates(backend, cacheId));
-      if (!isGone && links.mayHold(reservation.linksBefore)) {
-        registrations.defer(reservation);
-        await unregisterIfUnlinked(instance, cacheId);
-        return;
-      }
-      if (!isGone) await backend.unregisterKvCache(cacheId);
-    } catch (error) {
-      registrations.restore(cacheId, reservation);
-      throw error;
+    await waitForUsers(instance, operation, cacheId, reservation.registration?.uses, call);
+    call?.begin();
+    await unregisterWithdrawn(instance, cacheId, reservation, deallocates);
+  };
+  return instance.inTurn(operation, work, call);
+}
+
+/** Has the library forget a withdrawn cache, as soon as no link can hold its memory. */
+async function unregisterWithdrawn(
+  instance: Instance,
+  cacheId: bigint,
+  reservation: Reservation,
+  deallocates: boolean,
+): Promise<void> {
+  const { registrations, links, backend } = instance;
+  try {
+    const isGone = deallocates && (await libraryDeallocates(backend, cacheId));
+    if (!isGone && links.mayHold(reservation.linksBefore)) {
+      registrations.defer(reservation);
+      await unregisterIfUnlinked(instance, cacheId);
+      return;
     }
+    if (!isGone) await backend.unregisterKvCache(cacheId);
+  } catch (error) {
+    registrations.restore(cacheId, reservation);
+    throw error;
+  }
+  registrations.remove(cacheId);
+  await freeHeldRegions(instance);
+}
+
+/** Part of a call that has registered a cache and was rejected before: nothing has the handle of the cache. */
+export async function undoRegistration(instance: Instance, cacheId: bigint): Promise<void> {
+  const { guards, registrations, backend, clusterId } = instance;
+  const deallocates = registrations.get(cacheId)?.isOfLibrary === true;
+  const reservation = registrations.withdraw(cacheId);
+  if (reservation === undefined) return;
+  try {
+    if (guards) {
+      await unregisterWithdrawn(instance, cacheId, reservation, deallocates);
+      return;
+    }
+    if (!deallocates || !(await libraryDeallocates(backend, cacheId))) await backend.unregisterKvCache(cacheId);
     registrations.remove(cacheId);
-    await freeHeldRegions(instance);
-  });
+  } catch (error) {
+    const what = `cache ${cacheId} of cluster ${clusterId}, whose call was rejected before, could not be unregistered`;
+    warn(`${what}; it stays registered until finalize()`, error);
+  }
 }
 
 /** @returns whether the library has done it */
@@ -103,25 +143,31 @@ function unregisterUnguarded(
   operation: string,
   cacheId: bigint,
   deallocates: boolean,
+  call: LimitedCall | undefined,
 ): Promise<void> {
   const { registrations, backend } = instance;
   const registration = registrations.get(cacheId);
-  const before = registration && { cacheId, uses: registration.uses };
-  if (registration !== undefined) registration.uses = new Uses();
-  return instance.inTurn(operation, async () => {
-    await waitForUsers(instance, operation, before);
+  const before = registration?.uses;
+  if (registration !== undefined) registration.uses = new Uses(before);
+  const work = async () => {
+    await waitForUsers(instance, operation, cacheId, before, call);
+    call?.begin();
     if (!deallocates || !(await libraryDeallocates(backend, cacheId))) await backend.unregisterKvCache(cacheId);
     registrations.remove(cacheId);
-  });
+  };
+  return instance.inTurn(operation, work, call);
 }
 
 async function waitForUsers(
   instance: Instance,
   operation: string,
-  used: Pick<Registration, 'cacheId' | 'uses'> | undefined,
+  cacheId: bigint,
+  used: Uses | undefined,
+  call: LimitedCall | undefined,
 ): Promise<void> {
-  if (used !== undefined)
-    await instance.idle(operation, used.uses, `the transfers and copies of cache ${used.cacheId}`);
+  for (const uses of used?.busy ?? []) {
+    await instance.idle(operation, uses, `the transfers and copies of cache ${cacheId}`, call);
+  }
 }
 
 /**

@@ -15,6 +15,7 @@ import type { Names } from './check';
 import type { BackendCacheDesc, CacheIndex } from './backend/backend';
 import { readBlocks, writeBlocks } from './cache-blocks';
 import type { OwnCache } from './cache-blocks';
+import type { CallOptions } from './call-options';
 import { DataType } from './data-type';
 import { withDecimalJSON } from './decimal-json';
 import { checkFingerprint, checkTag } from './fingerprint';
@@ -133,7 +134,7 @@ export interface KvCache {
    *   `LLM_KV_CACHE_NOT_EXIST` for a cache that is not registered any more, `LLM_FAILED` where the backend cannot reach the
    *   memory: the native one copies memory only that this package allocated
    */
-  readBlocks(blocks: BlockList): Promise<Uint8Array>;
+  readBlocks(blocks: BlockList, call?: CallOptions): Promise<Uint8Array>;
   /**
    * Copies bytes of the host into blocks of all tensors, in one call. `data` is read before the call returns. Blocks are
    * written in the order of the list; where the call fails in between, those before stay written.
@@ -143,7 +144,7 @@ export interface KvCache {
    * @throws TypeError for anything but a view of a live buffer; RangeError for another number of bytes; LLMException as
    *   {@link readBlocks}
    */
-  writeBlocks(blocks: BlockList, data: ArrayBufferView): Promise<void>;
+  writeBlocks(blocks: BlockList, data: ArrayBufferView, call?: CallOptions): Promise<void>;
 }
 
 /**
@@ -425,12 +426,12 @@ export class RegisteredCache implements KvCache {
     return new CacheKey({ clusterId: this.#instance.clusterId, cacheId, batchIndex: row }, layout, identity);
   }
 
-  async readBlocks(blocks: BlockList): Promise<Uint8Array> {
-    return await readBlocks(this.#own, blocks);
+  async readBlocks(blocks: BlockList, call?: CallOptions): Promise<Uint8Array> {
+    return await readBlocks(this.#own, blocks, call);
   }
 
-  async writeBlocks(blocks: BlockList, data: ArrayBufferView): Promise<void> {
-    await writeBlocks(this.#own, blocks, data);
+  async writeBlocks(blocks: BlockList, data: ArrayBufferView, call?: CallOptions): Promise<void> {
+    await writeBlocks(this.#own, blocks, data, call);
   }
 
   get #own(): OwnCache {

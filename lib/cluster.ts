@@ -22,8 +22,19 @@ export interface LLMClusterInfo {
   /** The library only logs it. */
   readonly remoteRole?: LLMRole;
   /**
-   * {@link LLMDataDist.life} of the peer, as the peer reports it now: keys of any other life are refused over this link (rule
-   * `stale-key`). Take it from the peer when you link, with its address, and never from a key. An unlink does not look at it.
+   * {@link LLMDataDist.life} of the peer, as the peer reports it now. Take it from the peer when you link, with its address, and
+   * never from a key. An unlink does not look at it.
+   *
+   * Rule `stale-key` compares lives, which have no order. A link has one life: the one stated here, else that of the first key
+   * with a life that is used over it. Keys of another life are refused. After a link that ended by force, by a status that ends
+   * it, or by the death of the peer, a link without a stated life also refuses the lives that were used over the old one. A
+   * stated life is believed. After a graceful unlink nothing is refused.
+   *
+   * It refuses wrongly, until the life is stated: a key of a peer that has not restarted; a fresh key that failed on a dead link.
+   *
+   * It lets through: a key that is first used after the relink; a restart after a graceful unlink; a life that was copied from
+   * the stale key; keys without a life; a key over a link that the next life of the peer has made itself. These are closed only
+   * by a check in band, which the agent above these classes makes.
    */
   readonly life?: string;
 }

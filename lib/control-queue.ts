@@ -16,12 +16,16 @@ export class ControlQueue {
     const tail = new Promise<void>((resolve) => {
       leave = resolve;
     });
-    this.#tail = tail;
+    // With its promise in hand: a `vm` timeout that stops the work on the caller's turn leaves no tail that never ends.
+    const running = before === undefined ? work() : undefined;
     try {
-      if (before !== undefined) await before;
+      // Nothing may come in between: once it is the tail, the others wait for its end.
+      this.#tail = tail;
+      if (running !== undefined) return await running;
+      await before;
       return await work();
     } finally {
-      // The next one comes whatever becomes of this one.
+      // The next one comes whatever the outcome of this one is.
       if (this.#tail === tail) this.#tail = undefined;
       leave();
     }

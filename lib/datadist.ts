@@ -5,6 +5,8 @@ import type { Backend, BackendFactory } from './backend/backend';
 import { DEFAULT_THREADS } from './backend/native';
 import { createBackend, isOfThisPackage } from './backend/select';
 import type { BackendChoice } from './backend/select';
+import { CALL_OPTIONS, checkCallOptions, limitsOf, signalOf } from './call-options';
+import type { CallOptions } from './call-options';
 import { checkBoolean, checkInt32, checkInteger, checkObject, checkOptions, checkUint64 } from './check';
 import type { Names } from './check';
 import { checkClusters } from './cluster';
@@ -20,7 +22,8 @@ import { inspected } from './inspection';
 import { Instance } from './instance';
 import { KvCacheManager } from './kv-cache-manager';
 import { linkClusters, switchRole, unlinkClusters } from './linking';
-import { checkAllocation, checkTotal } from './memory';
+import type { LimitedCall } from './limited-call';
+import { ALLOCATION_OPTIONS, checkAllocation, checkTotal } from './memory';
 import type { MemoryRegion } from './memory';
 import type { Placement } from './placement';
 import { LLMRole } from './role';
@@ -74,8 +77,7 @@ const INSTANCE_OPTIONS: Names<LLMDataDistOptions> = {
   hangTimeout: true,
   threads: true,
 };
-const LINK_OPTIONS = { timeout: true } as const;
-const UNLINK_OPTIONS = { timeout: true, force: true } as const;
+const UNLINK_OPTIONS = { ...CALL_OPTIONS, force: true } as const;
 
 /** The vendor's C++ default of 1000 ms is below its own advice for links with TLS; Python has this one too. */
 const DEFAULT_TIMEOUT_MS = 3000;
@@ -222,12 +224,13 @@ export class LLMDataDist implements AsyncDisposable {
    *
    * C++ `Initialize`, Python `init`.
    */
-  async init(options: LLMInitOptions): Promise<void> {
+  async init(options: LLMInitOptions, call?: CallOptions): Promise<void> {
     const texts = this.#optionsOf(options, 'init');
-    await this.#instance.init(texts, () => {
+    const check = () => {
       // Now, and not when it was called: a finalize or another init may have been under way.
       if (this.#instance.guards) guardOptions(texts, 'init');
-    });
+    };
+    await this.#instance.init(texts, check, checkCallOptions(call));
   }
 
   /**
@@ -238,8 +241,8 @@ export class LLMDataDist implements AsyncDisposable {
    *
    * C++ `Finalize`, Python `finalize`.
    */
-  async finalize(): Promise<void> {
-    await this.#instance.finalize();
+  async finalize(call?: CallOptions): Promise<void> {
+    await this.#instance.finalize(checkCallOptions(call));
   }
 
   /**
@@ -253,13 +256,17 @@ export class LLMDataDist implements AsyncDisposable {
    *
    * C++ `SetRole`, Python `switch_role`.
    */
-  async switchRole(role: LLMRole, options: LLMInitOptions = {}): Promise<void> {
+  async switchRole(role: LLMRole, options: LLMInitOptions = {}, call?: CallOptions): Promise<void> {
     const newRole = checkInt32(role, 'role') as LLMRole;
     const texts = this.#optionsOf(options, 'switchRole');
-    await switchRole(this.#instance, { from: this.#role, to: newRole }, texts, () => {
+    const check = () => {
       if (this.#instance.guards) guardOptions(texts, 'switchRole');
-    });
-    this.#role = newRole;
+    };
+    const done = () => {
+      this.#role = newRole;
+    };
+    const roles = { from: this.#role, to: newRole };
+    await switchRole(this.#instance, roles, texts, { check, done }, checkCallOptions(call));
   }
 
   /**
@@ -273,14 +280,12 @@ export class LLMDataDist implements AsyncDisposable {
    *
    * C++ `LinkLlmClusters`, Python `link_clusters`.
    */
-  async linkClusters(
-    clusters: readonly LLMClusterInfo[],
-    options?: { readonly timeout?: number },
-  ): Promise<ClusterResult[]> {
+  async linkClusters(clusters: readonly LLMClusterInfo[], options?: CallOptions): Promise<ClusterResult[]> {
     const infos = checkClusters(clusters, 'clusters');
-    const { timeout } = checkOptions(options, 'options', LINK_OPTIONS);
+    const fields = checkOptions(options, 'options', CALL_OPTIONS);
+    const { timeout } = fields;
     const timeoutMs = timeout === undefined ? DEFAULT_TIMEOUT_MS : checkInt32(timeout, 'options.timeout');
-    return toResults(infos, await linkClusters(this.#instance, infos, timeoutMs));
+    return toResults(infos, await linkClusters(this.#instance, infos, timeoutMs, signalOf(fields)));
   }
 
   /**
@@ -295,13 +300,15 @@ export class LLMDataDist implements AsyncDisposable {
    */
   async unlinkClusters(
     clusters: readonly LLMClusterInfo[],
-    options?: { readonly timeout?: number; readonly force?: boolean },
+    options?: CallOptions & { readonly force?: boolean },
   ): Promise<ClusterResult[]> {
     const infos = checkClusters(clusters, 'clusters');
-    const { timeout, force } = checkOptions(options, 'options', UNLINK_OPTIONS);
+    const fields = checkOptions(options, 'options', UNLINK_OPTIONS);
+    const { timeout, force } = fields;
     const timeoutMs = timeout === undefined ? DEFAULT_TIMEOUT_MS : checkInt32(timeout, 'options.timeout');
     const forced = force === undefined ? false : checkBoolean(force, 'options.force');
-    return toResults(infos, await unlinkClusters(this.#instance, infos, timeoutMs, forced));
+    const limits = signalOf(fields);
+    return toResults(infos, await unlinkClusters(this.#instance, infos, timeoutMs, forced, limits));
   }
 
   /**
@@ -315,14 +322,21 @@ export class LLMDataDist implements AsyncDisposable {
    */
   async allocateMemory(
     byteLength: number | bigint,
-    options?: { readonly placement?: Placement },
+    options?: CallOptions & { readonly placement?: Placement },
   ): Promise<MemoryRegion> {
     const operation = 'allocateMemory';
-    const wanted = checkAllocation(byteLength, options);
-    return await this.#instance.run(operation, () => {
+    const fields = checkOptions(options, 'options', ALLOCATION_OPTIONS);
+    const wanted = checkAllocation(byteLength, fields);
+    const allocate = async (call: LimitedCall | undefined) => {
       checkTotal(operation, wanted.byteLength, wanted.placement);
-      return this.#instance.allocate(wanted.byteLength, wanted.placement);
-    });
+      const allocating = this.#instance.allocate(wanted.byteLength, wanted.placement);
+      if (call !== undefined) this.#instance.submitted(call);
+      const region = await allocating;
+      // Nothing has its handle.
+      if (call?.isEnded === true) await region.release();
+      return region;
+    };
+    return await this.#instance.run(operation, allocate, undefined, limitsOf(fields));
   }
 
   /** {@link finalize}; nothing where the instance {@link isLost} already. */

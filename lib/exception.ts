@@ -1,4 +1,4 @@
-import { inspect, type InspectOptionsStylized } from 'node:util';
+import { inspect, type InspectOptionsStylized, types } from 'node:util';
 import {
   checkArray,
   checkFields,
@@ -47,9 +47,17 @@ export interface LLMExceptionInfo {
   readonly cause?: unknown;
   /** Where `recoveryOf` is not the answer. */
   readonly recovery?: Recovery | undefined;
+  /** Whose deadline it was; of `LLM_TIMEOUT` the library's unless something else is said. */
+  readonly deadline?: DeadlineOwner | undefined;
+  readonly released?: Promise<void> | undefined;
   /** Of a push: layers that were written completely. */
   readonly layersCompleted?: number | undefined;
 }
+
+/** Whose deadline a call ran into. */
+export type DeadlineOwner = (typeof deadlineOwners)[number];
+
+const deadlineOwners = Object.freeze(['caller', 'package', 'library'] as const);
 
 const INFO: Names<LLMExceptionInfo> = {
   operation: true,
@@ -61,6 +69,8 @@ const INFO: Names<LLMExceptionInfo> = {
   results: true,
   cause: true,
   recovery: true,
+  deadline: true,
+  released: true,
   layersCompleted: true,
 };
 
@@ -75,6 +85,7 @@ export interface LLMExceptionJSON {
   recoverable: boolean | undefined;
   recovery: Recovery;
   remedy: string;
+  deadline?: DeadlineOwner;
   detail?: string;
   clusterId?: string;
   cacheId?: string;
@@ -136,6 +147,17 @@ export class LLMException extends ErrorByPrototype {
   readonly recovery: Recovery;
   /** What to do now, one or two sentences. */
   readonly remedy: string;
+  /**
+   * Of `LLM_TIMEOUT`, whose deadline it was: `caller` for the `timeout` in the options of the call, `package` for
+   * `hangTimeout`, `library` for the library's own. Only after the library's a link is dead.
+   */
+  declare readonly deadline?: DeadlineOwner;
+  /**
+   * Of a call that was rejected before it had ended in the library (and of a transfer whose status ends its link): resolves
+   * when the call writes and reads nothing any more, which is at once where it never got to the library. Rejects when the call is given up
+   * as one that never returns. Nothing has to be done with it. It is not enumerable, and clones and JSON leave it out.
+   */
+  declare readonly released?: Promise<void>;
   /** The runtime's own last error text, when there is one. */
   declare readonly detail?: string;
   /** The peer of the call, when there is one. */
@@ -176,6 +198,9 @@ export class LLMException extends ErrorByPrototype {
     this.status_code = status.code;
     this.operation = operation;
     this.recoverable = status.recoverable;
+    const deadline = checked.deadline ?? (status.code === LLMStatusCode.LLM_TIMEOUT ? 'library' : undefined);
+    if (deadline !== undefined) this.deadline = deadline;
+    if (checked.released !== undefined) setReleased(this, checked.released);
     if (detail !== undefined) this.detail = detail;
     if (clusterId !== undefined) this.clusterId = clusterId;
     if (cacheId !== undefined) this.cacheId = cacheId;
@@ -226,6 +251,7 @@ export class LLMException extends ErrorByPrototype {
       recoverable: this.recoverable,
       recovery: this.recovery,
       remedy: this.remedy,
+      ...(this.deadline !== undefined && { deadline: this.deadline }),
       ...(this.detail !== undefined && { detail: this.detail }),
       ...(this.clusterId !== undefined && { clusterId: String(this.clusterId) }),
       ...(this.cacheId !== undefined && { cacheId: String(this.cacheId) }),
@@ -257,6 +283,11 @@ export class LLMException extends ErrorByPrototype {
   }
 }
 
+/** Says when a call that has failed does nothing any more. */
+export function setReleased(exception: LLMException, released: Promise<void>): void {
+  Object.defineProperty(exception, 'released', { value: released, configurable: true, writable: true });
+}
+
 /** What exceptions were made of. */
 const infos = new WeakMap<LLMException, CheckedInfo>();
 
@@ -272,10 +303,10 @@ export function asFailureOf(exception: LLMException, operation: string, cacheId?
   return new LLMException(exception.statusCode, { ...info, operation, cacheId: info.cacheId ?? cacheId });
 }
 
-/** The exception with another remedy. */
-export function withRemedy(exception: LLMException, remedy: string): LLMException {
+/** The exception with other advice. */
+export function withAdvice(exception: LLMException, remedy: string, recovery = exception.recovery): LLMException {
   const info = infos.get(exception);
-  return info === undefined ? exception : new LLMException(exception.statusCode, { ...info, remedy });
+  return info === undefined ? exception : new LLMException(exception.statusCode, { ...info, remedy, recovery });
 }
 
 /** An inspection inside an inspection does not see the cycles of the outer one. */
@@ -325,6 +356,8 @@ function checkInfo(value: unknown, id: (value: unknown) => unknown = (given) => 
     ),
     cause: info.cause,
     recovery: optional(info.recovery, 'info.recovery', checkRecovery),
+    deadline: optional(info.deadline, 'info.deadline', checkDeadline),
+    released: optional(info.released, 'info.released', checkReleased),
     layersCompleted: optional(info.layersCompleted, 'info.layersCompleted', checkUint32),
   };
 }
@@ -343,6 +376,17 @@ function checkRecovery(value: unknown, name: string): Recovery {
   const recovery = recoveries.find((known) => known === value);
   if (recovery === undefined) throw invalidArgType(name, `one of '${recoveries.join("', '")}'`, value);
   return recovery;
+}
+
+function checkDeadline(value: unknown, name: string): DeadlineOwner {
+  const owner = deadlineOwners.find((known) => known === value);
+  if (owner === undefined) throw invalidArgType(name, `one of '${deadlineOwners.join("', '")}'`, value);
+  return owner;
+}
+
+function checkReleased(value: unknown, name: string): Promise<void> {
+  if (!types.isPromise(value)) throw invalidArgType(name, 'a Promise', value);
+  return value as Promise<void>;
 }
 
 function optional<T>(value: unknown, name: string, check: (value: unknown, name: string) => T): T | undefined {

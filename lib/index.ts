@@ -17,6 +17,8 @@ export type { ClusterResult, LLMClusterInfo } from './cluster';
 export { cacheKeyFromJSON } from './cache';
 export type { CacheDesc, CacheKeyByIdAndIndex, CacheKeyJSON, CacheLayout, KvCache, LocalCache } from './cache';
 export type { MemoryRegion } from './memory';
+export type { AbortError } from './abort-error';
+export type { CallOptions } from './call-options';
 export { DataType } from './data-type';
 export { LLMRole } from './role';
 export { Placement } from './placement';
@@ -24,6 +26,7 @@ export { describeStatus, LLMStatusCode } from './status';
 export type { Locale, Recovery, StatusDescription } from './status';
 export { LLMBackendError, LLMException } from './exception';
 export type {
+  DeadlineOwner,
   LLMBackendErrorInfo,
   LLMBackendErrorJSON,
   LLMExceptionInfo,

@@ -1,10 +1,14 @@
 import { hexAddress } from './address';
 import type { Backend, BackendOptions } from './backend/backend';
 import type { BlockLists } from './block-lists';
+import type { CallLimits } from './call-options';
 import { ControlQueue } from './control-queue';
 import { LLMException } from './exception';
 import { hold, letGo } from './held-instances';
 import { newLife } from './life';
+import { limited } from './limited-call';
+import type { CallInfo, CallOwner, LimitedCall } from './limited-call';
+import { LinkLives } from './link-lives';
 import { Links } from './links';
 import { AllocatedRegion } from './memory';
 import { parseDigitsAsInt32 } from './option-text/number-text';
@@ -51,6 +55,7 @@ export class Instance {
   readonly registrations = new Registrations();
   readonly regions = new Regions();
   readonly links = new Links();
+  readonly lives = new LinkLives();
   readonly peers = new Peers();
   readonly #isForeign: boolean;
   readonly #hangTimeoutMs: number;
@@ -63,6 +68,9 @@ export class Instance {
   #finalizing = 0;
   /** The finalize after which no init has been called. */
   #lastFinalize: Promise<void> | undefined;
+  readonly #owner: CallOwner;
+  /** Calls that were rejected and run on in the library. */
+  readonly #runningOn = new Set<LimitedCall>();
   /** The library's time limit of a transfer. */
   #transferTimeoutMs = 0;
 
@@ -74,10 +82,21 @@ export class Instance {
     this.requireLife = requireLife;
     this.#hangTimeoutMs = hangTimeoutMs;
     this.#isForeign = isForeign;
-    this.#watchdog = new Watchdog(backend, clusterId, hangTimeoutMs, () => {
+    this.#watchdog = new Watchdog(backend, clusterId, hangTimeoutMs, (loss) => {
       abandoned.unregister(this);
       letGo(this);
+      for (const call of this.#runningOn) call.giveUp(loss);
+      this.#runningOn.clear();
     });
+    this.#owner = {
+      clock: backend.clock,
+      runsOn: (call) => {
+        this.#runningOn.add(call);
+      },
+      hasEnded: (call) => {
+        this.#runningOn.delete(call);
+      },
+    };
   }
 
   get isInitialized(): boolean {
@@ -106,18 +125,28 @@ export class Instance {
   }
 
   /** @param check called when its turn has come, unless the instance is initialised then and the library does nothing */
-  async init(options: BackendOptions, check: () => void): Promise<void> {
-    const site = callSite();
-    this.#lastFinalize = undefined;
-    try {
-      // After a finalize that is under way: the library's object can be initialised again.
-      await this.inTurn('init', () => this.#start(options, check));
-    } catch (error) {
-      throw this.#located(error, site);
-    }
+  init(options: BackendOptions, check: () => void, limits?: CallLimits): Promise<void> {
+    return this.#within({ operation: 'init' }, limits, async (call) => {
+      const site = callSite();
+      this.#lastFinalize = undefined;
+      try {
+        // After a finalize that is under way: the library's object can be initialised again.
+        await this.inTurn('init', () => this.#start(options, check, call), call);
+      } catch (error) {
+        throw this.#located(error, site);
+      }
+    });
   }
 
-  async finalize(): Promise<void> {
+  /** One that its caller does not wait for any more goes on: from the call on, every other one is refused. */
+  finalize(limits?: CallLimits): Promise<void> {
+    return this.#within({ operation: 'finalize' }, limits, async (call) => {
+      call?.begin();
+      await this.#finalize();
+    });
+  }
+
+  async #finalize(): Promise<void> {
     const site = callSite();
     this.#watchdog.check('finalize');
     const last = this.#lastFinalize;
@@ -141,106 +170,188 @@ export class Instance {
   /**
    * Runs a call of the instance; `finalize()` waits for it, and comes before it when it was called before it.
    * @param operation the method that the user has called: its failures have this name, whatever failed within
+   * @param work is given the call where its options may end it early
    * @param cacheId the cache that it works on
    */
-  async run<T>(operation: string, work: () => Promise<T>, cacheId?: bigint): Promise<T> {
+  run<T>(
+    operation: string,
+    work: (call: LimitedCall | undefined) => Promise<T>,
+    cacheId?: bigint,
+    limits?: CallLimits,
+  ): Promise<T> {
+    return this.#within({ operation, cacheId }, limits, (call) => this.#run(operation, work, cacheId, call));
+  }
+
+  async #run<T>(
+    operation: string,
+    work: (call: LimitedCall | undefined) => Promise<T>,
+    cacheId: bigint | undefined,
+    call: LimitedCall | undefined,
+  ): Promise<T> {
     this.#checkAlive(operation);
     const site = callSite();
-    this.#calls.enter();
+    const calls = this.#calls;
+    let isCounted = false;
     try {
-      return await work();
+      const answer = work(call);
+      calls.count += 1;
+      isCounted = true;
+      return await answer;
     } catch (error) {
       throw this.#located(this.#named(error, operation, cacheId), site);
     } finally {
-      this.#calls.leave();
+      if (isCounted) calls.leave();
     }
   }
 
   /**
    * Runs a transfer: after the unlinks of its peer that were called before it, and before those that are called later.
    * @param cacheId the local cache, which is not unregistered before the transfer has ended
-   * @param lists told when the transfer has to wait, and what it was rejected with
+   * @param lists is called when the transfer has to wait, and with what it was rejected with
    */
-  async transfer(
+  transfer(
     operation: string,
     clusterId: bigint,
     cacheId: bigint,
     work: (local: Registration | undefined) => Promise<void>,
     lists?: BlockLists,
+    limits?: CallLimits,
+  ): Promise<void> {
+    if (limits === undefined) return this.#transfer(operation, clusterId, cacheId, work, lists);
+    lists?.keep();
+    return this.#within({ operation, clusterId, cacheId }, limits, (call) =>
+      this.#transfer(operation, clusterId, cacheId, work, lists, call),
+    );
+  }
+
+  async #transfer(
+    operation: string,
+    clusterId: bigint,
+    cacheId: bigint,
+    work: (local: Registration | undefined) => Promise<void>,
+    lists: BlockLists | undefined,
+    call?: LimitedCall,
   ): Promise<void> {
     this.#checkAlive(operation);
     const local = this.registrations.get(cacheId);
     if (local === undefined && this.guards && this.registrations.isWithdrawn(cacheId)) {
       throw unregistered(operation, cacheId);
     }
+    const calls = this.#calls;
     const cache = local?.uses;
     const peer = this.peers.of(clusterId);
-    this.#calls.enter();
-    peer.enter();
-    cache?.enter();
+    let isCounted = false;
     let hasBegun = false;
     try {
-      if (peer.opens !== undefined) {
+      const { opens } = peer;
+      if (opens !== undefined) {
         lists?.keep();
-        await peer.opens;
+        const opened = call === undefined ? opens : call.orEnded(opens);
+        calls.count += 1;
+        peer.count += 1;
+        if (cache !== undefined) cache.count += 1;
+        isCounted = true;
+        await opened;
         this.#watchdog.check(operation);
       }
       const answer = work(local);
+      if (!isCounted) {
+        calls.count += 1;
+        peer.count += 1;
+        if (cache !== undefined) cache.count += 1;
+        isCounted = true;
+      }
       hasBegun = true;
+      if (call !== undefined) this.submitted(call);
       await answer;
     } catch (error) {
       const explained = lists === undefined ? error : lists.explain(error);
       // What was thrown at once has the caller in its stack already.
       throw hasBegun ? this.#located(explained) : explained;
     } finally {
-      cache?.leave();
-      peer.leave();
-      this.#calls.leave();
+      if (isCounted) {
+        cache?.leave();
+        peer.leave();
+        calls.leave();
+      }
     }
+  }
+
+  /** A call has been handed to the backend, in this turn and as the last one. */
+  submitted(call: LimitedCall): void {
+    const { backend } = this;
+    const made = backend.lastCall?.();
+    call.begin(made === undefined ? undefined : () => backend.withdraw?.(made) ?? false);
   }
 
   /**
    * Runs a copy within local caches, which are not unregistered before it has ended.
-   * @param work is given what it calls after each step, so that who waits for it knows that it goes on
+   * @param work is given what it calls after each step, so that what waits for it knows that it goes on
    */
-  async copy<T>(operation: string, cacheIds: readonly bigint[], work: (moved: () => void) => Promise<T>): Promise<T> {
-    return await this.run(
+  copy<T>(
+    operation: string,
+    cacheIds: readonly [bigint, bigint?],
+    work: (moved: () => void) => Promise<T>,
+    limits?: CallLimits,
+  ): Promise<T> {
+    return this.run(
       operation,
-      async () => {
-        const uses = cacheIds.map((cacheId) => {
-          const registration = this.registrations.get(cacheId);
-          if (registration === undefined) throw unregistered(operation, cacheId);
+      async (call) => {
+        const [first, second] = cacheIds.map((cacheId) => {
+          const registration = this.registrations.get(cacheId ?? 0n);
+          if (registration === undefined) throw unregistered(operation, cacheId ?? 0n);
           return registration.uses;
         });
-        for (const each of uses) each.enter();
+        const moved = () => {
+          first?.move();
+          second?.move();
+          this.#calls.move();
+          // One that was rejected does not go on to the next step.
+          call?.check();
+        };
+        call?.begin();
+        const answer = work(moved);
+        if (first !== undefined) first.count += 1;
+        if (second !== undefined) second.count += 1;
         try {
-          return await work(() => {
-            for (const each of [...uses, this.#calls]) each.move();
-          });
+          return await answer;
         } finally {
-          for (const each of uses) each.leave();
+          first?.leave();
+          second?.leave();
         }
       },
       cacheIds[0],
+      limits,
     );
   }
 
   /** Runs a part of a call when all control calls have ended that were made before it. */
-  inTurn<T>(operation: string, work: () => Promise<T>): Promise<T> {
+  inTurn<T>(operation: string, work: () => Promise<T>, call?: LimitedCall): Promise<T> {
     return this.#control.run(async () => {
+      call?.check();
       this.#watchdog.check(operation);
       return await work();
     });
   }
 
   /** Makes a call of the library that may never return. */
-  watched<T>(call: WatchedCall, work: () => Promise<T>): Promise<T> {
-    return this.#watchdog.call(call, work);
+  watched<T>(about: WatchedCall, work: () => Promise<T>, call?: LimitedCall): Promise<T> {
+    call?.begin();
+    return this.#watchdog.call(about, work);
   }
 
   /** Waits for the calls that use something; see {@link Watchdog.idle}. */
-  idle(operation: string, uses: Uses, calls: string): Promise<void> {
-    return this.#watchdog.idle(operation, uses, calls, this.#transferTimeoutMs);
+  idle(operation: string, uses: Uses, calls: string, call?: LimitedCall): Promise<void> {
+    const wait = () => (call === undefined ? uses.whenIdle() : call.orEnded(uses.whenIdle()));
+    return this.#watchdog.idle(operation, { uses, wait, calls, timeoutMs: this.#transferTimeoutMs });
+  }
+
+  #within<T>(
+    info: CallInfo,
+    limits: CallLimits | undefined,
+    work: (call: LimitedCall | undefined) => Promise<T>,
+  ): Promise<T> {
+    return limits === undefined ? work(undefined) : limited(limits, info, this.#owner, work);
   }
 
   async allocate(byteLength: bigint, placement: number): Promise<AllocatedRegion> {
@@ -258,9 +369,9 @@ export class Instance {
     else letGo(this);
   }
 
-  async #start(options: BackendOptions, check: () => void): Promise<void> {
+  async #start(options: BackendOptions, check: () => void, call: LimitedCall | undefined): Promise<void> {
     if (!this.#initialized) check();
-    await this.watched({ operation: 'init' }, () => this.backend.initialize(options));
+    await this.watched({ operation: 'init' }, () => this.backend.initialize(options), call);
     if (this.#initialized) return;
     const { backend, clusterId, regions } = this;
     const hangTimeoutMs = this.#hangTimeoutMs;
@@ -273,7 +384,6 @@ export class Instance {
   }
 
   #beginFinalize(): Promise<void> {
-    this.#finalizing += 1;
     const finalize = async () => {
       try {
         await this.inTurn('finalize', () => this.#end());
@@ -285,6 +395,7 @@ export class Instance {
       }
     };
     const running = finalize();
+    this.#finalizing += 1;
     this.#lastFinalize = running;
     return running;
   }
@@ -305,6 +416,7 @@ export class Instance {
     abandoned.unregister(this);
     this.registrations.clear();
     this.links.noneLeft();
+    this.lives.clear();
     this.#life = '';
     this.#initialized = false;
     letGo(this);

@@ -9,6 +9,8 @@ import { allocateCache, registerCache } from './cache-registration';
 import { deallocateCache, unregisterCache } from './cache-unregistration';
 import type { CacheDesc, CacheKeyByIdAndIndex, CheckedDesc, CheckedKey, KvCache, LocalCache } from './cache';
 import { checkDesc, checkKey, DescribedCache, RegisteredCache } from './cache';
+import { checkCallOptions, limitsOf } from './call-options';
+import type { CallOptions } from './call-options';
 import { checkInt64, checkOptions, checkUint32, checkUint64List, invalidArgType } from './check';
 import { checkExtParam, ROW_TRANSFER_OPTIONS, TRANSFER_OPTIONS } from './transfer-options';
 import type { BlockList, PullCacheOptions, PullOptions, PushOptions } from './transfer-options';
@@ -17,6 +19,7 @@ import type { Transfer } from './guard/transfer';
 import { guardLayers, guardRowAgainstLayout } from './guard/transfer';
 import { inspected } from './inspection';
 import type { Instance } from './instance';
+import { overLink } from './over-link';
 import { PushLayers } from './push-layers';
 import type { Registration } from './registrations';
 import { takeTurns } from './turns';
@@ -70,10 +73,15 @@ export class KvCacheManager {
    *
    * C++ `RegisterKvCache`, Python `register_cache` / `register_blocks_cache`.
    */
-  async registerCache(desc: CacheDesc, addrs: readonly (bigint | number)[] | BigUint64Array): Promise<KvCache> {
+  async registerCache(
+    desc: CacheDesc,
+    addrs: readonly (bigint | number)[] | BigUint64Array,
+    call?: CallOptions,
+  ): Promise<KvCache> {
     const description = checkDesc(desc, 'desc');
+    const limits = checkCallOptions(call);
     const addresses = checkUint64List(addrs, 'addrs');
-    return await registerCache(this.#instance, description, addresses);
+    return await registerCache(this.#instance, description, addresses, limits);
   }
 
   /**
@@ -92,9 +100,9 @@ export class KvCacheManager {
    *
    * C++ `UnregisterKvCache`, Python `unregister_cache`.
    */
-  async unregisterCache(cache: LocalCache): Promise<void> {
+  async unregisterCache(cache: LocalCache, call?: CallOptions): Promise<void> {
     const { cacheId } = this.#local(cache, 'cache', 'unregisterCache');
-    await unregisterCache(this.#instance, cacheId);
+    await unregisterCache(this.#instance, cacheId, checkCallOptions(call));
   }
 
   /**
@@ -107,8 +115,8 @@ export class KvCacheManager {
    * does, as the older engine, the memory is its own: the cache has no `regions`, and {@link deallocateCache} ends it. Python
    * `allocate_cache` / `allocate_blocks_cache`.
    */
-  async allocateCache(desc: CacheDesc): Promise<KvCache> {
-    return await allocateCache(this.#instance, checkDesc(desc, 'desc'));
+  async allocateCache(desc: CacheDesc, call?: CallOptions): Promise<KvCache> {
+    return await allocateCache(this.#instance, checkDesc(desc, 'desc'), checkCallOptions(call));
   }
 
   /**
@@ -119,8 +127,9 @@ export class KvCacheManager {
    *
    * C++ `DeallocateCache`, Python `deallocate_cache` / `deallocate_blocks_cache`.
    */
-  async deallocateCache(cache: KvCache): Promise<void> {
-    await deallocateCache(this.#instance, this.#own(cache, 'cache', 'deallocateCache'));
+  async deallocateCache(cache: KvCache, call?: CallOptions): Promise<void> {
+    const own = this.#own(cache, 'cache', 'deallocateCache');
+    await deallocateCache(this.#instance, own, checkCallOptions(call));
   }
 
   /**
@@ -149,12 +158,14 @@ export class KvCacheManager {
     const { size: wanted } = fields;
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
     const ext = this.#ext(cache, fields);
-    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, (local) => {
+    const limits = limitsOf(fields);
+    const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       if (transfer !== undefined)
         guardRowAgainstLayout(transfer, size > 0n ? size : (transfer.local?.size.rowBytes ?? 0n));
-      return this.#backend.pullKvCache(remote, cache, row, size, ext);
-    });
+      return this.#overLink(operation, remote, local, () => this.#backend.pullKvCache(remote, cache, row, size, ext));
+    };
+    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, undefined, limits);
   }
 
   /**
@@ -176,18 +187,19 @@ export class KvCacheManager {
     const operation = 'pullBlocks';
     const remote = checkKey(src, 'src');
     const cache = this.#local(dst, 'dst', operation);
-    const ext = this.#ext(
-      cache,
-      options === undefined ? undefined : checkOptions(options, 'options', TRANSFER_OPTIONS),
-    );
+    const fields = options === undefined ? undefined : checkOptions(options, 'options', TRANSFER_OPTIONS);
+    const ext = this.#ext(cache, fields);
+    const limits = fields === undefined ? undefined : limitsOf(fields);
     // Last, because no code of the caller's runs from here on until they have been read.
     const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
     const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
-      return this.#backend.pullKvBlocks(remote, cache, lists.src, lists.dst, ext, limits);
+      return this.#overLink(operation, remote, local, () =>
+        this.#backend.pullKvBlocks(remote, cache, lists.src, lists.dst, ext, limits),
+      );
     };
-    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists);
+    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists, limits);
   }
 
   /**
@@ -215,16 +227,19 @@ export class KvCacheManager {
     const { size: wanted } = fields;
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
     const ext = this.#ext(cache, fields);
+    const limits = limitsOf(fields);
     const layers = new PushLayers();
     const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       if (transfer !== undefined) guardRowAgainstLayout(transfer, transfer.local?.size.rowBytes ?? 0n);
       const source = this.#described(cache, local, ext);
-      layers.begin(ext, source.desc);
-      return this.#backend.pushKvCache(source, remote, row, size, ext, layers);
+      return this.#overLink(operation, remote, local, () => {
+        layers.begin(ext, source.desc);
+        return this.#backend.pushKvCache(source, remote, row, size, ext, layers);
+      });
     };
     try {
-      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start);
+      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, undefined, limits);
     } catch (error) {
       throw layers.explain(error, this.#isReachable);
     }
@@ -248,21 +263,22 @@ export class KvCacheManager {
     const operation = 'pushBlocks';
     const remote = checkKey(dst, 'dst');
     const cache = this.#local(src, 'src', operation);
-    const ext = this.#ext(
-      cache,
-      options === undefined ? undefined : checkOptions(options, 'options', TRANSFER_OPTIONS),
-    );
+    const fields = options === undefined ? undefined : checkOptions(options, 'options', TRANSFER_OPTIONS);
+    const ext = this.#ext(cache, fields);
+    const limits = fields === undefined ? undefined : limitsOf(fields);
     const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
     const layers = new PushLayers();
     const start = (local: Registration | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
       const source = this.#described(cache, local, ext);
-      layers.begin(ext, source.desc);
-      return this.#backend.pushKvBlocks(source, remote, lists.src, lists.dst, ext, limits, layers);
+      return this.#overLink(operation, remote, local, () => {
+        layers.begin(ext, source.desc);
+        return this.#backend.pushKvBlocks(source, remote, lists.src, lists.dst, ext, limits, layers);
+      });
     };
     try {
-      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists);
+      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists, limits);
     } catch (error) {
       throw layers.explain(error, this.#isReachable);
     }
@@ -290,8 +306,13 @@ export class KvCacheManager {
    *
    * C++ `CopyKvBlocks`, Python `copy_blocks`.
    */
-  async copyBlocks(cache: KvCache, srcToDst: ReadonlyMap<number, readonly number[]>): Promise<void> {
-    await copyBlocks(this.#instance, this.#own(cache, 'cache', 'copyBlocks'), srcToDst);
+  async copyBlocks(
+    cache: KvCache,
+    srcToDst: ReadonlyMap<number, readonly number[]>,
+    call?: CallOptions,
+  ): Promise<void> {
+    const own = this.#own(cache, 'cache', 'copyBlocks');
+    await copyBlocks(this.#instance, own, srcToDst, checkCallOptions(call));
   }
 
   /**
@@ -302,10 +323,15 @@ export class KvCacheManager {
    *
    * Python `swap_blocks`; C++ has none.
    */
-  async swapBlocks(src: KvCache, dst: KvCache, srcToDst: ReadonlyMap<number, number>): Promise<void> {
+  async swapBlocks(
+    src: KvCache,
+    dst: KvCache,
+    srcToDst: ReadonlyMap<number, number>,
+    call?: CallOptions,
+  ): Promise<void> {
     const from = this.#own(src, 'src', 'swapBlocks');
     const to = this.#own(dst, 'dst', 'swapBlocks');
-    await swapBlocks(this.#instance, from, to, srcToDst);
+    await swapBlocks(this.#instance, from, to, srcToDst, checkCallOptions(call));
   }
 
   /** The manager for logs. */
@@ -397,6 +423,15 @@ export class KvCacheManager {
     const transfer = { operation, remote, layout, local, localRange, remoteRange, tensorNumPerLayer };
     guardLayers(transfer, ext);
     return transfer;
+  }
+
+  #overLink(
+    operation: string,
+    key: CheckedKey,
+    local: Registration | undefined,
+    start: () => Promise<void>,
+  ): Promise<void> {
+    return overLink(this.#instance, operation, { key, local }, start);
   }
 
   /**

@@ -1,9 +1,13 @@
-import type { BackendOptions, ClusterInfo } from './backend/backend';
+import type { BackendOptions } from './backend/backend';
 import { unregisterHeldCaches } from './cache-unregistration';
-import { LLMException, withRemedy } from './exception';
+import type { CallLimits } from './call-options';
+import type { CheckedCluster } from './cluster';
+import { LLMException, withAdvice } from './exception';
 import { guardLink } from './guard/link';
 import type { Instance } from './instance';
+import type { LimitedCall } from './limited-call';
 import { statusesOf } from './links';
+import type { Turnstile } from './peers';
 import { LLMStatusCode } from './status';
 
 const LISTEN = 'llm.ListenIpInfo';
@@ -16,100 +20,122 @@ export interface RoleSwitch {
 /** LinkLlmClusters. @returns one status per cluster */
 export async function linkClusters(
   instance: Instance,
-  clusters: readonly ClusterInfo[],
+  clusters: readonly CheckedCluster[],
   timeoutMs: number,
+  limits?: CallLimits,
 ): Promise<readonly number[]> {
   const operation = 'linkClusters';
-  const { backend, links } = instance;
-  return await instance.run(operation, () =>
-    instance.inTurn(operation, async () => {
-      if (instance.guards) guardLink(clusters);
-      try {
-        const statuses = await instance.watched({ operation, clusters, timeoutMs }, () =>
-          backend.linkLlmClusters(clusters, timeoutMs),
-        );
-        links.link(clusters, statuses);
-        return statuses;
-      } catch (error) {
-        links.link(clusters, statusesOf(clusters, error));
-        throw error;
-      } finally {
-        instance.holdWhileInUse();
-      }
-    }),
-  );
+  const { backend, links, lives } = instance;
+  const link = async (call: LimitedCall | undefined) => {
+    if (instance.guards) guardLink(clusters);
+    try {
+      const statuses = await instance.watched(
+        { operation, clusters, timeoutMs },
+        () => backend.linkLlmClusters(clusters, timeoutMs),
+        call,
+      );
+      links.link(clusters, statuses);
+      lives.link(clusters, statuses);
+      return statuses;
+    } catch (error) {
+      const statuses = statusesOf(clusters, error);
+      links.link(clusters, statuses);
+      lives.link(clusters, statuses);
+      throw error;
+    } finally {
+      instance.holdWhileInUse();
+    }
+  };
+  return await instance.run(operation, (call) => instance.inTurn(operation, () => link(call), call), undefined, limits);
 }
 
 /** UnlinkLlmClusters, when the transfers with these clusters have ended. @returns one status per cluster */
 export async function unlinkClusters(
   instance: Instance,
-  clusters: readonly ClusterInfo[],
+  clusters: readonly CheckedCluster[],
   timeoutMs: number,
   force: boolean,
+  limits?: CallLimits,
 ): Promise<readonly number[]> {
   const operation = 'unlinkClusters';
-  const { backend, links } = instance;
-  return await instance.run(operation, async () => {
-    const turnstile = instance.peers.close(clusters.map(({ remoteClusterId }) => remoteClusterId));
-    const unlink = () => backend.unlinkLlmClusters(clusters, timeoutMs, force);
-    try {
-      return await instance.inTurn(operation, async () => {
-        for (const transfers of turnstile.before) {
-          // One that waits for nothing reaches the library on the caller's turn.
-          if (transfers.count > 0) await instance.idle(operation, transfers, 'the transfers with its peers');
-        }
-        try {
-          // By force as well: it connects to nobody, but may wait for the transport to let go of the link.
-          const statuses = await instance.watched({ operation, clusters, timeoutMs }, unlink);
-          links.unlink(clusters, statuses);
-          return statuses;
-        } catch (error) {
-          links.unlink(clusters, statusesOf(clusters, error));
-          throw error;
-        } finally {
-          instance.holdWhileInUse();
-          await unregisterHeldCaches(instance);
-        }
-      });
-    } finally {
-      turnstile.open();
+  const { backend, links, lives } = instance;
+  const unlink = async (turnstile: Turnstile, call: LimitedCall | undefined) => {
+    for (const transfers of turnstile.before) {
+      // One that waits for nothing reaches the library on the caller's turn.
+      if (transfers.count > 0) await instance.idle(operation, transfers, 'the transfers with its peers', call);
     }
-  });
+    try {
+      // By force as well: it connects to nobody, but may wait for the transport to let go of the link.
+      const statuses = await instance.watched(
+        { operation, clusters, timeoutMs },
+        () => backend.unlinkLlmClusters(clusters, timeoutMs, force),
+        call,
+      );
+      links.unlink(clusters, statuses);
+      lives.unlink(clusters, statuses, force);
+      return statuses;
+    } catch (error) {
+      const statuses = statusesOf(clusters, error);
+      links.unlink(clusters, statuses);
+      lives.unlink(clusters, statuses, force);
+      throw error;
+    } finally {
+      instance.holdWhileInUse();
+      await unregisterHeldCaches(instance);
+    }
+  };
+  return await instance.run(
+    operation,
+    async (call) => {
+      const turnstile = instance.peers.close(clusters.map(({ remoteClusterId }) => remoteClusterId));
+      const answer = instance.inTurn(operation, () => unlink(turnstile, call), call);
+      call?.onWithdrawal(turnstile.open);
+      turnstile.isHeld = true;
+      try {
+        return await answer;
+      } finally {
+        turnstile.open();
+      }
+    },
+    undefined,
+    limits,
+  );
 }
 
 /**
  * SetRole.
  * @param roles the role that the instance has, and the one that it is to have
- * @param check called when its turn has come
+ * @param steps called when its turn has come, and when it has succeeded: also where its caller does not wait any more
  */
 export async function switchRole(
   instance: Instance,
   roles: RoleSwitch,
   options: BackendOptions,
-  check: () => void,
+  steps: { readonly check: () => void; readonly done: () => void },
+  limits?: CallLimits,
 ): Promise<void> {
   const operation = 'switchRole';
-  const { backend, links } = instance;
-  await instance.run(operation, () =>
-    instance.inTurn(operation, async () => {
-      check();
-      try {
-        await instance.watched({ operation }, () => backend.setRole(roles.to, options));
-      } catch (error) {
-        await listenAgain(instance, roles.from, options, error);
-        throw links.isHixl ? ofHixl(error) : error;
-      }
-      links.switchRole(options);
-      instance.holdWhileInUse();
-      await unregisterHeldCaches(instance);
-    }),
-  );
+  const { backend, links, lives } = instance;
+  const set = async (call: LimitedCall | undefined) => {
+    steps.check();
+    try {
+      await instance.watched({ operation }, () => backend.setRole(roles.to, options), call);
+    } catch (error) {
+      await listenAgain(instance, roles.from, options, error);
+      throw links.isHixl ? ofHixl(error) : error;
+    }
+    if (links.switchRole(options)) lives.unlinkAll();
+    instance.holdWhileInUse();
+    await unregisterHeldCaches(instance);
+    steps.done();
+  };
+  await instance.run(operation, (call) => instance.inTurn(operation, () => set(call), call), undefined, limits);
 }
 
 /** With hixl another thing is in the way of a role switch than what the table of statuses says of the older engine. */
 function ofHixl(error: unknown): unknown {
   if (!(error instanceof LLMException) || error.statusCode !== LLMStatusCode.LLM_FEATURE_NOT_ENABLED) return error;
-  return withRemedy(
+  return withAdvice(
     error,
     'With the hixl backend the listen address cannot change: leave it out, or repeat the one given to init.',
   );

@@ -4,7 +4,10 @@ import { shortList } from './short-list';
 import { LLMStatusCode } from './status';
 
 /** Anything else may leave a link on this side: the library makes its end before it hears what became of the other one. */
-const LEAVES_NO_LINK: ReadonlySet<number> = new Set([LLMStatusCode.LLM_LINK_FAILED, LLMStatusCode.LLM_PARAM_INVALID]);
+export const LEAVES_NO_LINK: ReadonlySet<number> = new Set([
+  LLMStatusCode.LLM_LINK_FAILED,
+  LLMStatusCode.LLM_PARAM_INVALID,
+]);
 
 /**
  * The links that an instance may have, as far as that can be known on this side: those that it made itself, under the
@@ -41,11 +44,15 @@ export class Links {
     this.#hixl = options['llm.TransferBackend'] === 'hixl';
   }
 
-  /** SetRole has succeeded with these options. hixl keeps its listener and its links; the default backend refuses while links exist. */
-  switchRole(options: BackendOptions): void {
-    if (this.#hixl) return;
+  /**
+   * SetRole has succeeded with these options. hixl keeps its listener and its links; the default backend refuses while links exist.
+   * @returns whether no link is left
+   */
+  switchRole(options: BackendOptions): boolean {
+    if (this.#hixl) return false;
     this.#listens = options['llm.ListenIpInfo'];
     this.#known.clear();
+    return true;
   }
 
   /** Finalize has seen to it. */

@@ -2,11 +2,14 @@ import './disposable';
 import { inspect } from 'node:util';
 import type { InspectOptionsStylized } from 'node:util';
 import { hexAddress } from './address';
-import { checkBytes, checkInteger, checkOptions, checkUint64, outOfRange } from './check';
+import { CALL_OPTIONS, checkCallOptions } from './call-options';
+import type { CallLimits, CallOptions } from './call-options';
+import { checkBytes, checkInteger, checkUint64, outOfRange } from './check';
 import { LLMException } from './exception';
 import { refusal } from './guard/rule';
 import { inspected } from './inspection';
 import type { Instance } from './instance';
+import type { LimitedCall } from './limited-call';
 import { isHost, Placement } from './placement';
 import { LLMStatusCode } from './status';
 import { takeTurns } from './turns';
@@ -29,12 +32,12 @@ export interface MemoryRegion extends AsyncDisposable {
    * @throws LLMException `LLM_PARAM_INVALID` when the region was freed; `LLM_OUT_OF_MEMORY` where there is no memory for the
    *   copy of `data`.
    */
-  write(data: ArrayBufferView, offset?: number): Promise<void>;
+  write(data: ArrayBufferView, offset?: number, call?: CallOptions): Promise<void>;
   /**
    * Copies bytes of the region to the host: `length` of them (default: all that follow) from byte `offset` (default 0).
    * @throws RangeError where the range is outside the region; LLMException as {@link write}.
    */
-  read(offset?: number, length?: number): Promise<Uint8Array>;
+  read(offset?: number, length?: number, call?: CallOptions): Promise<Uint8Array>;
   /**
    * Gives the memory back, when the copies of it that run have ended. Unregister the caches in it first.
    *
@@ -42,10 +45,10 @@ export interface MemoryRegion extends AsyncDisposable {
    * given back then, without another word: for the caller it is freed now.
    * @throws LLMException `LLM_PARAM_INVALID` when the region was freed before, or holds memory of a registered cache.
    */
-  free(): Promise<void>;
+  free(call?: CallOptions): Promise<void>;
 }
 
-const ALLOCATION_OPTIONS = { placement: true } as const;
+export const ALLOCATION_OPTIONS = { ...CALL_OPTIONS, placement: true } as const;
 
 /** Largest copy between host and device in one call: a Uint8Array holds no more on any supported Node. */
 const MAX_COPY = 2 ** 32;
@@ -82,36 +85,44 @@ export class AllocatedRegion implements MemoryRegion {
     return region.#state !== 'live';
   }
 
-  async write(data: ArrayBufferView, offset = 0): Promise<void> {
+  async write(data: ArrayBufferView, offset = 0, call?: CallOptions): Promise<void> {
+    const limits = checkCallOptions(call);
     const given = checkBytes(data, 'data');
     const start = this.#checkRange(offset, given.length);
     this.#checkLive('write');
     const bytes = snapshot(given);
-    await this.#copy('write', () => this.#instance.backend.write(this.address + start, bytes));
+    await this.#copy('write', () => this.#instance.backend.write(this.address + start, bytes), limits);
   }
 
-  async read(offset = 0, length?: number): Promise<Uint8Array> {
+  async read(offset = 0, length?: number, call?: CallOptions): Promise<Uint8Array> {
+    const limits = checkCallOptions(call);
     const start = this.#checkRange(offset, 0);
     const rest = this.byteLength - start;
     const count = length === undefined ? rest : BigInt(checkInteger(length, 'length', 0, MAX_OFFSET));
     if (count > rest) throw outOfRange('length', `<= ${rest}, the bytes that follow byte ${start}`, length);
     if (count > MAX_COPY) throw outOfRange('length', `<= ${MAX_COPY} bytes in one call`, count);
-    return await this.#copy('read', () => this.#instance.backend.read(this.address + start, Number(count)));
+    return await this.#copy('read', () => this.#instance.backend.read(this.address + start, Number(count)), limits);
   }
 
-  async free(): Promise<void> {
+  async free(call?: CallOptions): Promise<void> {
+    const limits = checkCallOptions(call);
     this.#checkLive('free');
-    await this.#instance.run('free', () => {
+    const free = (limited: LimitedCall | undefined) => {
       this.#guardFree();
-      return this.release();
-    });
+      return this.release(limited);
+    };
+    await this.#instance.run('free', free, undefined, limits);
   }
 
   /** Frees it as part of a call that is in flight already; once is enough. */
-  async release(): Promise<void> {
+  async release(call?: LimitedCall): Promise<void> {
     if (this.#state !== 'live') return;
     this.#state = 'freed';
-    await this.#instance.idle('free', this.#copies, 'the copies of this memory');
+    call?.onWithdrawal(() => {
+      this.#state = 'live';
+    });
+    await this.#instance.idle('free', this.#copies, 'the copies of this memory', call);
+    call?.begin();
     if (this.#isHeldByLibrary()) {
       this.#state = 'held';
       this.#instance.regions.held.add(this);
@@ -164,16 +175,19 @@ export class AllocatedRegion implements MemoryRegion {
     return start;
   }
 
-  async #copy<T>(operation: 'read' | 'write', work: () => Promise<T>): Promise<T> {
+  async #copy<T>(operation: 'read' | 'write', work: () => Promise<T>, limits: CallLimits | undefined): Promise<T> {
     this.#checkLive(operation);
-    return await this.#instance.run(operation, async () => {
-      this.#copies.enter();
+    const copy = async (call: LimitedCall | undefined) => {
+      const answer = work();
+      this.#copies.count += 1;
       try {
-        return await work();
+        if (call !== undefined) this.#instance.submitted(call);
+        return await answer;
       } finally {
         this.#copies.leave();
       }
-    });
+    };
+    return await this.#instance.run(operation, copy, undefined, limits);
   }
 
   #checkLive(operation: 'read' | 'write' | 'free'): void {
@@ -237,9 +251,12 @@ export function checkTotal(operation: string, byteLength: bigint, placement: num
 }
 
 /** The size and the placement of an allocation, as `allocateMemory` takes them. */
-export function checkAllocation(byteLength: unknown, options: unknown): { byteLength: bigint; placement: Placement } {
+export function checkAllocation(
+  byteLength: unknown,
+  fields: Readonly<Record<string, unknown>>,
+): { byteLength: bigint; placement: Placement } {
   const size = checkUint64(byteLength, 'byteLength');
-  const { placement = Placement.DEVICE } = checkOptions(options, 'options', ALLOCATION_OPTIONS);
+  const { placement = Placement.DEVICE } = fields;
   return {
     byteLength: size,
     placement: checkInteger(placement, 'options.placement', Placement.HOST, Placement.DEVICE),

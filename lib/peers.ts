@@ -32,9 +32,9 @@ export class Peers {
     const opens = new Promise<void>((resolve) => {
       open = resolve;
     });
-    const before = Array.from(ids, (id) => this.#peers.get(id)).filter((uses) => uses !== undefined);
+    const before = Array.from(ids, (id) => this.#peers.get(id)?.busy ?? []).flat();
     const after = Array.from(ids, (id) => {
-      const uses = new PeerUses();
+      const uses = new PeerUses(this.#peers.get(id));
       uses.opens = opens;
       return this.#add(id, uses);
     });
@@ -42,7 +42,12 @@ export class Peers {
     void opens.then(() => {
       for (const uses of after) uses.opens = undefined;
     });
-    return { before, open };
+    const turnstile = { before, open, isHeld: false };
+    // A `vm` timeout may have stopped the call that made it.
+    queueMicrotask(() => {
+      if (!turnstile.isHeld) open();
+    });
+    return turnstile;
   }
 
   #add(clusterId: bigint, uses: PeerUses): PeerUses {
@@ -52,7 +57,8 @@ export class Peers {
   }
 
   #forget(): void {
-    for (const [id, uses] of this.#peers) if (uses.count === 0 && uses.opens === undefined) this.#peers.delete(id);
+    for (const [id, uses] of this.#peers)
+      if (uses.busy.length === 0 && uses.opens === undefined) this.#peers.delete(id);
     this.#limit = Math.max(FEW, 2 * this.#peers.size);
   }
 }
@@ -61,6 +67,8 @@ export class Peers {
 export interface Turnstile {
   /** Transfers that were called before it. */
   readonly before: readonly Uses[];
+  /** Set in the turn in which it was made, by the call that opens it: otherwise it opens by itself. */
+  isHeld: boolean;
   /** Lets those start that were called since. */
   readonly open: () => void;
 }

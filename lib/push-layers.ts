@@ -25,6 +25,8 @@ export class PushLayers implements PushProgress {
    * @returns what the push is rejected with
    */
   explain(error: unknown, isReachable: boolean): unknown {
+    // One that was rejected early may still write.
+    if (error instanceof LLMException && error.deadline === 'caller') return error;
     const isBefore = !isReachable && error instanceof LLMException && BEFORE_A_LAYER.has(error.statusCode);
     return withLayersCompleted(error, this.layersCompleted ?? (isBefore ? 0 : undefined));
   }

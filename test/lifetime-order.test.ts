@@ -56,6 +56,7 @@ describe.each([true, false])('control calls (guards: %s)', (guards) => {
       'unlinkLlmClusters',
       'unregisterKvCache',
       'linkLlmClusters',
+      'allocateCache',
       'malloc',
       'registerKvCache',
       'initialize',
@@ -126,8 +127,8 @@ describe('uses', () => {
   test('wake all who wait when the last one has left, and nobody waits for none', async () => {
     const uses = new Uses();
     await uses.whenIdle();
-    uses.enter();
-    uses.enter();
+    uses.count += 1;
+    uses.count += 1;
     let idle = 0;
     const waiting = [uses.whenIdle(), uses.whenIdle()].map((wait) => wait.then(() => (idle += 1)));
     uses.leave();
@@ -140,7 +141,7 @@ describe('uses', () => {
 
   test('tell steps apart from standing still', () => {
     const uses = new Uses();
-    uses.enter();
+    uses.count += 1;
     const before = uses.moves;
     uses.move();
     expect(uses.moves).toBeGreaterThan(before);

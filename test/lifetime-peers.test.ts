@@ -185,7 +185,7 @@ describe('peers', () => {
   test('that nobody uses are forgotten when there are many, and no others', () => {
     const peers = new Peers();
     const used = peers.of(1n);
-    used.enter();
+    used.count += 1;
     const idle = peers.of(2n);
     const { open } = peers.close([3n]);
     const closed = peers.of(3n);

@@ -22,11 +22,18 @@ export class PeerLink {
   /** Grows with each relink: an attempt that failed over an older link has nothing to say about the present one. */
   #generation = 0;
   #relinking: Promise<void> | undefined;
+  /** The life that the link was made for. */
+  #life: string | undefined;
   readonly #running = new Set<Promise<void>>();
 
   constructor(dist: LLMDataDist, report: ReportPeer) {
     this.#dist = dist;
     this.#report = report;
+  }
+
+  /** The first link. */
+  async open(): Promise<void> {
+    await this.#link(await this.#report());
   }
 
   /** Makes a transfer over the link, and once more after what `recovery` asks for. */
@@ -47,8 +54,8 @@ export class PeerLink {
       } catch (error) {
         if (!(error instanceof LLMException) || attempt === ATTEMPTS) throw error;
         if (error.recovery === 'relink') await this.#relink(generation);
-        // A new key is asked for, and the link stays as it is.
-        else if (error.recovery !== 'stale-key') throw error;
+        else if (error.recovery === 'stale-key') await this.#checkLife(generation);
+        else throw error;
       }
     }
   }
@@ -61,6 +68,12 @@ export class PeerLink {
     this.#running.add(ended);
     void ended.then(() => this.#running.delete(ended));
     return transfer;
+  }
+
+  /** The key is not of the life that the link is for. Where that has ended, the link has too; else a new key is all that it takes. */
+  async #checkLife(generation: number): Promise<void> {
+    const { life } = await this.#report();
+    if (life !== this.#life) await this.#relink(generation);
   }
 
   /** One relink for all that failed over the link of this generation. */
@@ -82,7 +95,12 @@ export class PeerLink {
       // There is no link any more, which is what was wanted.
       if (!(error instanceof LLMException) || error.recovery !== 'none') throw error;
     }
-    await this.#dist.linkClusters([peer]);
+    await this.#link(peer);
     this.#generation += 1;
+  }
+
+  async #link(peer: LLMClusterInfo): Promise<void> {
+    await this.#dist.linkClusters([peer]);
+    this.#life = peer.life;
   }
 }

@@ -37,8 +37,8 @@ async function cluster() {
   const target: KvCache = await decoder.kvCacheManager.allocateCache(DESC);
   // What the prompt would answer over the orchestrator's own channel.
   const report = () => Promise.resolve({ ...PROMPT, life: prompt.life });
-  await decoder.linkClusters([await report()]);
   const link = new PeerLink(decoder, report);
+  await link.open();
   const askForKey = () => Promise.resolve(cache.key());
   const pull = (block: number, key = askForKey) =>
     link.transfer(key, (caches, from) => caches.pullBlocks(from, target, [block], [block]));
@@ -92,12 +92,25 @@ test('a request that failed over an older link does not make the new one again',
 
 test('a stale key costs a new key, and the link of the others stays', async () => {
   const { pull, calls, oldKey } = await cluster();
+  await pull(0);
   const keys = [{ ...oldKey, cacheId: 99n }, oldKey];
 
   await pull(0, () => Promise.resolve(keys.shift() ?? oldKey));
 
   expect(keys).toEqual([]);
   expect(calls('unlinkClusters')).toEqual([]);
+});
+
+test('a key of the next life makes the link anew where nothing else has noticed the restart', async () => {
+  const { pull, restart, calls, target } = await cluster();
+  await pull(0);
+  await restart();
+
+  await Promise.all([pull(1), pull(2)]);
+
+  expect(calls('unlinkClusters')).toHaveLength(1);
+  expect(calls('linkClusters')).toHaveLength(2);
+  expect((await target.readBlocks([1, 2])).every((byte) => byte === 2)).toBe(true);
 });
 
 test('what no repetition cures is not repeated', async () => {

@@ -144,6 +144,13 @@ export interface Backend {
    * alive for it. C++ has no counterpart.
    */
   abandon?(): void;
+  /** A number for the call that was made last, by which {@link withdraw} knows it; asked for in the same turn. */
+  lastCall?(): number;
+  /**
+   * Takes a call back that still waits in a queue of the backend: it never reaches the library, and its promise settles, however.
+   * @returns false where it has begun, or ended
+   */
+  withdraw?(call: number): boolean;
   /** Whether the process that it stands for has died, and its memory with it: there is nothing left to warn of at the end. */
   readonly isDead?: boolean;
   /**

@@ -1,5 +1,6 @@
 import { LLMException } from '../exception';
 import { LLMStatusCode } from '../status';
+import type { Recovery } from '../status';
 
 /**
  * What the library does not survive, or takes without saying that it cannot work. Each rule is refused with
@@ -31,22 +32,31 @@ export const RULES = {
     'data type, shape behind the first dimension, tensors per layer and tag of both caches are the same, and rows, blocks, ' +
     'layers and row size fit the remote cache, as far as its key says (KvCache.key())',
   'require-layout': 'keys carry the layout of the cache that they name (KvCache.key()), as requireLayout asks',
+  'stale-key': 'a key is used over a link to the life of the peer that it is of',
   'require-life': 'keys carry the life of the instance that registered the cache (KvCache.key()), as requireLife asks',
 } as const;
 
 export type Rule = keyof typeof RULES;
+
+interface Refusal {
+  readonly clusterId?: bigint;
+  readonly cacheId?: bigint;
+  readonly recovery?: Recovery;
+  /** What to do, where the rule itself does not say it. Whole sentences. */
+  readonly advice?: string;
+}
 
 /** The refusal of a guard. */
 export function refusal(
   rule: Rule,
   operation: string,
   problem: string,
-  ids: { clusterId?: bigint; cacheId?: bigint } = {},
+  { advice, ...more }: Refusal = {},
 ): LLMException {
   return new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
     operation,
     message: problem,
-    remedy: `Rule ${rule}: ${RULES[rule]}.`,
-    ...ids,
+    remedy: `Rule ${rule}: ${advice ?? `${RULES[rule]}.`}`,
+    ...more,
   });
 }

@@ -1,4 +1,3 @@
-import { LATE_CACHE } from '../../status-text';
 import { LLMStatusCode } from '../../status';
 import type { CacheLayout, Snapshot } from './cache-table';
 import { Lane } from './lane';
@@ -86,17 +85,12 @@ export function peerGone(clusterId: bigint): Refusal {
   return failed(`cluster ${clusterId} at the other end of the link is gone: it was finalized, or it died`);
 }
 
+/** The library gives a number for both. */
 function notInTable(clusterId: bigint, cacheId: bigint, late: boolean): Refusal {
-  if (!late) {
-    return new Refusal(
-      LLMStatusCode.LLM_KV_CACHE_NOT_EXIST,
-      `cluster ${clusterId} had no cache ${cacheId} when this link copied its table of caches`,
-    );
-  }
   return new Refusal(
     LLMStatusCode.LLM_KV_CACHE_NOT_EXIST,
-    `cluster ${clusterId} registered cache ${cacheId} after this link had copied its table of caches`,
-    // The mock knows, where the library gives a number.
-    { recovery: 'relink', remedy: LATE_CACHE[0] },
+    late
+      ? `cluster ${clusterId} registered cache ${cacheId} after this link had copied its table of caches`
+      : `cluster ${clusterId} had no cache ${cacheId} when this link copied its table of caches`,
   );
 }

@@ -1,0 +1,188 @@
+import { abortError } from './abort-error';
+import type { DeadlineClock } from './backend/backend';
+import type { CallLimits } from './call-options';
+import { Deadline } from './deadline';
+import { LLMException } from './exception';
+import { offAbort, onAbort } from './signal-listeners';
+import { callSite, moveStack } from './stack';
+import { LLMStatusCode } from './status';
+
+/** What is to be said of a call that ends early. */
+export interface CallInfo {
+  readonly operation: string;
+  readonly clusterId?: bigint | undefined;
+  readonly cacheId?: bigint | undefined;
+}
+
+/** Who takes part in the early end of a call. */
+export interface CallOwner {
+  readonly clock: DeadlineClock | undefined;
+  /** The call was rejected and runs on in the library. */
+  runsOn(call: LimitedCall): void;
+  /** Such a call has ended after all. */
+  hasEnded(call: LimitedCall): void;
+}
+
+/** What a withdrawn call ends with inside; its caller has got another answer. */
+class Withdrawn extends Error {}
+
+const RELEASED = Promise.resolve();
+
+/**
+ * A call that may be rejected before it has ended. One that still waits is withdrawn then and never reaches the library. One that
+ * runs goes on there; {@link released} settles when it writes and reads nothing any more.
+ */
+export class LimitedCall {
+  readonly info: CallInfo;
+  readonly #owner: CallOwner;
+  #isEnded = false;
+  #isRunning = false;
+  #takeBack: (() => boolean) | undefined;
+  #undo: (() => void) | undefined;
+  #wake: (() => void) | undefined;
+  #stop: (() => void) | undefined;
+  #reject: ((error: Error) => void) | undefined;
+  #release: (() => void) | undefined;
+  #strand: ((error: unknown) => void) | undefined;
+
+  constructor(info: CallInfo, owner: CallOwner) {
+    this.info = info;
+    this.#owner = owner;
+  }
+
+  /** Whether its caller has got an answer before it has ended. */
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  /** At each place where it has waited: throws where it was withdrawn meanwhile. */
+  check(): void {
+    if (this.#isEnded) throw new Withdrawn();
+  }
+
+  /**
+   * It gets to the library now.
+   * @param takeBack whether the backend could take it out of a queue of its own
+   */
+  begin(takeBack?: () => boolean): void {
+    this.check();
+    this.#isRunning = true;
+    this.#takeBack = takeBack;
+  }
+
+  /** What has been done for the call so far is undone by this if it is withdrawn. */
+  onWithdrawal(undo: () => void): void {
+    this.#undo = undo;
+  }
+
+  /** Waits for something, but no longer than until the call ends. */
+  async orEnded(waiting: Promise<void>): Promise<void> {
+    const ended = new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    await Promise.race([waiting, ended]);
+    this.check();
+  }
+
+  /** The answer of the call, or what ends it before. */
+  race<T>(answer: Promise<T>, { signal, timeoutMs }: CallLimits): Promise<T> {
+    const site = callSite();
+    return new Promise<T>((resolve, reject) => {
+      this.#reject = (error) => {
+        moveStack(error, site);
+        reject(error);
+      };
+      let deadline: Deadline | undefined;
+      const abort = () => {
+        this.end((released) => abortError(this.info.operation, signal?.reason, released));
+      };
+      const stop = () => {
+        deadline?.end();
+        if (signal !== undefined) offAbort(signal, abort);
+      };
+      this.#stop = stop;
+      const settled = () => {
+        stop();
+        if (this.#release === undefined) return;
+        this.#owner.hasEnded(this);
+        this.#release();
+      };
+      answer.then(
+        (value) => {
+          settled();
+          resolve(value);
+        },
+        (error: unknown) => {
+          settled();
+          // As it came: it has the stack of the call already.
+          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+          reject(error);
+        },
+      );
+      if (signal !== undefined) onAbort(signal, abort);
+      if (timeoutMs !== undefined) {
+        const expire = () => {
+          this.end((released) => pastDeadline(this.info, timeoutMs, released));
+        };
+        deadline = new Deadline(timeoutMs, () => 0, expire, this.#owner.clock);
+      }
+    });
+  }
+
+  /** Rejects the call now, where it has not got its answer. */
+  end(errorOf: (released: Promise<void>) => Error): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#stop?.();
+    const released = this.#released();
+    this.#reject?.(errorOf(released));
+    this.#wake?.();
+  }
+
+  /** The call is given up as one that never returns. */
+  giveUp(error: unknown): void {
+    this.#strand?.(error);
+  }
+
+  #released(): Promise<void> {
+    if (!this.#isRunning || this.#takeBack?.() === true) {
+      this.#undo?.();
+      return RELEASED;
+    }
+    const released = new Promise<void>((resolve, reject) => {
+      this.#release = resolve;
+      this.#strand = reject;
+    });
+    // Nothing has to be done with it.
+    released.catch(() => undefined);
+    this.#owner.runsOn(this);
+    return released;
+  }
+}
+
+/** Runs a call that its options may end early. */
+export async function limited<T>(
+  limits: CallLimits,
+  info: CallInfo,
+  owner: CallOwner,
+  work: (call: LimitedCall) => Promise<T>,
+): Promise<T> {
+  const { signal } = limits;
+  if (signal?.aborted === true) throw abortError(info.operation, signal.reason, RELEASED);
+  const call = new LimitedCall(info, owner);
+  const answer = work(call);
+  return await call.race(answer, limits);
+}
+
+function pastDeadline(info: CallInfo, timeoutMs: number, released: Promise<void>): LLMException {
+  return new LLMException(LLMStatusCode.LLM_TIMEOUT, {
+    ...info,
+    message: `the call had not ended ${timeoutMs} ms after it was made, which is the timeout in its options`,
+    remedy:
+      'Repeat the call with a larger timeout. Where `released` of this exception is still pending, the call may go on in the ' +
+      'library: use its memory again when it has settled.',
+    recovery: 'retry',
+    deadline: 'caller',
+    released,
+  });
+}

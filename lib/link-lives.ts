@@ -1,0 +1,216 @@
+import type { CheckedCluster } from './cluster';
+import { LLMException } from './exception';
+import { LEAVES_NO_LINK } from './links';
+import { LLMStatusCode } from './status';
+import type { Recovery } from './status';
+
+/** Lives of one peer that are remembered as refused; of more the oldest are forgotten. */
+const MOST_REFUSED = 64;
+/** Peers that are remembered without a link; of more the oldest are forgotten. */
+const MANY_PEERS = 4096;
+
+/** What is looked at of a key. */
+interface KeyOfLife {
+  readonly clusterId: bigint;
+  readonly life: string | undefined;
+  readonly version: number | undefined;
+}
+
+/** What is advised after a status that ends the link, or that may end the process of the peer. */
+const ENDS_LINK: ReadonlySet<Recovery> = new Set(['relink', 'fatal']);
+/** Statuses with which nothing has been moved: where no other answer came, no key was used over the link. */
+const MOVED_NOTHING: ReadonlySet<number> = new Set([LLMStatusCode.LLM_PARAM_INVALID, LLMStatusCode.LLM_NOT_YET_LINK]);
+
+/** One link to a peer, and the life of the peer that it is for. */
+export class LinkLife {
+  /**
+   * - `none`: no link is known of. A peer may have made one, which shows when a transfer succeeds
+   * - `perhaps`: a link call failed that may have left one
+   * - `linked`
+   */
+  state: 'none' | 'perhaps' | 'linked';
+  /** Whether a status has shown that the link or the peer is gone. The library may keep its end of the link. */
+  hasEnded = false;
+  readonly #stated: string | undefined;
+  /** Without a stated life, that of the first key that was used. */
+  #used: string | undefined;
+  /** Whether a key was used beyond doubt. */
+  #isUsed = false;
+  /** Transfers whose answer is to come. */
+  #running = 0;
+  /** The greatest version of the keys that succeeded. */
+  #version = 0;
+
+  constructor(state: LinkLife['state'], stated?: string) {
+    this.state = state;
+    this.#stated = stated;
+  }
+
+  /** The life that was stated, else that of the first key that was used over the link. */
+  get life(): string | undefined {
+    return this.#stated ?? this.#used;
+  }
+
+  get stated(): string | undefined {
+    return this.#stated;
+  }
+
+  /** The life of the keys that were used over the link. */
+  get used(): string | undefined {
+    return this.#used;
+  }
+
+  /** A key is handed to the library. */
+  use(life: string): void {
+    this.#used ??= life;
+    this.#running += 1;
+  }
+
+  succeed({ life, version = 0 }: KeyOfLife): void {
+    this.state = 'linked';
+    if (life === undefined) return;
+    this.#running -= 1;
+    this.#isUsed = true;
+    if (version > this.#version) this.#version = version;
+  }
+
+  fail({ life }: KeyOfLife, { statusCode, recovery }: LLMException): void {
+    const wasLink = this.state === 'linked' || statusCode !== LLMStatusCode.LLM_NOT_YET_LINK;
+    if (wasLink && ENDS_LINK.has(recovery) && statusCode !== LLMStatusCode.LLM_KV_CACHE_NOT_EXIST) this.hasEnded = true;
+    if (life === undefined) return;
+    this.#running -= 1;
+    if (!MOVED_NOTHING.has(statusCode)) this.#isUsed = true;
+    else if (!this.#isUsed && this.#running === 0) this.#used = undefined;
+  }
+
+  /** Whether the cache of a key was registered after this link had copied the peer's table, as far as keys say. */
+  wasMadeBefore({ life, version }: KeyOfLife): boolean {
+    return life !== undefined && life === this.life && version !== undefined && version > this.#version;
+  }
+}
+
+/** What is known of one peer. */
+class PeerLives {
+  link = new LinkLife('none');
+  /** Lives that were used over links which ended otherwise than by an unlink that the peer has answered. */
+  readonly refused = new Set<string>();
+
+  /** The link is gone, and its peer may be too. */
+  endLink(next: LinkLife): void {
+    const { used } = this.link;
+    if (used !== undefined) this.#refuse(used);
+    this.link = next;
+    // What is stated is believed.
+    if (next.stated !== undefined) this.refused.delete(next.stated);
+  }
+
+  #refuse(life: string): void {
+    this.refused.delete(life);
+    this.refused.add(life);
+    for (const oldest of this.refused) {
+      if (this.refused.size <= MOST_REFUSED) return;
+      this.refused.delete(oldest);
+    }
+  }
+}
+
+/**
+ * Which lives of its peers the links of an instance are for.
+ *
+ * Cache ids start at 1 in every life, and the library does not tell lives apart: over a link to the next life an old key names
+ * another cache. Lives have no order, so that all that can be compared is whether two are equal. A link has one life. Those
+ * that were used over a link which ended by force, by a failure or with its peer are refused by the links that are made after
+ * it without a life, until an unlink succeeds or the life is stated again.
+ */
+export class LinkLives {
+  readonly #peers = new Map<bigint, PeerLives>();
+  #limit = MANY_PEERS;
+
+  /**
+   * Why a key is refused over the link to its peer as it is now; `undefined` where it is not. Without a link the library says
+   * so; a link that the peer has made meanwhile is not seen.
+   */
+  refusalOf({ clusterId, life }: KeyOfLife): string | undefined {
+    const peer = this.#peers.get(clusterId);
+    if (peer === undefined || life === undefined) return undefined;
+    const { link, refused } = peer;
+    if (link.life === life) return undefined;
+    if (link.life !== undefined) return `the link to cluster ${clusterId} is for its life ${link.life}`;
+    if (link.state === 'none' || !refused.has(life)) return undefined;
+    return `that life was used over a link to cluster ${clusterId} which failed or was ended by force`;
+  }
+
+  /** A key with a life is handed to the library. @returns the link that it is used over */
+  use({ clusterId }: KeyOfLife, life: string): LinkLife {
+    const { link } = this.#of(clusterId);
+    link.use(life);
+    return link;
+  }
+
+  /** The link to a peer that a key without a life goes over, where something is known of it. */
+  linkTo(clusterId: bigint): LinkLife | undefined {
+    return this.#peers.get(clusterId)?.link;
+  }
+
+  /** What a link call made, by the statuses of its clusters. */
+  link(clusters: readonly CheckedCluster[], statuses: readonly number[]): void {
+    for (const [i, { remoteClusterId, life }] of clusters.entries()) {
+      const status = statuses[i] ?? LLMStatusCode.LLM_SUCCESS;
+      if (LEAVES_NO_LINK.has(status)) continue;
+      if (status === LLMStatusCode.LLM_ALREADY_LINK) this.#linkAgain(remoteClusterId, life);
+      else this.#link(remoteClusterId, new LinkLife(status === LLMStatusCode.LLM_SUCCESS ? 'linked' : 'perhaps', life));
+    }
+  }
+
+  /** What an unlink call ended. */
+  unlink(clusters: readonly CheckedCluster[], statuses: readonly number[], force: boolean): void {
+    for (const [i, { remoteClusterId }] of clusters.entries()) {
+      const peer = this.#peers.get(remoteClusterId);
+      if (peer === undefined) continue;
+      const status = statuses[i] ?? LLMStatusCode.LLM_SUCCESS;
+      const hasUnlinked = status === LLMStatusCode.LLM_SUCCESS;
+      // The peer has answered: keys are as good as before, unless the link had failed already.
+      if (hasUnlinked && !force && !peer.link.hasEnded) this.#peers.delete(remoteClusterId);
+      else if (hasUnlinked || status === LLMStatusCode.LLM_NOT_YET_LINK) peer.endLink(new LinkLife('none'));
+      else peer.link.hasEnded = true;
+    }
+  }
+
+  /** No link is left, and it is not known how each has ended. */
+  unlinkAll(): void {
+    for (const peer of this.#peers.values()) peer.endLink(new LinkLife('none'));
+  }
+
+  clear(): void {
+    this.#peers.clear();
+  }
+
+  #link(clusterId: bigint, link: LinkLife): void {
+    this.#of(clusterId).endLink(link);
+  }
+
+  /** A link call has found a link. A life that was stated is the link's from now on. */
+  #linkAgain(clusterId: bigint, life: string | undefined): void {
+    const peer = this.#of(clusterId);
+    if (life === undefined || life === peer.link.life) peer.link.state = 'linked';
+    else peer.endLink(new LinkLife('linked', life));
+  }
+
+  #of(clusterId: bigint): PeerLives {
+    const known = this.#peers.get(clusterId);
+    if (known !== undefined) return known;
+    if (this.#peers.size >= this.#limit) this.#forget();
+    const peer = new PeerLives();
+    this.#peers.set(clusterId, peer);
+    return peer;
+  }
+
+  /** Peers without a link, the oldest first; those with a link are as many as the library keeps. */
+  #forget(): void {
+    for (const [clusterId, { link }] of this.#peers) {
+      if (this.#peers.size <= MANY_PEERS / 2) break;
+      if (link.state === 'none') this.#peers.delete(clusterId);
+    }
+    this.#limit = Math.max(MANY_PEERS, 2 * this.#peers.size);
+  }
+}
