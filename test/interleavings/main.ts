@@ -59,7 +59,11 @@ async function runAll(options: Options, out: Output): Promise<Failure[]> {
 /** Runs the interleavings of one backend. */
 function runChild(work: Work, out: Output): Promise<Failure | undefined> {
   const { backend, first, stride, count } = work;
-  const child = fork(join(__dirname, 'child.js'), { stdio: ['ignore', 'inherit', 'pipe', 'ipc'] });
+  const child = fork(join(__dirname, 'child.js'), {
+    stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+    // They are counted there. Printed, those that are expected would be all that is to be seen.
+    execArgv: ['--no-warnings'],
+  });
   let index = first;
   let failure: Failure | undefined;
   let hasEnded = false;
@@ -92,6 +96,7 @@ function runChild(work: Work, out: Output): Promise<Failure | undefined> {
       else {
         hasEnded = true;
         out.log(`${backend}: ${total} interleavings held; ${summary(report.outcomes)}`);
+        if (process.env.DEBUG_OUTCOMES) out.log([...report.outcomes].sort().map(([a, b]) => `${a}: ${b}`).join('\n'));
       }
     });
     child.on('close', (code, signal) => {

@@ -3,7 +3,6 @@ import type { CacheDesc, KvCache } from '../../lib';
 import { common } from './context';
 import type { Context } from './context';
 import { Memory, newStamp, patternOf, ROW_BYTES } from './memory';
-import type { Cell } from './memory';
 import type { CachePlan } from './steps';
 import { Uses } from './uses';
 import type { CacheRecord, NodeRecord } from './world';

@@ -27,13 +27,13 @@ export class ProcessState {
     const found = this.#problems;
     this.#problems = [];
     if (ends) return found;
-    const now = `${threads()} threads and ${handles()} handles`;
-    return [...found, `there are ${now} left, ${this.#base.threads} and ${this.#base.handles} before`];
+    const now = `${threads()} threads and the handles [${handles().join()}]`;
+    return [...found, `there are ${now} left, ${this.#base.threads} and [${this.#base.handles.join()}] before`];
   }
 
   async #isBack(): Promise<boolean> {
     for (const start = Date.now(); Date.now() - start < LIMIT_MS; ) {
-      if (threads() <= this.#base.threads && handles() <= this.#base.handles) return true;
+      if (threads() <= this.#base.threads && handles().length <= this.#base.handles.length) return true;
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
     return false;
@@ -46,6 +46,6 @@ function threads(): number {
 }
 
 /** Timers aside: those of this program come and go. */
-function handles(): number {
-  return process.getActiveResourcesInfo().filter((name) => name !== 'Timeout' && name !== 'Immediate').length;
+function handles(): string[] {
+  return process.getActiveResourcesInfo().filter((name) => name !== 'Timeout' && name !== 'Immediate');
 }

@@ -1,8 +1,11 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { LLMDataDist, LLMRole, LLMStatusCode } from '../../../lib';
 import type { LLMDataDistOptions } from '../../../lib';
-import { built } from '../../native/fixtures/built';
+import type * as Build from '../../native/standin/build';
+import type * as Control from '../../native/standin/control';
 import type { StandIn, StandInMethod } from '../../native/standin/control';
-import { control } from '../../native/standin/control';
 import type { CallName, FaultPlan, NodePlan } from '../steps';
 import type { Stage, TimeLimits } from './stage';
 
@@ -50,10 +53,30 @@ let standIn: StandIn | undefined;
 
 /** Instances of the addon over the stand-in of the vendor's library. */
 export function nativeStage(): Promise<Stage> {
-  Object.assign(process.env, built().env);
-  standIn ??= control(built().runtime, { load: true });
+  standIn ??= loadStandIn();
   stages += 1;
   return Promise.resolve(new NativeStage(standIn, stages));
+}
+
+/** Builds the stand-in where it is not built, and makes it the library of this process. */
+function loadStandIn(): StandIn {
+  const root = packageFolder(__dirname);
+  const { LLM_DATADIST_ADDON: chosen = '' } = process.env;
+  const addon = chosen === '' ? join(root, 'build', 'Release', 'llm_datadist.node') : chosen;
+  if (!existsSync(addon)) throw new Error(`the addon was not built, there is no ${addon}: npm run build:native`);
+  const load = createRequire(__filename);
+  const tools = join(root, 'test', 'native', 'standin');
+  const { buildStandIn } = load(join(tools, 'build.js')) as typeof Build;
+  const { control } = load(join(tools, 'control.js')) as typeof Control;
+  const { library, runtime } = buildStandIn();
+  process.env.LLM_DATADIST_ADDON = addon;
+  process.env.LLM_DATADIST_LIBRARY = library;
+  return control(runtime, { load: true });
+}
+
+/** Where the sources are: this file may have been compiled to somewhere below. */
+function packageFolder(folder: string): string {
+  return existsSync(join(folder, 'binding.gyp')) ? folder : packageFolder(dirname(folder));
 }
 
 class NativeStage implements Stage {
