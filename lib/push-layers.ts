@@ -13,11 +13,13 @@ const BEFORE_A_LAYER: ReadonlySet<number> = new Set([
 export class PushLayers implements PushProgress {
   /** None before the backend is called. A backend that learns more says it. */
   layersCompleted: number | undefined = 0;
+  #hasBegun = false;
 
   /** The backend is called now. The library does not say which of several layers it has written. */
   begin({ srcLayerRange: [first, last], tensorNumPerLayer }: KvCacheExtParam, { numTensors }: BackendCacheDesc): void {
     const layers = first >= 0 ? last - first + 1 : Math.ceil(numTensors / tensorNumPerLayer);
     this.layersCompleted = layers <= 1 ? 0 : undefined;
+    this.#hasBegun = true;
   }
 
   /**
@@ -26,8 +28,13 @@ export class PushLayers implements PushProgress {
    */
   explain(error: unknown, isReachable: boolean): unknown {
     // One that was rejected early may still write.
-    if (error instanceof LLMException && error.deadline === 'caller') return error;
+    if (this.#hasBegun && isEarly(error)) return error;
     const isBefore = !isReachable && error instanceof LLMException && BEFORE_A_LAYER.has(error.statusCode);
     return withLayersCompleted(error, this.layersCompleted ?? (isBefore ? 0 : undefined));
   }
+}
+
+function isEarly(error: unknown): boolean {
+  if (error instanceof LLMException) return error.deadline === 'caller';
+  return error instanceof Error && error.name === 'AbortError';
 }
