@@ -6,18 +6,19 @@ const MORE_STEPS = 30;
 
 /** How often which call is made. */
 const WEIGHTS: Readonly<Record<CallName, number>> = {
-  init: 2,
+  init: 5,
   finalize: 2,
+  dispose: 1,
   switchRole: 2,
   linkClusters: 8,
   unlinkClusters: 5,
-  allocateMemory: 2,
+  allocateMemory: 4,
   write: 4,
   read: 3,
-  free: 2,
+  free: 1,
   registerCache: 3,
   unregisterCache: 2,
-  allocateCache: 3,
+  allocateCache: 5,
   deallocateCache: 2,
   pullCache: 12,
   pullBlocks: 18,
@@ -57,7 +58,7 @@ class Generator {
     const nodes = Array.from({ length: 2 + this.#below(3) }, (_, i) => this.#node(i, layers));
     const count = LEAST_STEPS + this.#below(MORE_STEPS);
     const steps = [...this.#beginning(nodes), ...Array.from({ length: count }, () => this.#step())];
-    return { nodes, steps, removesFaults: this.#chance(0.5) };
+    return { nodes, steps, removesFaults: this.#chance(0.5), latencyMs: this.#one([0, 0, 2, 30]) };
   }
 
   #node(i: number, layers: number): NodePlan {
@@ -76,7 +77,7 @@ class Generator {
       layers: this.#chance(0.1) ? layers + 1 : layers,
       tensorsPerLayer: 2,
       rows: 3 + this.#below(4),
-      onHost: this.#chance(0.15),
+      onHost: this.#chance(0.2),
     };
   }
 
@@ -106,14 +107,15 @@ class Generator {
     return {
       call,
       node: this.#below(4),
-      peer: this.#chance(0.5) ? 0 : this.#below(4),
+      // The others are linked to the first one, if all goes well.
+      peer: this.#chance(0.8) ? 0 : this.#below(4),
       cache: this.#below(3),
       other: this.#below(3),
       rows: this.#rows(),
       otherRows: this.#rows(),
       layers: this.#chance(0.2) ? [this.#below(3), 1 + this.#below(2)] : undefined,
       isCareful: this.#chance(0.9),
-      life: this.#one(['present', 'present', 'none', 'none', 'wrong']),
+      life: this.#chance(0.1) ? 'wrong' : this.#one(['present', 'none']),
       isOldKey: this.#chance(0.1),
       force: this.#chance(0.5),
       linkTimeout: this.#one([100, 1000, 3000]),
@@ -135,9 +137,9 @@ class Generator {
 
   #gap(): Gap {
     const chance = this.#below(20);
-    if (chance < 7) return { kind: 'none' };
-    if (chance < 11) return { kind: 'microtasks', count: 1 + this.#below(8) };
-    if (chance < 15) return { kind: 'macrotasks', count: 1 + this.#below(4) };
+    if (chance < 6) return { kind: 'none' };
+    if (chance < 10) return { kind: 'microtasks', count: 1 + this.#below(8) };
+    if (chance < 13) return { kind: 'macrotasks', count: 1 + this.#below(4) };
     if (chance < 18) return { kind: 'time', ms: this.#one([1, 10, 100, 1000]) };
     return { kind: 'settle' };
   }

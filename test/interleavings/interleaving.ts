@@ -12,6 +12,7 @@ import { World } from './world';
 const MAKERS: Readonly<Record<CallName, (context: Context) => void>> = {
   init: life.init,
   finalize: life.finalize,
+  dispose: life.dispose,
   switchRole: life.switchRole,
   linkClusters: life.linkClusters,
   unlinkClusters: life.unlinkClusters,
@@ -52,7 +53,7 @@ export async function run(plan: Plan, stage: Stage): Promise<Result> {
   const world = new World(plan, stage);
   try {
     for (const [number, step] of plan.steps.entries()) {
-      if ('call' in step) MAKERS[step.call]({ world, calls, step, number, node: world.node(step.node) });
+      if ('call' in step) MAKERS[step.call]({ world, calls, step, number, node: world.nodeFor(step) });
       else await doOnFabric(world, calls, step, number);
       await wait(step.gap, stage, calls);
       if (calls.problems.length > 0) break;

@@ -1,4 +1,5 @@
 import { LLMRole } from '../../lib';
+import type { CallOptions } from '../../lib';
 import { common } from './context';
 import type { Context } from './context';
 
@@ -10,15 +11,27 @@ export function init(context: Context): void {
 }
 
 export function finalize(context: Context): void {
+  const { node } = context;
+  const { dist } = node;
+  endLife(context, (limits) => dist.finalize(limits));
+}
+
+/** What `await using` does at the end of its block. */
+export function dispose(context: Context): void {
+  const { node, step } = context;
+  const { dist } = node;
+  endLife({ ...context, step: { ...step, limits: undefined } }, () => dist[Symbol.asyncDispose]());
+}
+
+function endLife(context: Context, make: (limits: CallOptions | undefined) => Promise<void>): void {
   const { calls, world, node } = context;
   if (world.stage.isCautious && node.transfersWithIt > 0) return;
-  const { dist } = node;
   const forget = () => {
     node.forget();
     world.forgetLinks(node);
   };
   forget();
-  calls.start({ ...common(context), make: (limits) => dist.finalize(limits), released: forget });
+  calls.start({ ...common(context), operation: 'finalize', make, released: forget });
 }
 
 export function switchRole(context: Context): void {

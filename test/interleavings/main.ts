@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import { join } from 'node:path';
 import type { Report, Work } from './child';
+import { describeStep } from './describe-step';
 import { planOf } from './generate';
 import { backendOf, parseOptions, UsageError, USAGE } from './options';
 import type { BackendName, Options } from './options';
@@ -125,7 +126,7 @@ function describe({ backend, index, problems }: Failure, options: Options): stri
     `Interleaving ${index} of ${backend} failed:`,
     ...problems.map((problem) => `  ${problem}`),
     `nodes: ${JSON.stringify(plan.nodes)}`,
-    ...plan.steps.map((step, i) => `  ${i} ${JSON.stringify(step)}`),
+    ...plan.steps.map((step, i) => `  ${i} ${describeStep(step)}`),
     `Again: ${again}`,
   ].join('\n');
 }

@@ -6,10 +6,13 @@ const EXPECTED_WARNINGS = /^LLMDataDist(Memory|Cache|Listen)Warning$/;
 
 /** What the process reports that no call does: rejections that nothing handles, warnings, threads and handles that stay. */
 export class ProcessState {
-  readonly #base = { threads: threads(), handles: handles() };
+  readonly #base: { readonly threads: number; readonly handles: readonly string[] };
   #problems: string[] = [];
 
   constructor() {
+    // Node makes these when they are looked at first, and handles of them.
+    for (const { fd } of [process.stdout, process.stderr]) if (fd < 0) throw new Error('there is no place to print');
+    this.#base = { threads: threads(), handles: handles() };
     process.on('unhandledRejection', (reason) => {
       this.#problems.push(`a rejection that nothing handles: ${String(reason)}`);
     });

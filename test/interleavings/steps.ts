@@ -7,6 +7,8 @@ export interface Plan {
   readonly steps: readonly Step[];
   /** Whether faults go before the end, or the hang watch has to end what hangs. */
   readonly removesFaults: boolean;
+  /** How long a transfer takes, where that can be chosen. */
+  readonly latencyMs: number;
 }
 
 export interface NodePlan {
@@ -46,6 +48,7 @@ export interface Limits {
 export const CALLS = [
   'init',
   'finalize',
+  'dispose',
   'switchRole',
   'linkClusters',
   'unlinkClusters',

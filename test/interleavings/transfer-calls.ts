@@ -107,7 +107,7 @@ function transferWithOldKey(
 export function copyLocally(context: Context): void {
   const { node, step } = context;
   const dst = cacheOf(context);
-  const src = step.call === 'copyBlocks' ? dst : node.caches[step.other % node.caches.length];
+  const src = step.call === 'copyBlocks' ? dst : sourceOf(context, dst);
   if (dst === undefined || src === undefined) return;
   const [to, from] = [dst.handle, src.handle];
   if (to === undefined || from === undefined) return;
@@ -124,6 +124,13 @@ export function copyLocally(context: Context): void {
     }
   };
   copy(context, { src, dst }, make, { isRow: step.call === 'copyCache', layers: undefined, peer: undefined });
+}
+
+/** A swap is between host and device memory. */
+function sourceOf({ node, step }: Context, dst: CacheRecord | undefined): CacheRecord | undefined {
+  const across = node.caches.find(({ memory }) => memory.onHost !== dst?.memory.onHost);
+  const chosen = node.caches[step.other % node.caches.length];
+  return step.call === 'swapBlocks' && step.isCareful ? (across ?? chosen) : chosen;
 }
 
 interface Course {

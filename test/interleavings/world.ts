@@ -1,5 +1,5 @@
 import type { CacheKeyByIdAndIndex, KvCache, LLMDataDist, MemoryRegion } from '../../lib';
-import type { CallStep, NodePlan, Plan } from './steps';
+import type { CallName, CallStep, NodePlan, Plan } from './steps';
 import type { Stage } from './stages/stage';
 import { Memory } from './memory';
 
@@ -53,6 +53,16 @@ export class NodeRecord {
   }
 }
 
+/** Which nodes have a use for a call. */
+const WANTED: Partial<Record<CallName, (node: NodeRecord) => boolean>> = {
+  init: ({ dist, isKilled }) => !dist.isInitialized && !isKilled && !dist.isLost,
+  allocateCache: ({ dist, caches }) => dist.isInitialized && caches.length === 0,
+  linkClusters: ({ dist, number }) => dist.isInitialized && number > 0,
+  write: ({ regions }) => regions.length > 0,
+  read: ({ regions }) => regions.length > 0,
+  free: ({ regions }) => regions.length > 0,
+};
+
 /** All that an interleaving knows of its cluster. */
 export class World {
   readonly stage: Stage;
@@ -67,6 +77,14 @@ export class World {
 
   node(number: number): NodeRecord {
     return this.nodes[number % this.nodes.length] as NodeRecord;
+  }
+
+  /** The node of a step; for some calls another one that has more use for them, so that clusters recover. */
+  nodeFor({ call, node }: CallStep): NodeRecord {
+    const chosen = this.node(node);
+    const isWanted = WANTED[call];
+    if (isWanted === undefined || isWanted(chosen)) return chosen;
+    return this.nodes.find(isWanted) ?? chosen;
   }
 
   /** Another node than that one. */

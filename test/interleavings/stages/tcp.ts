@@ -1,15 +1,16 @@
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { createFabric } from '../../../lib/testing';
+import type { Plan } from '../steps';
 import { FabricStage } from './fabric-stage';
 import type { Stage } from './stage';
 
 const LOOPBACK = '127.0.0.1';
 
 /** Instances that reach each other over TCP. */
-export async function tcpStage(nodes: number, seed: number): Promise<Stage> {
+export async function tcpStage({ nodes }: Plan, seed: number): Promise<Stage> {
   const fabric = await createFabric({ network: 'tcp', clock: 'manual', strict: false, seed });
-  const ports = await freePorts(nodes);
+  const ports = await freePorts(nodes.length);
   const addresses = ports.map((port) => ({ ip: LOOPBACK, port }));
   return new FabricStage(fabric, fabric.clock, addresses);
 }
