@@ -1,6 +1,7 @@
 import { recognizeCopies } from './brand';
 import { checkArray, checkFields, checkOptions, checkString } from './check';
 import type { Names } from './check';
+import { SumLimit } from './sum-limit';
 
 /** One attempt to load the native backend. */
 export interface LoadAttempt {
@@ -39,6 +40,11 @@ export interface LLMBackendErrorJSON {
 const INFO: Names<LLMBackendErrorInfo> = { unsupported: true, notes: true, signs: true, advice: true, cause: true };
 const ATTEMPT: Names<LoadAttempt> = { path: true, error: true };
 
+/** Files that were tried, or sentences of one kind. */
+const MAX_ENTRIES = 1024;
+/** UTF-16 units of all texts of an argument together: they make one message. */
+const MAX_CHARACTERS = 2 ** 20;
+
 /** What to do where the library was not found. */
 export const FIND_THE_LIBRARY =
   'Source the CANN environment (source <CANN directory>/set_env.sh, which sets ASCEND_HOME_PATH), ' +
@@ -72,16 +78,22 @@ export class LLMBackendError extends Error {
   declare readonly advice: string;
 
   /**
-   * @param attempts every file that was tried; their paths and the reasons make the message
-   * @param info what else is known
+   * @param attempts every file that was tried, at most 1,024; their paths and the reasons make the message
+   * @param info what else is known; at most 1,024 notes and as many signs
+   * @throws RangeError beyond these limits, and for more than 1,048,576 characters in the texts of one argument together
    */
   constructor(attempts: readonly LoadAttempt[], info?: LLMBackendErrorInfo) {
-    const tried = checkArray(attempts, 'attempts', checkAttempt);
+    const tried = checkArray(attempts, 'attempts', checkAttempt, MAX_ENTRIES);
     const { cause, ...rest } = checkOptions(info, 'info', INFO);
     const unsupported = optionalText(rest.unsupported, 'info.unsupported');
     const notes = texts(rest.notes, 'info.notes');
     const signs = texts(rest.signs, 'info.signs');
     const advice = optionalText(rest.advice, 'info.advice') ?? FIND_THE_LIBRARY;
+    countCharacters(
+      tried.flatMap(({ path, error }) => [path, error]),
+      'attempts',
+    );
+    countCharacters([unsupported ?? '', ...notes, ...signs, advice], 'info');
     super(
       [
         headline(tried, unsupported),
@@ -130,7 +142,14 @@ function checkAttempt(value: unknown, name: string): LoadAttempt {
 }
 
 function texts(value: unknown, name: string): string[] {
-  return value === undefined ? [] : checkArray(value, name, checkString);
+  return value === undefined
+    ? []
+    : checkArray(value, name, (text, textName) => checkString(text, textName), MAX_ENTRIES);
+}
+
+function countCharacters(all: readonly string[], name: string): void {
+  const characters = new SumLimit(name, MAX_CHARACTERS, 'characters');
+  for (const text of all) characters.add(text.length);
 }
 
 function optionalText(value: unknown, name: string): string | undefined {

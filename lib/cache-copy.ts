@@ -3,7 +3,15 @@ import type { Backend, Cache } from './backend/backend';
 import { RegisteredCache } from './cache';
 import { CALL_OPTIONS, limitsOf } from './call-options';
 import type { CallLimits, CallOptions } from './call-options';
-import { checkInt64, checkUint32, checkUint32List, checkUint64, invalidArgType } from './check';
+import {
+  checkInt64,
+  checkUint32,
+  checkUint32Elements,
+  checkUint64,
+  invalidArgType,
+  MAX_LIST_LENGTH,
+  measureArray,
+} from './check';
 import type { Names } from './check';
 import type { BlockPair, CopyRun } from './copy-runs';
 import { copyRuns } from './copy-runs';
@@ -13,6 +21,7 @@ import { unlessLibraryDoes } from './library-call';
 import { isHost } from './placement';
 import type { Registration } from './registrations';
 import { LLMStatusCode } from './status';
+import { SumLimit } from './sum-limit';
 
 /** What of a row `copyCache` copies, and where to. */
 export interface CopyCacheOptions extends CallOptions {
@@ -100,33 +109,18 @@ export async function copyBlocks(
   limits?: CallLimits,
 ): Promise<void> {
   const operation = 'copyBlocks';
-  const lists = entriesOf(srcToDst, 'srcToDst').map(([src, dst]) => ({
-    src: checkUint32(src, 'srcToDst key'),
-    dst: checkUint32List(dst, `srcToDst.get(${String(src)})`),
-  }));
+  const lists = destinationsOf(srcToDst, 'srcToDst');
   const copy = async ({ source, moved }: CopiedCaches) => {
-    const { rows, rowBytes } = source.size;
+    const { rows } = source.size;
     // Block numbers have 32 bits; a number of rows that is not exact is beyond all of them.
     const end = Number(rows);
     for (const { src, dst } of lists) {
       const far = src >= end ? src : dst.find((block) => block >= end);
       if (far !== undefined) throw invalid(operation, cache, `block ${far} of a cache with ${rows} blocks`);
     }
-    const block = asCache(source);
-    await unlessLibraryDoes(
-      () =>
-        instance.backend.copyKvBlocks(
-          block,
-          block,
-          BigUint64Array.from(lists, ({ src }) => BigInt(src)),
-          lists.map(({ dst }) => toUint64(dst)),
-        ),
-      () => {
-        const pairs: BlockPair[] = [];
-        for (const { src, dst } of lists) for (const to of dst) pairs.push({ src, dst: to });
-        return copyPieces(instance, source, source, blockPieces(copyRuns(pairs, true), rowBytes), moved);
-      },
-    );
+    const pairs: BlockPair[] = [];
+    for (const { src, dst } of lists) for (const to of dst) pairs.push({ src, dst: to });
+    await copyPairs(instance, source, source, pairs, moved);
   };
   await onCaches(instance, operation, cache, cache, copy, limits);
 }
@@ -161,21 +155,34 @@ export async function swapBlocks(
         throw refuse(`block ${pair.dst} of a destination with ${destination.size.rows} blocks`);
       }
     }
-    await unlessLibraryDoes(
-      () =>
-        instance.backend.copyKvBlocks(
-          asCache(source),
-          asCache(destination),
-          BigUint64Array.from(pairs, (pair) => BigInt(pair.src)),
-          pairs.map((pair) => BigUint64Array.of(BigInt(pair.dst))),
-        ),
-      () => {
-        const runs = copyRuns(pairs, source === destination);
-        return copyPieces(instance, source, destination, blockPieces(runs, source.size.rowBytes), moved);
-      },
-    );
+    await copyPairs(instance, source, destination, pairs, moved);
   };
   await onCaches(instance, operation, src, dst, copy, limits);
+}
+
+/**
+ * Copies blocks, one pair after the other. The library's lists of destinations are copies of all sources each, and none for
+ * a source of its own, as a map of Python's `copy_blocks` has them: so it gets one list, and each source as often as needed.
+ */
+async function copyPairs(
+  instance: Instance,
+  src: Registration,
+  dst: Registration,
+  pairs: readonly BlockPair[],
+  moved: () => void,
+): Promise<void> {
+  // The library refuses to copy nothing.
+  if (pairs.length === 0) return;
+  await unlessLibraryDoes(
+    () =>
+      instance.backend.copyKvBlocks(
+        asCache(src),
+        asCache(dst),
+        BigUint64Array.from(pairs, (pair) => BigInt(pair.src)),
+        [BigUint64Array.from(pairs, (pair) => BigInt(pair.dst))],
+      ),
+    () => copyPieces(instance, src, dst, blockPieces(copyRuns(pairs, src === dst), src.size.rowBytes), moved),
+  );
 }
 
 /** Copies pieces in all tensors: one call of the backend for each tensor, where it takes lists. */
@@ -244,21 +251,35 @@ function blockPieces(runs: readonly CopyRun[], rowBytes: bigint): Pieces {
   return pieces;
 }
 
-function toUint64(list: Uint32Array): BigUint64Array {
-  const wide = new BigUint64Array(list.length);
-  for (let i = 0; i < list.length; i++) wide[i] = BigInt(list[i] ?? 0);
-  return wide;
-}
-
 const asCache = ({ cacheId, desc, addrs }: Registration): Cache => ({ cacheId, desc, tensorAddrs: addrs });
 
 function invalid(operation: string, { cacheId }: RegisteredCache, problem: string): LLMException {
   return new LLMException(LLMStatusCode.LLM_PARAM_INVALID, { operation, message: problem, cacheId });
 }
 
+interface Destinations {
+  readonly src: number;
+  readonly dst: Uint32Array;
+}
+
+/** The lists may share one array: they are counted together before one of them is copied. */
+function destinationsOf(value: unknown, name: string): Destinations[] {
+  const destinations = new SumLimit(name, MAX_LIST_LENGTH, 'destinations');
+  const measured = entriesOf(value, name).map(([key, list]) => {
+    const src = checkUint32(key, `${name} key`);
+    const dst = measureArray(list, `${name}.get(${src})`);
+    destinations.add(dst.length);
+    return { src, dst };
+  });
+  return measured.map(({ src, dst }) => ({ src, dst: checkUint32Elements(dst) }));
+}
+
+const MAP_SIZE = Object.getOwnPropertyDescriptor(Map.prototype, 'size');
+
 /** The entries of a caller's map, whatever its class makes of iteration. */
 function entriesOf(value: unknown, name: string): [unknown, unknown][] {
   if (!types.isMap(value)) throw invalidArgType(name, 'a Map', value);
+  new SumLimit(name, MAX_LIST_LENGTH, 'entries').add(Number(MAP_SIZE?.get?.call(value)));
   const entries: [unknown, unknown][] = [];
   Map.prototype.forEach.call(value, (dst: unknown, src: unknown) => entries.push([src, dst]));
   return entries;

@@ -76,8 +76,10 @@ function shortened(text: string): string {
   return text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED - 3)}...` : text;
 }
 
-export function checkString(value: unknown, name: string): string {
+/** @param maxLength in UTF-16 units, where there is a limit */
+export function checkString(value: unknown, name: string, maxLength = Infinity): string {
   if (typeof value !== 'string') throw invalidArgType(name, 'a string', value);
+  if (value.length > maxLength) throw outOfRange(`${name}.length`, `<= ${maxLength}`, value.length);
   return value;
 }
 
@@ -237,29 +239,45 @@ function checkWide(value: unknown, name: string): bigint {
   return BigInt(value);
 }
 
-/** The values of a caller's array, each read once and passed through `check`. Holes are refused by `check`. */
+/** A caller's array whose length was read, once, and is in range. Its elements were not read yet. */
+export interface MeasuredArray {
+  readonly array: readonly unknown[];
+  readonly length: number;
+  readonly name: string;
+}
+
+/** The length alone, so that several lists can be counted together before one of them is copied. */
+export function measureArray(value: unknown, name: string, maxLength = MAX_LIST_LENGTH): MeasuredArray {
+  if (!isArray(value)) throw invalidArgType(name, 'an Array', value);
+  return { array: value, length: checkLength(value.length, name, maxLength), name };
+}
+
+/** The values of a measured array, each read once and passed through `check`. Holes are refused by `check`. */
+export function checkElements<T>(
+  { array, length, name }: MeasuredArray,
+  check: (element: unknown, name: string) => T,
+): T[] {
+  const result: T[] = [];
+  for (let i = 0; i < length; i++) result.push(check(array[i], `${name}[${i}]`));
+  return result;
+}
+
+/** The values of a caller's array, as {@link checkElements} reads them. */
 export function checkArray<T>(
   value: unknown,
   name: string,
   check: (element: unknown, name: string) => T,
   maxLength = MAX_LIST_LENGTH,
 ): T[] {
-  if (!isArray(value)) throw invalidArgType(name, 'an Array', value);
-  const length = checkLength(value.length, name, maxLength);
-  const result: T[] = [];
-  for (let i = 0; i < length; i++) result.push(check(value[i], `${name}[${i}]`));
-  return result;
+  return checkElements(measureArray(value, name, maxLength), check);
 }
 
-/** A list of unsigned 32-bit numbers as a typed array; the name of an element is made only where one is refused. */
-export function checkUint32List(value: unknown, name: string): Uint32Array {
-  if (!isArray(value)) throw invalidArgType(name, 'an Array', value);
-  const length = checkLength(value.length, name, MAX_LIST_LENGTH);
+/** Unsigned 32-bit numbers as a typed array; the name of an element is made only where one is refused. */
+export function checkUint32Elements({ array, length, name }: MeasuredArray): Uint32Array {
   const list = new Uint32Array(length);
   for (let i = 0; i < length; i++) {
-    const element: unknown = value[i];
-    const isUint32 = typeof element === 'number' && element >>> 0 === element;
-    list[i] = isUint32 ? element : checkUint32(element, `${name}[${i}]`);
+    const element: unknown = array[i];
+    list[i] = isUint32(element) ? element : checkUint32(element, `${name}[${i}]`);
   }
   return list;
 }

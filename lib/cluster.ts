@@ -1,11 +1,22 @@
 import type { ClusterInfo, IpInfo } from './backend/backend';
-import { checkArray, checkFields, checkInt32, checkString, checkUint16, checkUint64 } from './check';
-import type { Names } from './check';
+import {
+  checkArray,
+  checkElements,
+  checkFields,
+  checkInt32,
+  checkString,
+  checkUint16,
+  checkUint64,
+  measureArray,
+} from './check';
+import type { MeasuredArray, Names } from './check';
 import { checkLife } from './life';
 import type { LLMRole } from './role';
+import { SumLimit } from './sum-limit';
 
 /**
- * A cluster to link or unlink.
+ * A cluster to link or unlink. One call takes up to 65,536 clusters, with up to 262,144 addresses of up to 4,194,304
+ * characters in all of their lists together; more is a `RangeError`.
  *
  * C++ `ClusterInfo`, Python `LLMClusterInfo`.
  */
@@ -57,6 +68,10 @@ export interface ClusterResult {
 const MAX_CLUSTERS = 65_536;
 /** Longer than any list the library takes (1), so that it can say so itself. */
 const MAX_ADDRESSES = 1024;
+/** In all clusters of a call: twice as many as it can have where each is as the library wants it. */
+const MAX_ADDRESSES_IN_ALL = 262_144;
+/** UTF-16 units of all addresses of a call; an IPv4 address has at most 15. What one of them means is the library's to say. */
+const MAX_TEXT_IN_ALL = 16 * MAX_ADDRESSES_IN_ALL;
 
 const CLUSTER: Names<LLMClusterInfo> = {
   remoteClusterId: true,
@@ -72,22 +87,41 @@ export interface CheckedCluster extends ClusterInfo {
   readonly life?: string;
 }
 
-export function checkClusters(value: unknown, name: string): CheckedCluster[] {
-  return checkArray(value, name, checkCluster, MAX_CLUSTERS);
+/** A cluster whose lists were measured and not read yet. */
+interface MeasuredCluster {
+  readonly fields: Omit<CheckedCluster, 'remoteIpInfos' | 'localIpInfos'>;
+  readonly remote: MeasuredArray;
+  readonly local: MeasuredArray | undefined;
 }
 
-function checkCluster(value: unknown, name: string): CheckedCluster {
+export function checkClusters(value: unknown, name: string): CheckedCluster[] {
+  const addresses = new SumLimit(name, MAX_ADDRESSES_IN_ALL, 'addresses');
+  const clusters = checkArray(value, name, (each, eachName) => measureCluster(each, eachName, addresses), MAX_CLUSTERS);
+  const text = new SumLimit(name, MAX_TEXT_IN_ALL, 'characters in addresses');
+  const counted = (info: IpInfo): IpInfo => {
+    text.add(info.ip.length);
+    return info;
+  };
+  return clusters.map(({ fields, remote, local }) => ({
+    ...fields,
+    remoteIpInfos: checkElements(remote, (info, infoName) => counted(checkIpInfo(info, infoName))),
+    localIpInfos:
+      local === undefined ? [] : checkElements(local, (info, infoName) => counted(checkLocalIpInfo(info, infoName))),
+  }));
+}
+
+function measureCluster(value: unknown, name: string, addresses: SumLimit): MeasuredCluster {
   const { remoteClusterId, remoteIpInfos, localIpInfos, remoteRole, life } = checkFields(value, name, CLUSTER);
-  return {
+  const fields = {
     remoteClusterId: checkUint64(remoteClusterId, `${name}.remoteClusterId`),
     remoteRoleType: remoteRole === undefined ? 0 : checkInt32(remoteRole, `${name}.remoteRole`),
-    remoteIpInfos: checkArray(remoteIpInfos, `${name}.remoteIpInfos`, checkIpInfo, MAX_ADDRESSES),
-    localIpInfos:
-      localIpInfos === undefined
-        ? []
-        : checkArray(localIpInfos, `${name}.localIpInfos`, checkLocalIpInfo, MAX_ADDRESSES),
     ...(life !== undefined && { life: checkLife(life, `${name}.life`) }),
   };
+  const remote = measureArray(remoteIpInfos, `${name}.remoteIpInfos`, MAX_ADDRESSES);
+  const local =
+    localIpInfos === undefined ? undefined : measureArray(localIpInfos, `${name}.localIpInfos`, MAX_ADDRESSES);
+  addresses.add(remote.length + (local?.length ?? 0));
+  return { fields, remote, local };
 }
 
 function checkIpInfo(value: unknown, name: string): IpInfo {
@@ -97,5 +131,8 @@ function checkIpInfo(value: unknown, name: string): IpInfo {
 
 function checkLocalIpInfo(value: unknown, name: string): IpInfo {
   const { ip, port } = checkFields(value, name, ADDRESS);
-  return { ip: checkString(ip, `${name}.ip`), port: port === undefined ? 0 : checkUint16(port, `${name}.port`) };
+  return {
+    ip: checkString(ip, `${name}.ip`),
+    port: port === undefined ? 0 : checkUint16(port, `${name}.port`),
+  };
 }

@@ -4,7 +4,8 @@ import type { AssignedOptions } from './option-keys';
 import { optionMap } from './option-map';
 
 /**
- * The options of `init` as a plain object. Every property has the rules of the property of {@link LLMConfig} with the
+ * The options of `init` as a plain object. A text may have up to 1,048,576 characters, all keys and texts of an object
+ * together up to 4,194,304; more is a `RangeError`. Every property has the rules of the property of {@link LLMConfig} with the
  * same name; a property that is `undefined` counts as absent.
  *
  * C++: the `options` map of `LlmDataDist::Initialize`; Python: `LLMConfig`. "Emitted as" names the C++ option key.

@@ -24,6 +24,9 @@ export type { LLMBackendErrorInfo, LLMBackendErrorJSON, LoadAttempt } from './ba
 /** More would be a wall of text; `results` has all of them. */
 const MAX_CLUSTERS_TOLD = 16;
 
+/** As many clusters as a call takes. */
+const MAX_RESULTS = 65_536;
+
 const TELLS_CLUSTERS_APART: ReadonlySet<string> = new Set(['linkClusters', 'unlinkClusters']);
 
 /** What every exception has of its own, whichever copy of this package has made it. */
@@ -352,7 +355,7 @@ function checkInfo(value: unknown, id: (value: unknown) => unknown = (given) => 
     clusterId: optional(id(info.clusterId), 'info.clusterId', checkUint64),
     cacheId: optional(id(info.cacheId), 'info.cacheId', checkInt64),
     results: optional(info.results, 'info.results', (list, name) =>
-      checkArray(list, name, (element, elementName) => checkResult(element, elementName, id)),
+      checkArray(list, name, (element, elementName) => checkResult(element, elementName, id), MAX_RESULTS),
     ),
     cause: info.cause,
     recovery: optional(info.recovery, 'info.recovery', checkRecovery),

@@ -301,7 +301,9 @@ export class KvCacheManager {
   /**
    * Copies blocks inside one local cache, in every tensor: each source block to each of its destinations.
    *
-   * @param srcToDst source block → destination blocks, uint32 each; read in order of insertion
+   * @param srcToDst source block → destination blocks, uint32 each; read in order of insertion. Up to 1,048,576 source
+   *   blocks, and as many destinations in all lists together
+   * @throws RangeError beyond these limits, before a list is copied
    * @throws LLMException as {@link copyCache}
    *
    * C++ `CopyKvBlocks`, Python `copy_blocks`.
@@ -318,7 +320,8 @@ export class KvCacheManager {
   /**
    * Copies blocks between a cache in host memory and one in device memory of this instance, either way.
    *
-   * @param srcToDst source block → destination block, uint32 each
+   * @param srcToDst source block → destination block, uint32 each; up to 1,048,576 pairs
+   * @throws RangeError beyond this limit
    * @throws LLMException as {@link copyCache}; `LLM_PARAM_INVALID` unless exactly one side is host memory
    *
    * Python `swap_blocks`; C++ has none.

@@ -5,11 +5,16 @@ import type { LLMConfigOptions } from './config';
 import { editDistance } from './edit-distance';
 import { LLMException } from './exception';
 import { LLMStatusCode } from './status';
+import { SumLimit } from './sum-limit';
 
 const MAX_INT32 = 0x7fff_ffff;
 const MAX_UINT32 = 0xffff_ffff;
 /** Bounds the work and the message that a hostile key can cause. */
 const MAX_SHOWN = 64;
+/** UTF-16 units of a key or a value; the longest that the library reads is a resource of 64 KiB. */
+const MAX_TEXT = 2 ** 20;
+/** Of all keys and values of an object together: a thousand keys may share one text. */
+const MAX_TEXT_IN_ALL = 2 ** 22;
 
 /** The name of a property of `LLMConfig`. */
 export type OptionProperty = keyof LLMConfigOptions;
@@ -59,7 +64,7 @@ export function quoteOption(text: string): string {
 
 /** A key or a value as C++ takes it. A C string ends at the first NUL, so the rest would be lost without a word. */
 export function checkOptionText(value: unknown, name: string, operation: string): string {
-  const text = checkString(value, name);
+  const text = checkString(value, name, MAX_TEXT);
   if (text.includes('\0')) {
     throw refuseOption(operation, `${name} contains a NUL character`, 'Remove it: the library reads up to a NUL only.');
   }
@@ -68,6 +73,7 @@ export function checkOptionText(value: unknown, name: string, operation: string)
 
 /**
  * The own enumerable string keys of a caller's object, each value read once. Symbols are left alone, as in a spread.
+ * Their texts are counted together, so that the sum is in range before one of them goes to the library.
  * An instance of some class that has no such keys (`Map`, a promise nobody awaited) would pass for "no options" and is
  * refused.
  */
@@ -76,7 +82,12 @@ export function* optionEntries(value: unknown, name: string): Generator<[key: st
   if (types.isMap(object)) throw invalidArgType(name, 'a plain object (for a Map: Object.fromEntries(map))', object);
   const keys = Object.keys(object);
   if (keys.length === 0 && !isPlain(object)) throw invalidArgType(name, 'an LLMConfig or a plain object', object);
-  for (const key of keys) yield [key, object[key]];
+  const characters = new SumLimit(name, MAX_TEXT_IN_ALL, 'characters');
+  for (const key of keys) {
+    const option = object[key];
+    characters.add(key.length + (typeof option === 'string' ? option.length : 0));
+    yield [key, option];
+  }
 }
 
 /** Also true for a plain object of another realm. */

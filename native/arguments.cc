@@ -1,6 +1,13 @@
 #include "arguments.h"
 
 namespace llm_datadist_node {
+namespace {
+
+// Of one call, in all its Arrays and the lists in them. TypeScript allows less.
+constexpr size_t kMostElements = size_t{1} << 22;
+constexpr size_t kMostTextBytes = size_t{1} << 26;
+
+}  // namespace
 
 template <typename T>
 std::pair<const T*, size_t> Arguments::ElementsIn(Napi::Value value, napi_typedarray_type type, const char* name) {
@@ -28,6 +35,7 @@ auto Arguments::ElementsOf(Napi::Value value, const char* what, Read read) {
   if (!value.IsArray()) throw Napi::TypeError::New(env, std::string("an Array of ") + what + " is needed");
   const auto array = value.As<Napi::Array>();
   const uint32_t length = array.Length();
+  Count(&elements_, length, kMostElements, "elements");
   std::vector<decltype(read(value))> elements;
   elements.reserve(length);
   for (uint32_t i = 0; i < length; ++i) {
@@ -69,12 +77,14 @@ int64_t Arguments::Int64() {
 std::string Arguments::Text() { return TextOf(Next()); }
 
 std::vector<std::vector<std::string>> Arguments::TextLists() {
-  return ElementsOf(Next(), "Arrays of strings", TextsOf);
+  return ElementsOf(Next(), "Arrays of strings", [this](Napi::Value element) { return TextsOf(element); });
 }
 
 std::vector<std::vector<uint64_t>> Arguments::Uint64Lists() {
-  return ElementsOf(Next(), "BigUint64Arrays", [](Napi::Value element) {
-    return CopyOf<uint64_t>(element, napi_biguint64_array, "BigUint64Array");
+  return ElementsOf(Next(), "BigUint64Arrays", [this](Napi::Value element) {
+    const auto [first, length] = ElementsIn<uint64_t>(element, napi_biguint64_array, "BigUint64Array");
+    Count(&elements_, length, kMostElements, "elements");
+    return std::vector<uint64_t>(first, first + length);
   });
 }
 
@@ -109,8 +119,22 @@ template std::vector<int32_t> Arguments::CopyOf(Napi::Value, napi_typedarray_typ
 template std::vector<uint32_t> Arguments::CopyOf(Napi::Value, napi_typedarray_type, const char*);
 template std::vector<uint8_t> Arguments::CopyOf(Napi::Value, napi_typedarray_type, const char*);
 
-std::vector<std::string> Arguments::TextsOf(Napi::Value value) { return ElementsOf(value, "strings", TextOf); }
+std::vector<std::string> Arguments::TextsOf(Napi::Value value) {
+  return ElementsOf(value, "strings", [this](Napi::Value element) { return TextOf(element); });
+}
 
-std::string Arguments::TextOf(Napi::Value value) { return value.As<Napi::String>().Utf8Value(); }
+std::string Arguments::TextOf(Napi::Value value) {
+  const Napi::Env env = value.Env();
+  size_t bytes = 0;
+  if (napi_get_value_string_utf8(env, value, nullptr, 0, &bytes) != napi_ok) throw Napi::Error::New(env);
+  Count(&text_bytes_, bytes, kMostTextBytes, "bytes of text");
+  return value.As<Napi::String>().Utf8Value();
+}
+
+void Arguments::Count(size_t* sum, size_t more, size_t most, const char* what) {
+  *sum += more;
+  if (*sum <= most) return;
+  throw Napi::RangeError::New(info_.Env(), "the lists of a call may hold " + std::to_string(most) + " " + what + " in all");
+}
 
 }  // namespace llm_datadist_node

@@ -58,14 +58,19 @@ class Arguments {
   static std::pair<const T*, size_t> ElementsIn(Napi::Value value, napi_typedarray_type type, const char* name);
   template <typename T>
   static std::vector<T> CopyOf(Napi::Value value, napi_typedarray_type type, const char* name);
-  static std::string TextOf(Napi::Value value);
-  static std::vector<std::string> TextsOf(Napi::Value value);
+  std::string TextOf(Napi::Value value);
+  std::vector<std::string> TextsOf(Napi::Value value);
   // The elements of an Array, each read in a scope of its own.
   template <typename Read>
-  static auto ElementsOf(Napi::Value value, const char* what, Read read);
+  auto ElementsOf(Napi::Value value, const char* what, Read read);
+  // Adds to what the call holds, and throws where the sum is too much. It comes before each copy: the lists of an Array may
+  // be one and the same, and so may its texts.
+  void Count(size_t* sum, size_t more, size_t most, const char* what);
 
   const Napi::CallbackInfo& info_;
   size_t next_ = 0;
+  size_t elements_ = 0;
+  size_t text_bytes_ = 0;
 };
 
 }  // namespace llm_datadist_node

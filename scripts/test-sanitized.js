@@ -14,6 +14,7 @@ const path = require('node:path');
 const { withLock } = require('./file-lock');
 const { SHIM_TESTS, failureOf, runJest } = require('./native-tests');
 const { compilerFor, missingTools } = require('./native-tools');
+const { repeatedRun } = require('./repeated-run');
 const { SanitizerError, sanitizedEnvironment } = require('./sanitizers');
 const { buildLeakCheck, buildPlanted, buildUbsanReports } = require('../test/native/sanitizers/build');
 const { buildStandIn } = require('../test/native/standin/build');
@@ -25,7 +26,8 @@ const SIGNALS = { handle_segv: 0, handle_sigbus: 0, handle_abort: 0, handle_sigf
 
 /**
  * `faults` are those of test/native/sanitizers with the words that a report of them has; `workers` tells jest how many
- * processes to use; `settings` are the runtime's, with what all have in common about reports.
+ * processes to use; `settings` are the runtime's, with what all have in common about reports. A run for leaks is repeated
+ * once after a crash: see repeated-run.js.
  */
 const KINDS = {
   asan: {
@@ -148,8 +150,12 @@ function test(kind, outDir, args) {
   fs.mkdirSync(reports);
   const env = environmentOf(KINDS[kind], built, outDir, compiler, reports);
   provePlantedFaults(KINDS[kind], built.planted, reports, env);
-  const failure = failureOf(runJest({ args: [KINDS[kind].workers, ...(args.length > 0 ? args : [SHIM_TESTS])], env }));
-  const found = takeReports(reports);
+  const run = () => runJest({ args: [KINDS[kind].workers, ...(args.length > 0 ? args : [SHIM_TESTS])], env });
+  const { ended, found } =
+    kind === 'leak'
+      ? repeatedRun({ run, takeReports: () => takeReports(reports), say: console.error })
+      : { ended: run(), found: takeReports(reports) };
+  const failure = failureOf(ended);
   if (found.length > 0) throw new RunError(`${found.length} reports of the sanitizer:\n${found.join('\n')}`);
   if (failure !== undefined) throw new RunError(`the tests failed (${failure}), without a report of the sanitizer`);
   console.log(`${kind}: the tests passed, and the sanitizer had nothing to say about them`);

@@ -76,7 +76,7 @@ describe('a library that allocates caches', () => {
     await caches.copyCache(host, cache, { srcBatchIndex: 1, dstBatchIndex: 2, offset: 8, size: 16 });
     await caches.copyBlocks(cache, new Map([[0, [1, 2]]]));
     await caches.swapBlocks(cache, host, new Map([[3, 1]]));
-    expect(backend.asked).toEqual(['copyKvCache 1,2,8,16', 'copyKvBlocks 0 to 1,2', 'copyKvBlocks 3 to 1']);
+    expect(backend.asked).toEqual(['copyKvCache 1,2,8,16', 'copyKvBlocks 0,0 to 1,2', 'copyKvBlocks 3 to 1']);
     for (const each of [cache, host]) await caches.deallocateCache(each);
   });
 

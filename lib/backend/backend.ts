@@ -60,7 +60,10 @@ export interface Backend {
     offset: bigint,
     size: bigint,
   ): Promise<void>;
-  /** C++ `CopyKvBlocks`: as {@link allocateCache}. Source block `i` goes to every block of list `i`. */
+  /**
+   * C++ `CopyKvBlocks`: as {@link allocateCache}. Each list of destinations is as long as the list of sources: source block
+   * `i` goes to block `i` of every list. Empty lists are refused.
+   */
   copyKvBlocks(
     src: Cache,
     dst: Cache,

@@ -2,7 +2,7 @@ import type { Shape, Transfer } from './call';
 import type { CacheRecord, World } from './world';
 
 /** What a key says of the cache that it names. */
-export interface Layout {
+interface Layout {
   readonly tensors: number;
   readonly rows: number;
   readonly stride: number;
@@ -12,9 +12,13 @@ export interface Layout {
 const MAX_TENSORS = 131_061;
 const MAX_BLOCK = 0xffff_ffff;
 
+/** The cache that the key of a call says something of. */
+export function describedBy(world: World, { keyOf }: Transfer): CacheRecord | undefined {
+  return keyOf && world.nodes[keyOf.node]?.slots[keyOf.slot]?.cache;
+}
+
 /** The layout in the key of a cache; one whose rows are no whole bytes has none. */
-export function layoutOf(world: World, { keyOf }: Transfer): Layout | undefined {
-  const cache = keyOf && world.nodes[keyOf.node]?.slots[keyOf.slot]?.cache;
+function layoutOf(cache: CacheRecord | undefined): Layout | undefined {
   return cache && isEven(cache) ? { tensors: cache.tensors.length, rows: cache.rows, stride: cache.stride } : undefined;
 }
 
@@ -23,7 +27,8 @@ function isEven({ tensorBytes, rows, stride }: CacheRecord): boolean {
 }
 
 /** Whether a guard refuses a transfer: the rules of the README that concern layers, blocks and the peer's layout. */
-export function isRefused(call: Transfer, local: CacheRecord | undefined, layout: Layout | undefined): boolean {
+export function isRefused(call: Transfer, local: CacheRecord | undefined, described: CacheRecord | undefined): boolean {
+  const layout = layoutOf(described);
   const pulls = call.op === 'pullCache' || call.op === 'pullBlocks';
   const [localLayers, remoteLayers] = pulls ? [call.dstLayers, call.srcLayers] : [call.srcLayers, call.dstLayers];
   for (const [first, last] of [localLayers, remoteLayers]) {
@@ -36,6 +41,8 @@ export function isRefused(call: Transfer, local: CacheRecord | undefined, layout
   const isRow = call.op === 'pullCache' || call.op === 'pushCache';
   if (!isRow && [...call.srcBlocks, ...call.dstBlocks].some((block) => block > MAX_BLOCK)) return true;
   if (local === undefined) return false;
+  // Also where the key carries no layout.
+  if (described !== undefined && described.meaning !== local.meaning) return true;
   if (layout !== undefined && all && local.tensors.length !== layout.tensors) return true;
   if (isRow) {
     if (layout === undefined) return false;

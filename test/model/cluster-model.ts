@@ -1,5 +1,5 @@
 import type { Call, Cluster, Flaw, LocalRef, Outcome, Shape, Transfer } from './call';
-import { isRefused, isShapeRefused, layoutOf } from './caution';
+import { describedBy, isRefused, isShapeRefused } from './caution';
 import { Holdings } from './holdings';
 import { linkOne, unlinkOne } from './link-model';
 import { pull, push } from './transfer-model';
@@ -205,9 +205,9 @@ function bytesOf({ rows, columns, halfBytes }: Shape): number {
   return halfBytes ? Math.ceil((rows * columns) / 2) : rows * columns;
 }
 
-/** Nothing that a guard lets through: freed for the caller but not given back, registered, or refused by the transport before. */
+/** Nothing that a guard lets through: freed, registered, or refused by the transport before. */
 function isTaken(life: Life, region: Region): boolean {
-  return life.stuck.has(region) || (!region.gone && (region.freed || isPinned(region)));
+  return life.stuck.has(region) || region.freed || isPinned(region);
 }
 
 function isPinned({ pin }: Region): boolean {
@@ -248,6 +248,7 @@ function addCache(
     tensorBytes,
     stride: Math.floor(tensorBytes / rows),
     host,
+    meaning: `${shape.columns} elements of ${shape.halfBytes ? 'half a byte' : 'a byte'}`,
   };
   life.caches.set(cache.id, cache);
   life.published = true;
@@ -344,7 +345,7 @@ function transfer(world: World, node: NodeRecord, call: Transfer): Status {
   const cache = life.caches.get(call.local.id);
   if (world.guards) {
     if (life.held.isHeld(call.local.id)) return 'LLM_KV_CACHE_NOT_EXIST';
-    if (isRefused(call, cache, layoutOf(world, call))) return 'LLM_PARAM_INVALID';
+    if (isRefused(call, cache, describedBy(world, call))) return 'LLM_PARAM_INVALID';
   }
   if (call.op === 'pullCache' || call.op === 'pullBlocks') return pull(life, call);
   return push(life, call, sourceOf(world, node, call, cache));

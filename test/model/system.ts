@@ -161,7 +161,17 @@ export class System {
   }
 
   #key({ keyOf, peer, remoteId, remoteRow }: Transfer): CacheKeyByIdAndIndex {
-    if (keyOf !== undefined) return this.#slot(keyOf.node, keyOf.slot).cache.key(remoteRow);
+    if (keyOf !== undefined) {
+      // Without the life: the model has no rule stale-key.
+      const { clusterId, cacheId, layout, fingerprint } = this.#slot(keyOf.node, keyOf.slot).cache.key();
+      return {
+        clusterId,
+        cacheId,
+        batchIndex: remoteRow,
+        ...(layout && { layout }),
+        ...(fingerprint && { fingerprint }),
+      };
+    }
     return { clusterId: peer, cacheId: remoteId, batchIndex: remoteRow };
   }
 

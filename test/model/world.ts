@@ -43,6 +43,8 @@ export interface CacheRecord {
   /** Bytes of a row or block, rounded down. */
   readonly stride: number;
   readonly host: boolean;
+  /** What the bytes of a row mean: a key and a local cache that differ in it are not copied to each other. */
+  readonly meaning: string;
 }
 
 /** One side of a link. */

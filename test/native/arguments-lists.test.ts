@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { DataType, LLMRole } from '../../lib';
-import type { BlockList, CacheDesc, KvCacheManager } from '../../lib';
-import { instance, received, standIn } from './fixtures/stand-in';
+import { DataType, LLMRole, Placement } from '../../lib';
+import type { Backend, BlockList, Cache, CacheDesc, KvCacheManager } from '../../lib';
+import { rejection } from '../fixtures/cluster';
+import { instance, libraryCalls, received, seam, standIn } from './fixtures/stand-in';
 import type { StandInMethod } from './standin/control';
 
 const KEY = { clusterId: 1n, cacheId: 2n };
@@ -131,4 +132,42 @@ test('the lists of copyKvBlocks are copied before the call returns', async () =>
   await copied;
   expect(received('aclrtMemcpy')).toHaveLength(2);
   await dist.kvCacheManager.deallocateCache(cache);
+});
+
+describe('the addon limits what the lists of a call hold in sum, and calls nothing beyond', () => {
+  const cache: Cache = {
+    cacheId: 1n,
+    tensorAddrs: new BigUint64Array(0),
+    desc: { numTensors: 0, dataType: 0, shape: [], placement: Placement.DEVICE },
+  };
+  const text = 'ä'.repeat(2 ** 20);
+  const cluster = { remoteClusterId: 1n, remoteRoleType: 0, localIpInfos: [], remoteIpInfos: [{ ip: text, port: 1 }] };
+  const copy = (count: number) => (backend: Backend) =>
+    backend.copyKvBlocks(cache, cache, new BigUint64Array(count), Array(count).fill(new BigUint64Array(2 ** 20)));
+  const options = (count: number) => (backend: Backend) =>
+    backend.initialize(Object.fromEntries(Array.from({ length: count }, (_, i) => [`llm.${i}`, text])));
+
+  test.each<[string, string, (backend: Backend) => Promise<unknown>]>([
+    ['lists of blocks that share one array', '4194304 elements', copy(4)],
+    ['65,536 of them', '4194304 elements', copy(65_536)],
+    ['options that share one text', '67108864 bytes of text', options(32)],
+    ['addresses that share one text', '67108864 bytes of text', (b) => b.linkLlmClusters(Array(33).fill(cluster), 1)],
+    ['options that are too many', '4194304 elements', (b) => b.initialize(tooMany())],
+  ])('%s', async (_, most, call) => {
+    const error = await rejection(Promise.resolve().then(() => call(seam(1n, 1))));
+    expect(error).toMatchObject({ name: 'RangeError', message: `the lists of a call may hold ${most} in all` });
+    expect(libraryCalls()).toEqual([]);
+  });
+
+  /** Keys and values together. */
+  const tooMany = () => Object.fromEntries(Array.from({ length: 2 ** 21 + 1 }, (_, i) => [String(i), '']));
+
+  test('as many as TypeScript allows arrive', async () => {
+    standIn.set('CopyKvBlocks', { status: 0 });
+    standIn.set('Initialize', { status: 0 });
+    const backend = seam(1n, 1);
+    standIn.run('journal off');
+    await copy(1)(backend);
+    await options(31)(backend);
+  });
 });

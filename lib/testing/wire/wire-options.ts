@@ -1,4 +1,13 @@
-import { checkArray, checkFinite, checkObject, outOfRange, unfit, unknownName } from '../../check';
+import {
+  checkArray,
+  checkElements,
+  checkFinite,
+  checkObject,
+  measureArray,
+  outOfRange,
+  unfit,
+  unknownName,
+} from '../../check';
 import type { Names } from '../../check';
 import { pairOf } from '../node-pair';
 import type { NodeRef } from '../node-ref';
@@ -30,9 +39,12 @@ export interface WireOptions extends WireLinkOptions {
    * figure of the bandwidths, as if each node had one port.
    */
   readonly port?: number;
-  /** Ways that are different from the others, in both directions; what is left out is as for the others. */
+  /** Up to 1,024 ways that are different from the others, in both directions; what is left out is as for the others. */
   readonly between?: readonly (WireLinkOptions & { readonly nodes: readonly [NodeRef, NodeRef] })[];
 }
+
+/** More ways than any test needs. Each may name the same long table of bandwidths. */
+const MAX_WAYS = 1024;
 
 const LINK: Names<WireLinkOptions> = { latencyMs: true, jitterMs: true, bandwidth: true };
 const WIRE: Names<WireOptions> = { ...LINK, port: true, between: true };
@@ -62,15 +74,13 @@ export function checkWireOptions(value: unknown, name: string): WireFigures {
   const { port, between, ...link } = typeof value === 'string' ? presetOf(value, name) : checkObject(value, name);
   const base = checkLink(link, name, { latencyMs: 0, jitterMs: 0, speeds: undefined, capacity: Infinity }, WIRE);
   const pairs = new Map<string, LinkFigures>();
-  const different = between === undefined ? [] : checkArray(between, `${name}.between`, (each) => each);
+  const different = between === undefined ? [] : checkArray(between, `${name}.between`, (each) => each, MAX_WAYS);
   for (const [i, each] of different.entries()) {
     const here = `${name}.between[${i}]`;
     const { nodes, ...fields } = checkObject(each, here);
-    const ends = checkArray(nodes, `${here}.nodes`, clusterIdOf);
-    const [a, b] = ends;
-    if (a === undefined || b === undefined || ends.length !== 2) {
-      throw unfit(`${here}.nodes`, `names ${ends.length} nodes: a way has two ends`);
-    }
+    const ends = measureArray(nodes, `${here}.nodes`);
+    if (ends.length !== 2) throw unfit(`${here}.nodes`, `names ${ends.length} nodes: a way has two ends`);
+    const [a, b] = checkElements(ends, clusterIdOf) as [bigint, bigint];
     if (a === b) throw unfit(`${here}.nodes`, `names cluster ${a} as both ends`);
     if (pairs.has(pairOf(a, b))) {
       throw unfit(`${here}.nodes`, `names cluster ${a} and cluster ${b}, whose way was given before`);

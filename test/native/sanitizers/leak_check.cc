@@ -7,6 +7,8 @@
 
 #include <cstdlib>
 
+#include "crash_stack.h"
+
 namespace {
 
 void Check() {
@@ -22,6 +24,7 @@ void AtEndOfEnvironment(void*) { std::atexit(Check); }
 }  // namespace
 
 NAPI_MODULE_INIT() {
+  PrintStackOfCrashes();
   napi_add_env_cleanup_hook(env, AtEndOfEnvironment, nullptr);
   return exports;
 }

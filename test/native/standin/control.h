@@ -40,6 +40,8 @@
 //   disconnect_ms N          how long an unlink of the engine hixl tries to reach a cluster that does not answer, with the
 //                            table of all links locked; 30000 at first
 //   answer_at_once on|off    transfers return success without looking at anything
+//   older_engine on|off      the library allocates, deallocates and copies caches as the older engine does, and answers
+//                            LLM_FEATURE_NOT_ENABLED to registrations. Otherwise it is the other way round
 //   device_count N           devices of the host, 1024 at first
 //   soc_name TEXT            what aclrtGetSocName says; the empty text stands for null
 //   version TEXT             what aclsysGetVersionStr says

@@ -4,11 +4,13 @@
 
 #include "library/arguments.h"
 #include "library/call_watch.h"
+#include "library/copy.h"
 #include "library/engine.h"
 #include "library/transfer.h"
 #include "runtime/hazards.h"
 #include "runtime/object_counts.h"
 #include "runtime/observed_call.h"
+#include "runtime/runtime_facts.h"
 
 using standin::CallDetails;
 using standin::Engine;
@@ -80,7 +82,15 @@ void WriteResults(JsonText& json, const std::vector<Status>& results) {
   json.Close(']');
 }
 
-Status NotEnabled(Engine*) { return kFeatureNotEnabled; }
+// What the older engine does and today's does not. `work` gets the session of an initialised object.
+template <typename Work>
+auto ByOlderEngine(Work work) {
+  return [work](Engine* engine) -> Status {
+    if (!standin::IsOlderEngine()) return kFeatureNotEnabled;
+    Session* const session = engine->RequireSession();
+    return session == nullptr ? kFailed : work(session);
+  };
+}
 
 }  // namespace
 
@@ -174,16 +184,19 @@ Status LlmDataDist::UnlinkLlmClusters(const std::vector<ClusterInfo>& clusters, 
       [&](JsonText& json, Status) { WriteResults(json, rets); });
 }
 
-Status LlmDataDist::AllocateCache(const CacheDesc& cache_desc, Cache&) {
+Status LlmDataDist::AllocateCache(const CacheDesc& cache_desc, Cache& cache) {
   return Call(
-      this, {Method::kAllocateCache, {}}, [&](JsonText& json) { Write(json, "cache_desc", cache_desc); }, NotEnabled,
-      standin::GiveNothing);
+      this, {Method::kAllocateCache, {}}, [&](JsonText& json) { Write(json, "cache_desc", cache_desc); },
+      ByOlderEngine([&](Session* session) { return session->Allocate(cache_desc, &cache); }),
+      [&](JsonText& json, Status status) {
+        if (status == kSuccess) json.Key("cache_id").Decimal(cache.cache_id);
+      });
 }
 
 Status LlmDataDist::DeallocateCache(int64_t cache_id) {
   return Call(
-      this, {Method::kDeallocateCache, {}}, [&](JsonText& json) { json.Key("cache_id").Decimal(cache_id); }, NotEnabled,
-      standin::GiveNothing);
+      this, {Method::kDeallocateCache, {}}, [&](JsonText& json) { json.Key("cache_id").Decimal(cache_id); },
+      ByOlderEngine([&](Session* session) { return session->Deallocate(cache_id); }), standin::GiveNothing);
 }
 
 Status LlmDataDist::CopyKvCache(const Cache& src_cache, const Cache& dst_cache, uint32_t src_batch_index,
@@ -196,7 +209,10 @@ Status LlmDataDist::CopyKvCache(const Cache& src_cache, const Cache& dst_cache, 
         json.Key("src_batch_index").Number(src_batch_index).Key("dst_batch_index").Number(dst_batch_index);
         json.Key("offset").Decimal(offset).Key("size").Decimal(size);
       },
-      NotEnabled, standin::GiveNothing);
+      ByOlderEngine([&](Session*) {
+        return standin::CopyCache(src_cache, dst_cache, src_batch_index, dst_batch_index, offset, size);
+      }),
+      standin::GiveNothing);
 }
 
 Status LlmDataDist::CopyKvBlocks(const Cache& src_cache, const Cache& dst_cache,
@@ -210,7 +226,8 @@ Status LlmDataDist::CopyKvBlocks(const Cache& src_cache, const Cache& dst_cache,
         Write(json, "src_blocks", src_blocks);
         Write(json, "dst_blocks_list", dst_blocks_list);
       },
-      NotEnabled, standin::GiveNothing);
+      ByOlderEngine([&](Session*) { return standin::CopyBlocks(src_cache, dst_cache, src_blocks, dst_blocks_list); }),
+      standin::GiveNothing);
 }
 
 Status LlmDataDist::RegisterKvCache(const CacheDesc& cache_desc, const std::vector<uint64_t>& addrs, const RegisterCfg&,
@@ -224,6 +241,7 @@ Status LlmDataDist::RegisterKvCache(const CacheDesc& cache_desc, const std::vect
       },
       [&](Engine* engine) {
         worked = true;
+        if (standin::IsOlderEngine()) return kFeatureNotEnabled;
         return engine->Register(cache_desc, addrs, &cache_id);
       },
       [&](JsonText& json, Status result) {
@@ -239,7 +257,8 @@ Status LlmDataDist::RegisterKvCache(const CacheDesc& cache_desc, const std::vect
 Status LlmDataDist::UnregisterKvCache(int64_t cache_id) {
   return Call(
       this, {Method::kUnregister, {}, true, cache_id}, [&](JsonText& json) { json.Key("cache_id").Decimal(cache_id); },
-      [&](Engine* engine) { return engine->Unregister(cache_id); }, standin::GiveNothing);
+      [&](Engine* engine) { return standin::IsOlderEngine() ? kFeatureNotEnabled : engine->Unregister(cache_id); },
+      standin::GiveNothing);
 }
 
 Status LlmDataDist::PullKvCache(const CacheIndex& src_cache_index, const Cache& dst_cache, uint32_t batch_index,

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "library/tensor_size.h"
+#include "runtime/device_memory.h"
 #include "runtime/hazards.h"
 #include "runtime/peers.h"
 
@@ -21,6 +22,10 @@ struct Sessions {
 Sessions& TheSessions() {
   static Sessions& sessions = *new Sessions;
   return sessions;
+}
+
+void FreeTensors(const std::vector<OwnTensor>& tensors) {
+  for (const OwnTensor& tensor : tensors) Free(tensor.address, tensor.on_host);
 }
 
 // While a table of all links is locked for long.
@@ -120,6 +125,47 @@ Status Session::Unregister(int64_t cache_id) {
   return table_.Remove(cache_id, knowing);
 }
 
+Status Session::Allocate(const llm_datadist::CacheDesc& desc, llm_datadist::Cache* cache) {
+  if (desc.num_tensors == 0) return Refuse(kParamInvalid, "no tensors");
+  if (desc.shape.empty()) return Refuse(kParamInvalid, "no dimensions");
+  uint64_t bytes = 0;
+  Status status = TensorSize(desc.shape, desc.data_type, &bytes);
+  if (status != kSuccess) return status;
+  const bool on_host = desc.placement != llm_datadist::CachePlacement::kDevice;
+  std::vector<OwnTensor> tensors;
+  std::vector<uint64_t> addresses;
+  while (tensors.size() < desc.num_tensors && status == kSuccess) {
+    void* const address = standin::Allocate(bytes, on_host);
+    if (address == nullptr) {
+      status = Refuse(kDeviceOutOfMemory, "no memory for tensor %zu of %lu bytes", tensors.size(), bytes);
+      break;
+    }
+    tensors.push_back({address, on_host});
+    addresses.push_back(reinterpret_cast<uint64_t>(address));
+  }
+  if (status == kSuccess) status = Register(desc.shape, desc.data_type, addresses, &cache->cache_id);
+  if (status != kSuccess) {
+    FreeTensors(tensors);
+    return status;
+  }
+  cache->tensor_addrs = addresses;
+  cache->cache_desc = desc;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  own_.emplace(cache->cache_id, std::move(tensors));
+  return kSuccess;
+}
+
+Status Session::Deallocate(int64_t cache_id) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = own_.find(cache_id);
+  if (found == own_.end()) return Refuse(kKvCacheNotExist, "this object has allocated no cache %ld", cache_id);
+  // Links do not hold it: the engine has lent them its own memory.
+  const Status status = table_.Remove(cache_id, {});
+  FreeTensors(found->second);
+  own_.erase(found);
+  return status;
+}
+
 void Session::KeepRegistered(const std::vector<int64_t>& shape, int32_t data_type,
                              const std::vector<uint64_t>& addresses) {
   uint64_t bytes = 0;
@@ -209,6 +255,8 @@ void Session::End() {
   for (const uint64_t peer : peers) DropLink(peer);
   const std::lock_guard<std::mutex> lock(mutex_);
   table_.Clear();
+  for (const auto& entry : own_) FreeTensors(entry.second);
+  own_.clear();
 }
 
 }  // namespace standin

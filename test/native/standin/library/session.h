@@ -16,6 +16,7 @@
 #include "library/fabric.h"
 #include "library/option_text.h"
 #include "library/status.h"
+#include "native/abi/llm_datadist.h"
 
 namespace standin {
 
@@ -36,6 +37,11 @@ struct Link {
   std::shared_ptr<const Snapshot> table;
 
   Link(Session* local, Session* peer);
+};
+
+struct OwnTensor {
+  void* address;
+  bool on_host;
 };
 
 // Sessions are never deleted: peers hold links to them.
@@ -69,6 +75,9 @@ class Session {
   Status Register(const std::vector<int64_t>& shape, int32_t data_type, const std::vector<uint64_t>& addresses,
                   int64_t* cache_id);
   Status Unregister(int64_t cache_id);
+  // A cache in memory of this object, which goes with the object at the latest.
+  Status Allocate(const llm_datadist::CacheDesc& desc, llm_datadist::Cache* cache);
+  Status Deallocate(int64_t cache_id);
   // What a registration leaves behind that the transport refused.
   void KeepRegistered(const std::vector<int64_t>& shape, int32_t data_type, const std::vector<uint64_t>& addresses);
   std::shared_ptr<const CacheEntry> FindCache(int64_t cache_id);
@@ -120,6 +129,8 @@ class Session {
   // Guarded by mutex_.
   CacheTable table_;
   std::map<uint64_t, std::shared_ptr<Link>> links_;
+  // Memory of the caches that this object has allocated.
+  std::map<int64_t, std::vector<OwnTensor>> own_;
 };
 
 }  // namespace standin

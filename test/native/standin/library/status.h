@@ -17,6 +17,7 @@ constexpr Status kNotYetLink = 0x5010B007U;
 constexpr Status kAlreadyLink = 0x5010B008U;
 constexpr Status kLinkFailed = 0x5010B009U;
 constexpr Status kUnlinkFailed = 0x5010B00AU;
+constexpr Status kDeviceOutOfMemory = 0x5010B00EU;
 constexpr Status kExistLink = 0x5010B018U;
 constexpr Status kFeatureNotEnabled = 0x5010B019U;
 constexpr Status kTimeout = 0x5010B01AU;

@@ -218,6 +218,7 @@ constexpr Command kCommands[] = {
     {"peer", 3, 3, SetPeerOf},
     {"disconnect_ms", 2, 2, [](const Words& words) { SetDisconnectLimit(ToUint32(words[1])); }},
     {"answer_at_once", 2, 2, [](const Words& words) { SetMode(kAnswersAtOnce, ToSwitch(words[1])); }},
+    {"older_engine", 2, 2, [](const Words& words) { SetOlderEngine(ToSwitch(words[1])); }},
     {"device_count", 2, 2, [](const Words& words) { SetDeviceCount(ToUint32(words[1])); }},
     {"soc_name", 2, 2, [](const Words& words) { SetSocName(words[1]); }},
     {"version", 2, 2, [](const Words& words) { SetVersion(words[1]); }},

@@ -14,6 +14,7 @@ constexpr const char* kDefaultVersion = "9.2.0";
 
 std::atomic<uint32_t> g_device_count{kDefaultDeviceCount};
 std::atomic<bool> g_initialised{false};
+std::atomic<bool> g_older_engine{false};
 
 struct Texts {
   std::mutex mutex;
@@ -60,7 +61,11 @@ void SetVersion(const std::string& version) {
 bool RuntimeIsInitialised() { return g_initialised; }
 bool MarkRuntime(bool initialised) { return g_initialised.exchange(initialised) != initialised; }
 
+bool IsOlderEngine() { return g_older_engine; }
+void SetOlderEngine(bool older) { g_older_engine = older; }
+
 void ResetRuntimeFacts() {
+  SetOlderEngine(false);
   SetDeviceCount(kDefaultDeviceCount);
   SetSocName(kDefaultSocName);
   SetVersion(kDefaultVersion);

@@ -23,6 +23,10 @@ bool RuntimeIsInitialised();
 // False where it is so already.
 bool MarkRuntime(bool initialised);
 
+// Whether the library is the older engine, which allocates, deallocates and copies caches and registers none.
+bool IsOlderEngine();
+void SetOlderEngine(bool older);
+
 void ResetRuntimeFacts();
 
 }  // namespace standin
