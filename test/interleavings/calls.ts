@@ -91,6 +91,7 @@ export class Calls {
 }
 
 function outcomeOf(error: unknown): string {
-  const { name, code, deadline } = error as Record<string, unknown>;
-  return [name === 'AbortError' ? name : code, ...(deadline === undefined ? [] : [`(${String(deadline)})`])].join(' ');
+  const { name, code, deadline } = error as Partial<Record<'name' | 'code' | 'deadline', string>>;
+  const kind = (name === 'AbortError' ? name : code) ?? 'other';
+  return deadline === undefined ? kind : `${kind} (${deadline})`;
 }

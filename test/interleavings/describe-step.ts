@@ -7,8 +7,7 @@ const LINKS = /^(un)?link/;
 export function describeStep(step: Step): string {
   const gap = describeGap(step.gap);
   if (!('call' in step)) {
-    const { fabric, gap: _gap, ...rest } = step;
-    return `${fabric} ${JSON.stringify(rest)}${gap}`;
+    return `${step.fabric} ${JSON.stringify({ ...step, fabric: undefined, gap: undefined })}${gap}`;
   }
   return [step.call, `node ${step.node}`, ...detailsOf(step), ...limitsOf(step.limits)].join(', ') + gap;
 }
@@ -31,7 +30,9 @@ function detailsOf(step: CallStep): string[] {
 function limitsOf({ timeout, abort }: Limits = {}): string[] {
   return [
     ...(timeout === undefined ? [] : [`within ${timeout} ms`]),
-    ...(abort === undefined ? [] : [`aborted ${abort.kind === 'before' ? 'before' : `after ${abort.count} ${abort.kind}`}`]),
+    ...(abort === undefined
+      ? []
+      : [`aborted ${abort.kind === 'before' ? 'before' : `after ${abort.count} ${abort.kind}`}`]),
   ];
 }
 

@@ -41,12 +41,18 @@ export async function abortInTime({ limits, controller, reason }: EarlyEnd, slee
 }
 
 /** What is wrong with what a call was rejected with; `undefined` where nothing is. */
-export function problemOf(error: unknown, operation: string, { limits, controller, reason }: EarlyEnd): string | undefined {
+export function problemOf(
+  error: unknown,
+  operation: string,
+  { limits, controller, reason }: EarlyEnd,
+): string | undefined {
   if (error instanceof LLMException) {
     if (error.operation !== operation) return `its exception says that ${error.operation} failed`;
     const isCallers = error.deadline === 'caller';
     if (isCallers && limits?.timeout === undefined) return 'it ended at a deadline that it was not given';
-    return isCallers && !(error.released instanceof Promise) ? 'its exception does not say when it is released' : undefined;
+    return isCallers && !(error.released instanceof Promise)
+      ? 'its exception does not say when it is released'
+      : undefined;
   }
   const { name, code, cause, released } = error as Record<string, unknown>;
   if (name !== 'AbortError') return `it was rejected with ${String(error)}`;

@@ -27,7 +27,11 @@ export async function end(plan: Plan, world: World, calls: Calls): Promise<void>
 function lookAtAll(plan: Plan, world: World, calls: Calls): void {
   for (const { caches } of world.nodes) {
     for (const cache of caches) {
-      look({ calls, number: plan.steps.length }, cache, Array.from({ length: cache.memory.rows }, (_, i) => i));
+      look(
+        { calls, number: plan.steps.length },
+        cache,
+        Array.from({ length: cache.memory.rows }, (_, i) => i),
+      );
     }
   }
 }

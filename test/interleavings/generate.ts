@@ -43,7 +43,9 @@ const TRANSFERS: ReadonlySet<CallName> = new Set(['pullCache', 'pullBlocks', 'pu
 
 /** The plan of one interleaving: the same for the same seed and index. */
 export function planOf(seed: number, index: number): Plan {
-  return new Generator(new Random(Math.imul(seed ^ 0x9e37_79b9, 0x85eb_ca6b) ^ Math.imul(index + 1, 0xc2b2_ae35))).plan();
+  return new Generator(
+    new Random(Math.imul(seed ^ 0x9e37_79b9, 0x85eb_ca6b) ^ Math.imul(index + 1, 0xc2b2_ae35)),
+  ).plan();
 }
 
 class Generator {

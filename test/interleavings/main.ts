@@ -97,7 +97,6 @@ function runChild(work: Work, out: Output): Promise<Failure | undefined> {
       else {
         hasEnded = true;
         out.log(`${backend}: ${total} interleavings held; ${summary(report.outcomes)}`);
-        if (process.env.DEBUG_OUTCOMES) out.log([...report.outcomes].sort().map(([a, b]) => `${a}: ${b}`).join('\n'));
       }
     });
     child.on('close', (code, signal) => {

@@ -226,7 +226,11 @@ export function readBlocks(context: Context): void {
 }
 
 /** Reads rows of a cache and compares them with what is known of them. */
-export function look(context: Pick<Context, 'calls' | 'number'> & Partial<Context>, cache: CacheRecord, rows: number[]) {
+export function look(
+  context: Pick<Context, 'calls' | 'number'> & Partial<Context>,
+  cache: CacheRecord,
+  rows: number[],
+) {
   const { calls, number, step } = context;
   const { handle, memory } = cache;
   if (handle === undefined || rows.length === 0) return;
@@ -278,7 +282,7 @@ function recordOf(memory: Memory, handle: KvCache): CacheRecord {
 }
 
 function cachePlanOf({ node, step }: Context): CachePlan {
-  return node.plan.caches[step.cache % node.plan.caches.length] as CachePlan;
+  return node.plan.caches[step.cache % node.plan.caches.length]!;
 }
 
 function descOf(memory: Memory): CacheDesc {

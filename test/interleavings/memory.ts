@@ -33,10 +33,7 @@ export class Memory {
   readonly regions: readonly MemoryRegion[] | undefined;
   readonly #cells: Cell[];
 
-  constructor(
-    { layers, tensorsPerLayer, rows, onHost }: Shape,
-    regions?: readonly MemoryRegion[],
-  ) {
+  constructor({ layers, tensorsPerLayer, rows, onHost }: Shape, regions?: readonly MemoryRegion[]) {
     this.tensors = layers * tensorsPerLayer;
     this.tensorsPerLayer = tensorsPerLayer;
     this.rows = rows;

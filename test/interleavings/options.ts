@@ -56,7 +56,7 @@ export function parseOptions(argv: readonly string[]): Options | undefined {
 
 /** The backend that an interleaving runs on. */
 export function backendOf(index: number, { backends }: Options): BackendName {
-  return backends[index % backends.length] as BackendName;
+  return backends[index % backends.length]!;
 }
 
 function parse(argv: readonly string[]) {

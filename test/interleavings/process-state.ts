@@ -35,7 +35,7 @@ export class ProcessState {
   }
 
   async #isBack(): Promise<boolean> {
-    for (const start = Date.now(); Date.now() - start < LIMIT_MS; ) {
+    for (const start = Date.now(); Date.now() - start < LIMIT_MS;) {
       if (threads() <= this.#base.threads && handles().length <= this.#base.handles.length) return true;
       await new Promise((resolve) => setTimeout(resolve, 1));
     }

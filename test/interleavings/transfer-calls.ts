@@ -47,7 +47,11 @@ export function push(context: Context): void {
 }
 
 /** A pull or a push: the cache of the step is local, the other one remote. */
-function transfer(context: Context, isRow: boolean, makes: (key: CacheKeyByIdAndIndex, local: LocalCache) => Make): void {
+function transfer(
+  context: Context,
+  isRow: boolean,
+  makes: (key: CacheKeyByIdAndIndex, local: LocalCache) => Make,
+): void {
   const { world, node, step } = context;
   const peer = world.peer(node, step);
   const local = cacheOf(context);
@@ -94,7 +98,9 @@ function transferWithOldKey(
       forget();
       const isSame = link?.life !== undefined && node.links.get(peer.number) === link;
       if (isSame && key.life !== link.life) {
-        calls.problems.push(`step ${context.number} moved with a key of life ${key.life} over a link of life ${link.life}`);
+        calls.problems.push(
+          `step ${context.number} moved with a key of life ${key.life} over a link of life ${link.life}`,
+        );
       }
     },
     rejected: forget,
@@ -116,7 +122,11 @@ export function copyLocally(context: Context): void {
     const pairs = rows.map((row, i) => [row, others[i] ?? 0] as const);
     switch (step.call) {
       case 'copyCache':
-        return kvCacheManager.copyCache(to, from, { ...options, srcBatchIndex: rows[0] ?? 0, dstBatchIndex: others[0] ?? 0 });
+        return kvCacheManager.copyCache(to, from, {
+          ...options,
+          srcBatchIndex: rows[0] ?? 0,
+          dstBatchIndex: others[0] ?? 0,
+        });
       case 'copyBlocks':
         return kvCacheManager.copyBlocks(to, new Map(pairs.map(([row, other]) => [row, [other]])), options);
       default:

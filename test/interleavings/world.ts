@@ -76,7 +76,7 @@ export class World {
   }
 
   node(number: number): NodeRecord {
-    return this.nodes[number % this.nodes.length] as NodeRecord;
+    return this.nodes[number % this.nodes.length]!;
   }
 
   /** The node of a step; for some calls another one that has more use for them, so that clusters recover. */

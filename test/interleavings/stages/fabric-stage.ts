@@ -1,5 +1,5 @@
 import { LLMDataDist, LLMRole } from '../../../lib';
-import type { LLMDataDistOptions } from '../../../lib';
+import type { BackendFactory, LLMDataDistOptions } from '../../../lib';
 import type { Fault, InjectedFault, SharedFabric, SharedFault, TestFabric } from '../../../lib/testing';
 import type { FaultPlan, NodePlan } from '../steps';
 import type { Stage, TimeLimits } from './stage';
@@ -24,22 +24,26 @@ export class FabricStage implements Stage {
   readonly isCautious = false;
   readonly limits = REHEARSED;
   readonly #fabric: AnyFabric;
+  readonly #backend: BackendFactory;
   readonly #clock: AdvancingClock;
   readonly #addresses: readonly { readonly ip: string; readonly port: number }[];
   readonly #faults: (InjectedFault | SharedFault)[] = [];
 
+  /** @param backend what makes the instances of the fabric, changed or not */
   constructor(
     fabric: AnyFabric,
     clock: AdvancingClock,
     addresses: readonly { readonly ip: string; readonly port: number }[],
+    backend: BackendFactory = fabric.backend,
   ) {
     this.#fabric = fabric;
+    this.#backend = backend;
     this.#clock = clock;
     this.#addresses = addresses;
   }
 
   newNode(node: number, options: LLMDataDistOptions): LLMDataDist {
-    return new LLMDataDist(LLMRole.MIX, this.#id(node), { ...options, backend: this.#fabric.backend });
+    return new LLMDataDist(LLMRole.MIX, this.#id(node), { ...options, backend: this.#backend });
   }
 
   addressOf(node: number) {

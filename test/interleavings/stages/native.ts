@@ -117,7 +117,7 @@ class NativeStage implements Stage {
   inject({ call, effect, delayMs, times, skip }: FaultPlan): Promise<void> {
     const method = METHODS[call];
     if (method === undefined) throw new Error(`no fault is known for ${call}`);
-    const inTransport = /^P/.test(method);
+    const inTransport = method.startsWith('P');
     const actions = {
       hang: { block: true, inTransport },
       holdCall: { block: true },
@@ -166,7 +166,8 @@ class NativeStage implements Stage {
   }
 
   heal(): Promise<void> {
-    for (let node = 0; node < IDS_PER_STAGE; node++) this.#standIn.run(`peer ${this.firstClusterId + BigInt(node)} alive`);
+    for (let node = 0; node < IDS_PER_STAGE; node++)
+      this.#standIn.run(`peer ${this.firstClusterId + BigInt(node)} alive`);
     return Promise.resolve();
   }
 
@@ -178,14 +179,12 @@ class NativeStage implements Stage {
     const { first } = this.#standIn.violations();
     if (first.length > 0) throw new Error(first.map(({ hazard, text }) => `${hazard}: ${text}`).join('\n'));
     const { liveAllocations, initialisedObjects, threadsInside } = this.#standIn.counters();
-    const left = [
-      liveAllocations - this.#allocations,
-      initialisedObjects - this.#initialised,
-      threadsInside,
-    ];
+    const left = [liveAllocations - this.#allocations, initialisedObjects - this.#initialised, threadsInside];
     // A lost instance keeps what it has until its process ends.
     if (lost.length === 0 && left.some((count) => count !== 0)) {
-      throw new Error(`the library has ${left[0]} allocations, ${left[1]} initialised objects and ${left[2]} calls left`);
+      throw new Error(
+        `the library has ${left[0]} allocations, ${left[1]} initialised objects and ${left[2]} calls left`,
+      );
     }
     return Promise.resolve();
   }
