@@ -7,6 +7,7 @@ import { refusal } from './guard/rule';
 import type { Instance } from './instance';
 import { snapshot } from './memory';
 import type { Registration } from './registrations';
+import type { LimitedCall } from './limited-call';
 import { LLMStatusCode } from './status';
 
 /** The largest result of one call: a Uint8Array holds no more on any supported Node. */
@@ -113,7 +114,7 @@ function onCache<T>(
       { cacheId },
     );
   }
-  const onPlaces = async (moved: () => void) => {
+  const onPlaces = async (moved: () => void, call: LimitedCall | undefined) => {
     const far = blocks.find((block) => block >= size.rows);
     if (far !== undefined) {
       throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
@@ -121,6 +122,11 @@ function onCache<T>(
         message: `block ${far} of a cache with ${size.rows} blocks`,
         cacheId,
       });
+    }
+    if (instance.noticesAccess(call)) {
+      instance.access(operation, call, () => [
+        { cache: registration, rows: blocks, writes: operation === 'writeBlocks' },
+      ]);
     }
     const places = new BigUint64Array(blocks.length * addrs.length);
     for (const [i, block] of blocks.entries()) {

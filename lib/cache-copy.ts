@@ -20,6 +20,7 @@ import type { Instance } from './instance';
 import { unlessLibraryDoes } from './library-call';
 import { isHost } from './placement';
 import type { Registration } from './registrations';
+import type { LimitedCall } from './limited-call';
 import { LLMStatusCode } from './status';
 import { SumLimit } from './sum-limit';
 
@@ -64,7 +65,7 @@ export async function copyCache(
   const wanted = checkInt64(size, 'options.size');
   const limits = limitsOf(options);
   const refuse = (problem: string) => invalid(operation, src, problem);
-  const copy = async ({ source, destination, moved }: CopiedCaches) => {
+  const copy = async ({ source, destination, moved, uses }: CopiedCaches) => {
     const { rowBytes } = source.size;
     if (wanted !== -1n && wanted <= 0n) throw refuse(`size ${wanted} is neither -1 nor positive`);
     if (source.desc.numTensors !== destination.desc.numTensors) {
@@ -79,6 +80,10 @@ export async function copyCache(
     if (from + bytes > least) {
       throw refuse(`${bytes} bytes from offset ${from} in rows of ${rowBytes} and ${destination.size.rowBytes} bytes`);
     }
+    uses(
+      () => [srcRow],
+      () => [dstRow],
+    );
     await unlessLibraryDoes(
       () =>
         instance.backend.copyKvCache(
@@ -110,7 +115,7 @@ export async function copyBlocks(
 ): Promise<void> {
   const operation = 'copyBlocks';
   const lists = destinationsOf(srcToDst, 'srcToDst');
-  const copy = async ({ source, moved }: CopiedCaches) => {
+  const copy = async ({ source, moved, uses }: CopiedCaches) => {
     const { rows } = source.size;
     // Block numbers have 32 bits; a number of rows that is not exact is beyond all of them.
     const end = Number(rows);
@@ -118,6 +123,10 @@ export async function copyBlocks(
       const far = src >= end ? src : dst.find((block) => block >= end);
       if (far !== undefined) throw invalid(operation, cache, `block ${far} of a cache with ${rows} blocks`);
     }
+    uses(
+      () => lists.map(({ src }) => src),
+      () => lists.flatMap(({ dst }) => Array.from(dst)),
+    );
     const pairs: BlockPair[] = [];
     for (const { src, dst } of lists) for (const to of dst) pairs.push({ src, dst: to });
     await copyPairs(instance, source, source, pairs, moved);
@@ -138,7 +147,7 @@ export async function swapBlocks(
     dst: checkUint32(to, `srcToDst.get(${String(from)})`),
   }));
   const refuse = (problem: string) => invalid(operation, src, problem);
-  const copy = async ({ source, destination, moved }: CopiedCaches) => {
+  const copy = async ({ source, destination, moved, uses }: CopiedCaches) => {
     if (isHost(source.desc.placement) === isHost(destination.desc.placement)) {
       throw refuse('one of the caches must be in host memory and the other one in device memory');
     }
@@ -155,6 +164,10 @@ export async function swapBlocks(
         throw refuse(`block ${pair.dst} of a destination with ${destination.size.rows} blocks`);
       }
     }
+    uses(
+      () => pairs.map(({ src }) => src),
+      () => pairs.map(({ dst }) => dst),
+    );
     await copyPairs(instance, source, destination, pairs, moved);
   };
   await onCaches(instance, operation, src, dst, copy, limits);
@@ -216,11 +229,15 @@ async function copyPiece(backend: Backend, dst: bigint, src: bigint, byteLength:
   else await backend.write(dst, await backend.read(src, byteLength));
 }
 
+type Rows = Iterable<number | bigint>;
+
 interface CopiedCaches {
   readonly source: Registration;
   readonly destination: Registration;
   /** A step of the copy has ended. */
   readonly moved: () => void;
+  /** Says which rows are read and which are written, where that is asked for. */
+  readonly uses: (read: () => Rows, written: () => Rows) => void;
 }
 
 function onCaches(
@@ -233,7 +250,19 @@ function onCaches(
 ): Promise<void> {
   const source = RegisteredCache.registrationOf(src);
   const destination = RegisteredCache.registrationOf(dst);
-  const copy = (moved: () => void) => work({ source, destination, moved });
+  const copy = (moved: () => void, call: LimitedCall | undefined) =>
+    work({
+      source,
+      destination,
+      moved,
+      uses(read, written) {
+        if (!instance.noticesAccess(call)) return;
+        instance.access(operation, call, () => [
+          { cache: source, rows: read(), writes: false },
+          { cache: destination, rows: written(), writes: true },
+        ]);
+      },
+    });
   return instance.copy(operation, [src.cacheId, dst.cacheId], copy, limits);
 }
 

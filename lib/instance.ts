@@ -3,14 +3,16 @@ import type { Backend, BackendOptions } from './backend/backend';
 import type { BlockLists } from './block-lists';
 import type { CallLimits } from './call-options';
 import { ControlQueue } from './control-queue';
-import { LLMException } from './exception';
+import { LLMException, setReleased } from './exception';
 import { hold, letGo } from './held-instances';
 import { newLife } from './life';
 import { limited } from './limited-call';
 import type { CallInfo, CallOwner, LimitedCall } from './limited-call';
 import { LinkLives } from './link-lives';
+import { endsLink, LinkEnds } from './link-ends';
 import { Links } from './links';
 import { AllocatedRegion } from './memory';
+import { nodeTimers } from './node-timers';
 import { parseDigitsAsInt32 } from './option-text/number-text';
 import { Peers } from './peers';
 import { isHost, Placement } from './placement';
@@ -18,6 +20,8 @@ import { Regions } from './regions';
 import { alsoAtCaller, atCaller, failureOf } from './rejection';
 import type { Registration } from './registrations';
 import { Registrations } from './registrations';
+import { RowsInFlight } from './rows-in-flight';
+import type { Access } from './rows-in-flight';
 import { shortList } from './short-list';
 import { callSite } from './stack';
 import type { CallSite } from './stack';
@@ -38,6 +42,9 @@ export interface InstanceOptions {
   readonly isForeign: boolean;
 }
 
+/** Calls the backend for a transfer, with the local cache as far as it is registered, and the call where its options end it. */
+type TransferWork = (local: Registration | undefined, call: LimitedCall | undefined) => Promise<void>;
+
 /**
  * The life of one instance, shared by everything that was made from it: what is initialised, what is in flight, what
  * is linked, registered and allocated.
@@ -57,6 +64,7 @@ export class Instance {
   readonly links = new Links();
   readonly lives = new LinkLives();
   readonly peers = new Peers();
+  readonly linkEnds: LinkEnds;
   readonly #isForeign: boolean;
   readonly #hangTimeoutMs: number;
   readonly #watchdog: Watchdog;
@@ -71,6 +79,7 @@ export class Instance {
   readonly #owner: CallOwner;
   /** Calls that were rejected and run on in the library. */
   readonly #runningOn = new Set<LimitedCall>();
+  readonly #rows: RowsInFlight;
   /** The library's time limit of a transfer. */
   #transferTimeoutMs = 0;
 
@@ -87,15 +96,19 @@ export class Instance {
       letGo(this);
       for (const call of this.#runningOn) call.giveUp(loss);
       this.#runningOn.clear();
+      this.linkEnds.giveUp(loss);
     });
+    const now = () => (backend.clock ?? nodeTimers).now();
+    this.#rows = new RowsInFlight(now);
+    this.linkEnds = new LinkEnds(backend);
     this.#owner = {
       clock: backend.clock,
+      now,
       runsOn: (call) => {
         this.#runningOn.add(call);
+        if (call.accesses !== undefined) this.#rows.hold(call, call.info, call.since, call.accesses());
       },
-      hasEnded: (call) => {
-        this.#runningOn.delete(call);
-      },
+      hasEnded: (call, error) => this.#hasEnded(call, error),
     };
   }
 
@@ -213,7 +226,7 @@ export class Instance {
     operation: string,
     clusterId: bigint,
     cacheId: bigint,
-    work: (local: Registration | undefined) => Promise<void>,
+    work: TransferWork,
     lists?: BlockLists,
     limits?: CallLimits,
   ): Promise<void> {
@@ -228,7 +241,7 @@ export class Instance {
     operation: string,
     clusterId: bigint,
     cacheId: bigint,
-    work: (local: Registration | undefined) => Promise<void>,
+    work: TransferWork,
     lists: BlockLists | undefined,
     call?: LimitedCall,
   ): Promise<void> {
@@ -254,7 +267,7 @@ export class Instance {
         await opened;
         this.#watchdog.check(operation);
       }
-      const answer = work(local);
+      const answer = work(local, call);
       if (!isCounted) {
         calls.count += 1;
         peer.count += 1;
@@ -266,6 +279,7 @@ export class Instance {
       await answer;
     } catch (error) {
       const explained = lists === undefined ? error : lists.explain(error);
+      if (hasBegun && !this.#isForeign && endsLink(explained)) this.#releaseAtUnlink(explained, clusterId);
       // What was thrown at once has the caller in its stack already.
       throw hasBegun ? this.#located(explained) : explained;
     } finally {
@@ -275,6 +289,31 @@ export class Instance {
         calls.leave();
       }
     }
+  }
+
+  /** Whether a call has to say what it reads and writes; see {@link access}. */
+  noticesAccess(call: LimitedCall | undefined): boolean {
+    return this.guards && (call !== undefined || !this.#rows.isEmpty);
+  }
+
+  /** Refuses memory that a call which was rejected early still uses, and keeps in mind what this one uses. */
+  access(operation: string, call: LimitedCall | undefined, accesses: () => readonly Access[]): void {
+    if (!this.#rows.isEmpty) this.#rows.check(operation, accesses());
+    if (call !== undefined) call.accesses = accesses;
+  }
+
+  /** A call that was rejected early has ended; where it has ended its link, that has to be unlinked as well. */
+  #hasEnded(call: LimitedCall, error: unknown): Promise<void> | undefined {
+    const { clusterId } = call.info;
+    const release = () => {
+      this.#runningOn.delete(call);
+      this.#rows.release(call);
+    };
+    if (clusterId === undefined || !endsLink(error)) {
+      release();
+      return undefined;
+    }
+    return this.linkEnds.of(clusterId).then(release);
   }
 
   /** A call has been handed to the backend, in this turn and as the last one. */
@@ -291,7 +330,7 @@ export class Instance {
   copy<T>(
     operation: string,
     cacheIds: readonly [bigint, bigint?],
-    work: (moved: () => void) => Promise<T>,
+    work: (moved: () => void, call: LimitedCall | undefined) => Promise<T>,
     limits?: CallLimits,
   ): Promise<T> {
     return this.run(
@@ -310,7 +349,7 @@ export class Instance {
           call?.check();
         };
         call?.begin();
-        const answer = work(moved);
+        const answer = work(moved, call);
         if (first !== undefined) first.count += 1;
         if (second !== undefined) second.count += 1;
         try {
@@ -416,6 +455,7 @@ export class Instance {
     abandoned.unregister(this);
     this.registrations.clear();
     this.links.noneLeft();
+    this.linkEnds.unlinkAll();
     this.lives.clear();
     this.#life = '';
     this.#initialized = false;
@@ -435,6 +475,10 @@ export class Instance {
         `allocated: ${shortList(places, 8).join(', ')}. Call deallocateCache() or free() first, or use "await using".`,
       'LLMDataDistMemoryWarning',
     );
+  }
+
+  #releaseAtUnlink(error: LLMException, clusterId: bigint): void {
+    if (error.released === undefined) setReleased(error, this.linkEnds.of(clusterId));
   }
 
   #named(error: unknown, operation: string, cacheId?: bigint): unknown {

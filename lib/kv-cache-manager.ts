@@ -15,6 +15,7 @@ import { checkInt64, checkOptions, checkUint32, checkUint64List, invalidArgType 
 import { checkExtParam, ROW_TRANSFER_OPTIONS, TRANSFER_OPTIONS } from './transfer-options';
 import type { BlockList, PullCacheOptions, PullOptions, PushOptions } from './transfer-options';
 import { refusal } from './guard/rule';
+import type { LimitedCall } from './limited-call';
 import type { Transfer } from './guard/transfer';
 import { guardLayers, guardRowAgainstLayout } from './guard/transfer';
 import { inspected } from './inspection';
@@ -159,10 +160,11 @@ export class KvCacheManager {
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
     const ext = this.#ext(cache, fields);
     const limits = limitsOf(fields);
-    const start = (local: Registration | undefined) => {
+    const start = (local: Registration | undefined, call: LimitedCall | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       if (transfer !== undefined)
         guardRowAgainstLayout(transfer, size > 0n ? size : (transfer.local?.size.rowBytes ?? 0n));
+      this.#access(operation, call, local, [row]);
       return this.#overLink(operation, remote, local, () => this.#backend.pullKvCache(remote, cache, row, size, ext));
     };
     await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, undefined, limits);
@@ -192,9 +194,10 @@ export class KvCacheManager {
     const limits = fields === undefined ? undefined : limitsOf(fields);
     // Last, because no code of the caller's runs from here on until they have been read.
     const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
-    const start = (local: Registration | undefined) => {
+    const start = (local: Registration | undefined, call: LimitedCall | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
+      this.#access(operation, call, local, lists.dst);
       return this.#overLink(operation, remote, local, () =>
         this.#backend.pullKvBlocks(remote, cache, lists.src, lists.dst, ext, limits),
       );
@@ -229,9 +232,10 @@ export class KvCacheManager {
     const ext = this.#ext(cache, fields);
     const limits = limitsOf(fields);
     const layers = new PushLayers();
-    const start = (local: Registration | undefined) => {
+    const start = (local: Registration | undefined, call: LimitedCall | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       if (transfer !== undefined) guardRowAgainstLayout(transfer, transfer.local?.size.rowBytes ?? 0n);
+      this.#access(operation, call, local, [row]);
       const source = this.#described(cache, local, ext);
       return this.#overLink(operation, remote, local, () => {
         layers.begin(ext, source.desc);
@@ -268,9 +272,10 @@ export class KvCacheManager {
     const limits = fields === undefined ? undefined : limitsOf(fields);
     const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
     const layers = new PushLayers();
-    const start = (local: Registration | undefined) => {
+    const start = (local: Registration | undefined, call: LimitedCall | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
+      this.#access(operation, call, local, lists.src);
       const source = this.#described(cache, local, ext);
       return this.#overLink(operation, remote, local, () => {
         layers.begin(ext, source.desc);
@@ -402,6 +407,18 @@ export class KvCacheManager {
       `the handle of cache ${cache.cacheId} does not come from the present life of this instance (cluster ${this.#instance.clusterId})`,
       { cacheId: cache.cacheId },
     );
+  }
+
+  /** What a transfer uses on this side, for rule `rows-in-flight`; nothing to do where no call was rejected early. */
+  #access(
+    operation: Transfer['operation'],
+    call: LimitedCall | undefined,
+    cache: Registration | undefined,
+    rows: Iterable<number | bigint>,
+  ): void {
+    if (cache === undefined || !this.#instance.noticesAccess(call)) return;
+    const writes = operation === 'pullCache' || operation === 'pullBlocks';
+    this.#instance.access(operation, call, () => [{ cache, rows, writes }]);
   }
 
   /** Checks that pulls and pushes share; `undefined` where guards do not apply. */

@@ -1,6 +1,7 @@
 import { abortError } from './abort-error';
 import type { DeadlineClock } from './backend/backend';
 import type { CallLimits } from './call-options';
+import type { Access } from './rows-in-flight';
 import { Deadline } from './deadline';
 import { LLMException } from './exception';
 import { offAbort, onAbort } from './signal-listeners';
@@ -17,10 +18,15 @@ export interface CallInfo {
 /** Who takes part in the early end of a call. */
 export interface CallOwner {
   readonly clock: DeadlineClock | undefined;
+  now(): number;
   /** The call was rejected and runs on in the library. */
   runsOn(call: LimitedCall): void;
-  /** Such a call has ended after all. */
-  hasEnded(call: LimitedCall): void;
+  /**
+   * Such a call has ended after all.
+   * @param error what it has ended with
+   * @returns what the end of its work in the transport waits for
+   */
+  hasEnded(call: LimitedCall, error: unknown): Promise<void> | undefined;
 }
 
 /** What a withdrawn call ends with inside; its caller has got another answer. */
@@ -34,6 +40,10 @@ const RELEASED = Promise.resolve();
  */
 export class LimitedCall {
   readonly info: CallInfo;
+  /** When it was made, in milliseconds of the clock of its deadlines. */
+  readonly since: number;
+  /** What it reads and writes, as far as it is known. */
+  accesses: (() => readonly Access[]) | undefined;
   readonly #owner: CallOwner;
   #isEnded = false;
   #isRunning = false;
@@ -47,6 +57,7 @@ export class LimitedCall {
 
   constructor(info: CallInfo, owner: CallOwner) {
     this.info = info;
+    this.since = owner.now();
     this.#owner = owner;
   }
 
@@ -101,11 +112,12 @@ export class LimitedCall {
         if (signal !== undefined) offAbort(signal, abort);
       };
       this.#stop = stop;
-      const settled = () => {
+      const settled = (error?: unknown) => {
         stop();
         if (this.#release === undefined) return;
-        this.#owner.hasEnded(this);
-        this.#release();
+        const rest = this.#owner.hasEnded(this, error);
+        if (rest === undefined) this.#release();
+        else void rest.then(this.#release, this.#strand);
       };
       answer.then(
         (value) => {
@@ -113,7 +125,7 @@ export class LimitedCall {
           resolve(value);
         },
         (error: unknown) => {
-          settled();
+          settled(error);
           // As it came: it has the stack of the call already.
           // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
           reject(error);

@@ -157,8 +157,11 @@ export class LinkLives {
     for (const [i, { remoteClusterId, life }] of clusters.entries()) {
       const status = statuses[i] ?? LLMStatusCode.LLM_SUCCESS;
       if (LEAVES_NO_LINK.has(status)) continue;
-      if (status === LLMStatusCode.LLM_ALREADY_LINK) this.#linkAgain(remoteClusterId, life);
-      else this.#link(remoteClusterId, new LinkLife(status === LLMStatusCode.LLM_SUCCESS ? 'linked' : 'perhaps', life));
+      const hasLinked = status === LLMStatusCode.LLM_SUCCESS;
+      // Where there is a link, a call that fails makes no other one.
+      if (!hasLinked && (status === LLMStatusCode.LLM_ALREADY_LINK || this.linkTo(remoteClusterId)?.state === 'linked'))
+        this.#linkAgain(remoteClusterId, life);
+      else this.#of(remoteClusterId).endLink(new LinkLife(hasLinked ? 'linked' : 'perhaps', life));
     }
   }
 
@@ -183,10 +186,6 @@ export class LinkLives {
 
   clear(): void {
     this.#peers.clear();
-  }
-
-  #link(clusterId: bigint, link: LinkLife): void {
-    this.#of(clusterId).endLink(link);
   }
 
   /** A link call has found a link. A life that was stated is the link's from now on. */

@@ -73,11 +73,13 @@ export async function unlinkClusters(
       );
       links.unlink(clusters, statuses);
       lives.unlink(clusters, statuses, force);
+      instance.linkEnds.unlink(clusters, statuses);
       return statuses;
     } catch (error) {
       const statuses = statusesOf(clusters, error);
       links.unlink(clusters, statuses);
       lives.unlink(clusters, statuses, force);
+      instance.linkEnds.unlink(clusters, statuses);
       throw error;
     } finally {
       instance.holdWhileInUse();
@@ -124,7 +126,10 @@ export async function switchRole(
       await listenAgain(instance, roles.from, options, error);
       throw links.isHixl ? ofHixl(error) : error;
     }
-    if (links.switchRole(options)) lives.unlinkAll();
+    if (links.switchRole(options)) {
+      lives.unlinkAll();
+      instance.linkEnds.unlinkAll();
+    }
     instance.holdWhileInUse();
     await unregisterHeldCaches(instance);
     steps.done();

@@ -91,7 +91,8 @@ export class AllocatedRegion implements MemoryRegion {
     const start = this.#checkRange(offset, given.length);
     this.#checkLive('write');
     const bytes = snapshot(given);
-    await this.#copy('write', () => this.#instance.backend.write(this.address + start, bytes), limits);
+    const range = { address: this.address + start, byteLength: BigInt(bytes.length) };
+    await this.#copy('write', range, () => this.#instance.backend.write(range.address, bytes), limits);
   }
 
   async read(offset = 0, length?: number, call?: CallOptions): Promise<Uint8Array> {
@@ -101,7 +102,8 @@ export class AllocatedRegion implements MemoryRegion {
     const count = length === undefined ? rest : BigInt(checkInteger(length, 'length', 0, MAX_OFFSET));
     if (count > rest) throw outOfRange('length', `<= ${rest}, the bytes that follow byte ${start}`, length);
     if (count > MAX_COPY) throw outOfRange('length', `<= ${MAX_COPY} bytes in one call`, count);
-    return await this.#copy('read', () => this.#instance.backend.read(this.address + start, Number(count)), limits);
+    const range = { address: this.address + start, byteLength: count };
+    return await this.#copy('read', range, () => this.#instance.backend.read(range.address, Number(count)), limits);
   }
 
   async free(call?: CallOptions): Promise<void> {
@@ -175,9 +177,18 @@ export class AllocatedRegion implements MemoryRegion {
     return start;
   }
 
-  async #copy<T>(operation: 'read' | 'write', work: () => Promise<T>, limits: CallLimits | undefined): Promise<T> {
+  async #copy<T>(
+    operation: 'read' | 'write',
+    range: { readonly address: bigint; readonly byteLength: bigint },
+    work: () => Promise<T>,
+    limits: CallLimits | undefined,
+  ): Promise<T> {
     this.#checkLive(operation);
     const copy = async (call: LimitedCall | undefined) => {
+      const instance = this.#instance;
+      if (instance.noticesAccess(call)) {
+        instance.access(operation, call, () => [{ ...range, writes: operation === 'write' }]);
+      }
       const answer = work();
       this.#copies.count += 1;
       try {

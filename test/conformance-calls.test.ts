@@ -27,6 +27,11 @@ async function reaching(names: readonly string[], ...steps: readonly unknown[]) 
 const registration = { numTensors: 2, dataType: 2, shape: [4n, 8n], placement: 1 };
 const nothing = { numTensors: 0, dataType: 28, shape: [], placement: 1 };
 
+/** What a recorded key does not have. */
+const BARE_KEY = { layout: undefined, life: undefined, version: undefined, fingerprint: undefined };
+/** Where a backend counts the layers of a push. */
+const PROGRESS = expect.objectContaining({ layersCompleted: expect.anything() }) as unknown;
+
 describe('the source of a push', () => {
   const failing = { ...PUSH, status: 'LLM_FAILED', crc: { pk: '00000000' } };
 
@@ -64,10 +69,12 @@ describe('the source of a push', () => {
       [
         'pushKvBlocks',
         expect.objectContaining(expected),
-        { clusterId: 2n, cacheId: 9n, batchIndex: 0, layout: undefined },
+        { clusterId: 2n, cacheId: 9n, batchIndex: 0, ...BARE_KEY },
         BigUint64Array.of(0n),
         BigUint64Array.of(1n),
         { srcLayerRange: [-1, -1], dstLayerRange: [-1, -1], tensorNumPerLayer: 2 },
+        undefined,
+        PROGRESS,
       ],
     ]);
   });
@@ -82,7 +89,7 @@ describe('what a step leaves out has the default of the C++ interface', () => {
 
   test.each([
     ['pullCache', { src: remote, dst: local }, ['pullKvCache', key, cache, 0, -1n, ext]],
-    ['pushCache', { src: local, dst: remote }, ['pushKvCache', cache, key, 0, -1n, ext]],
+    ['pushCache', { src: local, dst: remote }, ['pushKvCache', cache, key, 0, -1n, ext, PROGRESS]],
     ['link', { clusters: [], results: [] }, ['linkLlmClusters', [], 1000]],
     ['unlink', { clusters: [], results: [] }, ['unlinkLlmClusters', [], 1000, false]],
     ['setRole', { role: 'MIX' }, ['setRole', 3, {}]],
@@ -113,8 +120,8 @@ describe('what a step leaves out has the default of the C++ interface', () => {
     const names = ['pullKvCache', 'pushKvCache', 'unlinkLlmClusters', 'setRole'];
     const [l, m] = await isolatedPorts(2);
     expect((await reaching(names, INIT, ...steps)).calls).toEqual([
-      ['pullKvCache', { clusterId: 2n, cacheId: 9n, batchIndex: 3, layout: undefined }, cache, 6, 12n, ranges],
-      ['pushKvCache', cache, { clusterId: 2n, cacheId: 9n, batchIndex: 3, layout: undefined }, 6, 12n, ranges],
+      ['pullKvCache', { clusterId: 2n, cacheId: 9n, batchIndex: 3, ...BARE_KEY }, cache, 6, 12n, ranges],
+      ['pushKvCache', cache, { clusterId: 2n, cacheId: 9n, batchIndex: 3, ...BARE_KEY }, 6, 12n, ranges, PROGRESS],
       [
         'unlinkLlmClusters',
         [

@@ -14,6 +14,7 @@ import {
   PROMPT_ID,
   rejection,
 } from './fixtures/cluster';
+import { hold } from './fixtures/held-calls';
 import { warningsDuring } from './fixtures/warnings';
 
 /** Every rule must have been taken by a test of this file. */
@@ -285,6 +286,22 @@ describe('transferring', () => {
       decoder.dist.kvCacheManager.pullBlocks({ clusterId, cacheId }, decoderCache, [0], [0]),
     );
     await decoder.dist.kvCacheManager.pullBlocks(promptCache.key(), decoderCache, [0], [0]);
+  });
+
+  test('rows-in-flight: refuses the rows of a pull that was rejected early, until it has ended', async () => {
+    const { decoder, decoderCache, promptCache } = await linkedPair();
+    const { kvCacheManager: caches } = decoder.dist;
+    const held = hold(decoder.backend, 'pullKvBlocks');
+    const controller = new AbortController();
+    const pull = rejection(caches.pullBlocks(promptCache.key(), decoderCache, [0], [1], { signal: controller.signal }));
+    await held.hasEntered(1);
+    controller.abort();
+    const { released } = (await pull) as { released?: Promise<void> };
+    const pullAgain = () => caches.pullCache(promptCache.key(), decoderCache, 1);
+    await expectRefusal('rows-in-flight', decoder.backend, pullAgain);
+    held.open();
+    await released;
+    await pullAgain();
   });
 
   test('require-life: refuses keys without a life when that is asked for, and takes the others', async () => {

@@ -70,6 +70,9 @@ test('a link anew that is in time takes the place of the one that was held', asy
   fault.remove();
   await link;
   expect(await rejection(hung)).toMatchObject({ code: 'LLM_FAILED' });
+  // The link is there: the call states the life that it is for.
+  const states = decoder.linkClusters([{ ...clusterOf(1n), life: next.life }]);
+  expect(await rejection(states)).toMatchObject({ code: 'LLM_ALREADY_LINK' });
   await decoder.kvCacheManager.pullBlocks(cache.key(), decoderCache, [0], [0]);
   expect(fabric.clock.sleeping).toBe(0);
 });

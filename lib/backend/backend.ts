@@ -147,6 +147,8 @@ export interface Backend {
    * alive for it. C++ has no counterpart.
    */
   abandon?(): void;
+  /** How long after an unlink a device may still do what the link has begun, in milliseconds. Default 0. */
+  readonly settleAfterUnlinkMs?: number;
   /** A number for the call that was made last, by which {@link withdraw} knows it; asked for in the same turn. */
   lastCall?(): number;
   /**

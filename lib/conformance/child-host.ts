@@ -103,8 +103,10 @@ class ChildHost implements Host {
     switch (answer.kind) {
       case 'result':
         return answer.result as HostResults[K];
-      case 'no library':
-        throw new LLMBackendError(answer.failure.attempts, answer.failure);
+      case 'no library': {
+        const { attempts, unsupported, notes, signs, advice } = answer.failure;
+        throw new LLMBackendError(attempts, { unsupported, notes, signs, advice });
+      }
       case 'no module':
         throw new BackendModuleError(answer.message);
     }

@@ -1,4 +1,5 @@
 import type { Backend, BackendFactory } from '../backend/backend';
+import { DescribedCache } from '../cache';
 import type { KvCache } from '../cache';
 import { LLMDataDist } from '../datadist';
 import { LLMBackendError, LLMException } from '../exception';
@@ -77,7 +78,10 @@ export class LocalHost implements Host {
     }
     const { addresses = new BigUint64Array(0) } = memory ?? {};
     // Without guards the manager takes a bare struct in the place of a handle.
-    const cache = (name: string) => (foreign.get(name) as KvCache | undefined) ?? this.#caches.get(name).handle;
+    const cache = (name: string) => {
+      const other = foreign.get(name);
+      return other === undefined ? this.#caches.get(name).handle : describedCache(other);
+    };
     try {
       const { results, cache: handle } = await makeCall(step, { ...node, ports: this.#ports, cache, addresses });
       if (step.op === 'register' && handle !== undefined && memory !== undefined) {
@@ -135,4 +139,9 @@ export class LocalHost implements Host {
       return { node, error: errorText(error) };
     }
   }
+}
+
+/** The manager takes it in place of a handle; users have no use for it, so that the public type does not name it. */
+function describedCache({ cacheId, desc }: ForeignCache): KvCache {
+  return new DescribedCache(cacheId, desc) as unknown as KvCache;
 }

@@ -1,0 +1,80 @@
+import type { Backend, ClusterInfo } from './backend/backend';
+import { Deadline } from './deadline';
+import { LLMException } from './exception';
+import { LLMStatusCode } from './status';
+
+interface Waiting {
+  readonly ended: Promise<void>;
+  readonly resolve: () => void;
+  readonly reject: (loss: LLMException) => void;
+}
+
+/** Statuses with the recovery `relink` that come before anything is started. */
+const NOTHING_STARTED: ReadonlySet<number> = new Set([
+  LLMStatusCode.LLM_NOT_YET_LINK,
+  LLMStatusCode.LLM_KV_CACHE_NOT_EXIST,
+]);
+
+/** Whether a transfer that failed so has ended its link, and may go on in the transport until the link is unlinked. */
+export function endsLink(error: unknown): error is LLMException {
+  return error instanceof LLMException && error.recovery === 'relink' && !NOTHING_STARTED.has(error.statusCode);
+}
+
+/** Who waits for links that have failed to be unlinked: only that ends what the transport may still do. */
+export class LinkEnds {
+  readonly #backend: Backend;
+  readonly #waiting = new Map<bigint, Waiting>();
+
+  constructor(backend: Backend) {
+    this.#backend = backend;
+  }
+
+  /** Resolves when the peer has been unlinked, or all are. Rejects when the instance is lost. */
+  of(clusterId: bigint): Promise<void> {
+    return (this.#waiting.get(clusterId) ?? this.#wait(clusterId)).ended;
+  }
+
+  unlink(clusters: readonly ClusterInfo[], statuses: readonly number[]): void {
+    for (const [i, { remoteClusterId }] of clusters.entries()) {
+      const waiting = this.#waiting.get(remoteClusterId);
+      const status = statuses[i] ?? LLMStatusCode.LLM_SUCCESS;
+      const isGone = status === LLMStatusCode.LLM_SUCCESS || status === LLMStatusCode.LLM_NOT_YET_LINK;
+      if (waiting === undefined || !isGone) continue;
+      this.#waiting.delete(remoteClusterId);
+      this.#end(waiting);
+    }
+  }
+
+  /** No link is left. */
+  unlinkAll(): void {
+    const all = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const waiting of all) this.#end(waiting);
+  }
+
+  giveUp(loss: LLMException): void {
+    for (const { reject } of this.#waiting.values()) reject(loss);
+    this.#waiting.clear();
+  }
+
+  #wait(clusterId: bigint): Waiting {
+    let resolve = (): void => undefined;
+    let reject: (loss: LLMException) => void = resolve;
+    const ended = new Promise<void>((onEnd, onLoss) => {
+      resolve = onEnd;
+      reject = onLoss;
+    });
+    // Nothing has to be done with it.
+    ended.catch(() => undefined);
+    const waiting = { ended, resolve, reject };
+    this.#waiting.set(clusterId, waiting);
+    return waiting;
+  }
+
+  /** Some time later where tasks of a device go on for a while. */
+  #end({ resolve }: Waiting): void {
+    const { settleAfterUnlinkMs: ms = 0, clock } = this.#backend;
+    if (ms === 0) resolve();
+    else new Deadline(ms, () => 0, resolve, clock);
+  }
+}
