@@ -12,6 +12,7 @@ import type { Instance } from './instance';
 import { unlessLibraryDoes } from './library-call';
 import type { LimitedCall } from './limited-call';
 import { AllocatedRegion, checkTotal } from './memory';
+import { isHost } from './placement';
 import type { Registration } from './registrations';
 import { cacheSize } from './registrations';
 import { LLMStatusCode } from './status';
@@ -109,9 +110,40 @@ async function allocateTensors(
     const addrs = BigUint64Array.from(regions, (region) => region.address);
     return new RegisteredCache(instance, await register(instance, desc, addrs), regions);
   } catch (error) {
+    const had = instance.regions.all().reduce((sum, region) => sum + region.byteLength, 0n);
     for (const region of regions) await region.release();
-    throw error;
+    throw regions.length < desc.numTensors
+      ? withoutMemory(error, desc, { tensorBytes, tensor: regions.length, had })
+      : error;
   }
+}
+
+const NO_MEMORY: ReadonlySet<number> = new Set([
+  LLMStatusCode.LLM_OUT_OF_MEMORY,
+  LLMStatusCode.LLM_DEVICE_OUT_OF_MEMORY,
+]);
+
+interface Missing {
+  readonly tensorBytes: bigint;
+  /** The first one that there is no memory for. */
+  readonly tensor: number;
+  /** Bytes that the instance has allocated by then. */
+  readonly had: bigint;
+}
+
+/** What an allocation that has failed says of the cache that it was for. Nothing of the cache is left. */
+function withoutMemory(error: unknown, desc: CheckedDesc, { tensorBytes, tensor, had }: Missing): unknown {
+  if (!(error instanceof LLMException) || !NO_MEMORY.has(error.statusCode)) return error;
+  const { statusCode, detail } = error;
+  const place = isHost(desc.placement) ? 'host' : 'device';
+  return new LLMException(statusCode, {
+    operation: 'allocateCache',
+    message:
+      `tensor ${tensor} of ${desc.numTensors}, each of ${tensorBytes} bytes of ${place} memory, could not be allocated: the ` +
+      `cache takes ${tensorBytes * BigInt(desc.numTensors)} bytes, and the instance had ${had} bytes allocated`,
+    detail,
+    cause: error,
+  });
 }
 
 /** Bytes of one tensor of a cache that can be allocated. */

@@ -7,6 +7,7 @@
  * which means in statuses.test.ts, the next by the durations of the run before. There was no report, no stack, and none of
  * many later runs did it again, with the sanitizers of addresses and of threads neither. LeakSanitizer stays beside the
  * threads of Node and of the addon that begin and end all the time in these tests, and is not itself free of races.
+ * The stand-in's waits used freed memory then, when a worker ended at that moment; that is mended, and may have been it.
  * So one such end is reported loudly and repeated: a crash of the addon would be there again. Now there is a stack, too: see
  * test/native/sanitizers/crash_stack.cc. What has a report, or fails in another way, is a failure at once.
  *

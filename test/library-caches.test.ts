@@ -118,6 +118,34 @@ describe('a library that allocates caches', () => {
 });
 
 describe('a library that does not', () => {
+  test.each([
+    ['device', DESC, LLMStatusCode.LLM_DEVICE_OUT_OF_MEMORY, 'LLM_DEVICE_OUT_OF_MEMORY'],
+    ['host', HOST, LLMStatusCode.LLM_OUT_OF_MEMORY, 'LLM_OUT_OF_MEMORY'],
+  ] as const)(
+    'has no %s memory: the refusal says how much was asked for and is taken',
+    async (place, desc, status, code) => {
+      const backend = new MockBackend(3n, LLMRole.MIX);
+      const dist = track(new LLMDataDist(LLMRole.MIX, 3n, { backend }));
+      await dist.init({ deviceId: 0 });
+      await using other = await dist.allocateMemory(1000);
+      const take = backend.malloc.bind(backend);
+      const malloc = jest.spyOn(backend, 'malloc');
+      let calls = 0;
+      malloc.mockImplementation((...args) => {
+        calls += 1;
+        return calls === 3 ? Promise.reject(new LLMException(status, { operation: 'malloc' })) : take(...args);
+      });
+      const error = await rejection(dist.kvCacheManager.allocateCache(desc));
+      expect(error).toMatchObject({ code, operation: 'allocateCache' });
+      expect(String(error)).toContain(
+        `tensor 2 of 4, each of 256 bytes of ${place} memory, could not be allocated: the cache takes 1024 bytes, and the ` +
+          'instance had 1512 bytes allocated',
+      );
+      malloc.mockRestore();
+      expect(backend.space.regions.map(({ address }) => address)).toEqual([other.address]);
+    },
+  );
+
   test('is asked each time, and the package does the work', async () => {
     const backend = new MockBackend(2n, LLMRole.MIX);
     const dist = track(new LLMDataDist(LLMRole.MIX, 2n, { backend }));

@@ -248,7 +248,7 @@ describe('the end of the hub', () => {
     await fabric.close();
     await expect(pull(decoder, prompt)).rejects.toMatchObject({
       message: 'LLM_FAILED',
-      cause: expect.stringMatching(/killed/) as string,
+      cause: expect.stringMatching(/the fabric was closed/) as string,
     });
   });
 });

@@ -215,7 +215,12 @@ describe('strict mode', () => {
     await all.prompt.kvCacheManager.deallocateCache(all.promptCache);
     const error = await rejection(all.prompt.finalize());
     expect(error).toMatchObject({ code: 'LLM_PARAM_INVALID', operation: 'finalize' });
-    expect(String(error)).toContain('cluster 1 is finalized during a pullBlocks of cluster 2. Rule finalize-alone');
+    expect(String(error)).toContain(
+      'cluster 1 is finalized during a pullBlocks of cluster 2. The instance has ended all the same, as a process does: let its ' +
+        'peers end their transfers and unlink first. Rule finalize-alone',
+    );
+    expect(all.prompt.isInitialized).toBe(false);
+    await all.prompt.finalize();
     await pass(all.fabric, 5);
     expect(await pulled).toMatchObject({ code: 'LLM_FAILED' });
     expect(all.fabric.topology().nodes[0]).toMatchObject({ state: 'made', address: undefined });

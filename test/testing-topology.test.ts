@@ -306,6 +306,39 @@ describe('a fabric that is closed', () => {
     all.fabric.close();
   });
 
+  test('fails every call, of instances that it has and of those that are made later', async () => {
+    const all = await linked();
+    const { fabric, prompt, decoder } = all;
+    const made = make(fabric, 7n);
+    fabric.inject({ op: 'pullBlocks', hang: true });
+    const hanging = pull(all);
+    expect(await stateOf(hanging)).toBe('pending');
+    fabric.close();
+    const later = make(fabric, 8n);
+    fabric.restart(1n);
+    const again = make(fabric, 1n);
+    for (const call of [
+      hanging,
+      pull(all),
+      prompt.allocateMemory(1),
+      decoder.linkClusters([{ remoteClusterId: 1n, remoteIpInfos: [{ ip: '10.0.0.1', port: 26_000 }] }]),
+      prompt.switchRole(LLMRole.DECODER),
+      ...[made, later, again].map((dist) => dist.init({ deviceId: 0 })),
+    ]) {
+      expect(await rejection(call)).toMatchObject({
+        code: 'LLM_FAILED',
+        recovery: 'fatal',
+        message: expect.stringContaining('the fabric was closed') as string,
+        remedy: expect.stringContaining('createFabric()') as string,
+      });
+    }
+    const ended = [prompt, decoder, made, later, again].map((dist) => dist.finalize());
+    expect(await warningsDuring(() => Promise.all(ended))).toEqual([]);
+    expect(() => {
+      fabric.assertIdle();
+    }).not.toThrow();
+  });
+
   test('is so at the end of a block', async () => {
     let prompt;
     {

@@ -9,11 +9,10 @@ import type { ChildProcess } from 'node:child_process';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import type { CacheKeyByIdAndIndex } from 'llm-datadist';
 import { hostPorts } from 'llm-datadist/conformance';
 import { createFabric } from 'llm-datadist/testing';
 import type { SharedFabric } from 'llm-datadist/testing';
-import type { Answer, Request } from '../several-processes/worker';
+import type { Answer, Request, Started } from '../several-processes/worker';
 
 // Runs TypeScript in the workers, as `--import tsx` does in a project that has it.
 const TYPESCRIPT = ['--require', join(__dirname, '../../test/fixtures/typescript-hook.js')];
@@ -45,11 +44,12 @@ test('a decoder whose pulls fail, and whose prompt is out of reach, goes on when
   await using fabric = await createFabric({ network: 'tcp' });
   const [port = 0, decoderPort = 0] = await hostPorts(2);
   const prompt = startWorker(fabric, 'prompt', 1);
-  const { value: key } = (await ask(prompt, { call: 'start', port })) as { value: CacheKeyByIdAndIndex };
+  const { value } = (await ask(prompt, { call: 'start', port })) as { value: Started };
+  const { key, life } = value;
   await ask(prompt, { call: 'fill', value: 11 });
   const decoder = startWorker(fabric, 'decoder', 2);
   await ask(decoder, { call: 'start', port: decoderPort });
-  await ask(decoder, { call: 'link', port });
+  await ask(decoder, { call: 'link', port, life });
 
   await fabric.inject({ op: 'pullBlocks', peer: 1n, skip: 1, times: 1, status: 'LLM_LINK_BUSY' });
   expect(await ask(decoder, { call: 'pull', key })).toEqual({ value: undefined });

@@ -47,6 +47,7 @@ test('calls are counted by how they end', async () => {
     remoteClusterId: 1n,
     remoteIpInfos: [{ ip: '127.0.0.1', port: 26_000 }],
     localIpInfos: [{ ip: '127.0.0.1' }],
+    life: prompt.life,
   };
 
   const early = decoder.kvCacheManager.pullBlocks(from.key(), to, [3], [0]);

@@ -3,7 +3,8 @@
  *
  * The fabric makes the third pull slow, so that the test can kill the prompt while it is on its way. The pull fails, the
  * decoder still holds its end of the link, an unlink that asks the dead peer fails and one by force succeeds; when the
- * prompt has been started again the decoder links to it and gets every block.
+ * prompt has been started again the decoder links to the life that it has now, and gets every block with a new key. The old
+ * key is refused: its cache id may name other memory now.
  */
 import type { LLMClusterInfo } from 'llm-datadist';
 import { DataType, LLMDataDist, LLMRole } from 'llm-datadist';
@@ -46,6 +47,7 @@ test('the decoder survives the death of its prompt and goes on with the next one
   fabric.restart(1n);
   const second = await startPrompt(2);
   await decoder.linkClusters([second.peer]);
+  await expect(pull(first, 2)).rejects.toMatchObject({ code: 'LLM_PARAM_INVALID', recovery: 'stale-key' });
   for (const block of [2, 3]) await pull(second, block);
 
   // Blocks of 32 bytes: two of the first prompt, two of the second.

@@ -4,7 +4,7 @@
  * Every node has a network port of 1 MB/s here, and transfers share it fairly; figures of real hardware come as presets,
  * `createFabric({ wire: 'A2_RoCE' })`. The clock is the fabric's, so the same test gives the same milliseconds anywhere.
  */
-import type { CacheKeyByIdAndIndex, KvCache } from 'llm-datadist';
+import type { CacheKeyByIdAndIndex, KvCache, LLMClusterInfo } from 'llm-datadist';
 import { DataType, LLMDataDist, LLMRole } from 'llm-datadist';
 import { createFabric } from 'llm-datadist/testing';
 
@@ -27,16 +27,19 @@ const DECODERS = 4;
 async function makespan(requests: readonly number[], schedule: readonly number[]): Promise<number> {
   using fabric = createFabric({ wire: { bandwidth: 1_000_000 } });
   const keys: CacheKeyByIdAndIndex[] = [];
+  const remotes: LLMClusterInfo[] = [];
   for (let i = 0; i < PROMPTS; i++) {
     const prompt = new LLMDataDist(LLMRole.PROMPT, i + 1, { backend: fabric.backend });
     await prompt.init({ deviceId: i, listenIpInfo: `10.0.0.${i + 1}:26000` });
     keys.push((await prompt.kvCacheManager.allocateCache(DESC)).key());
+    // What the prompt reports, with its keys: where it listens, and its life.
+    remotes.push({
+      remoteClusterId: prompt.clusterId,
+      remoteIpInfos: [{ ip: `10.0.0.${i + 1}`, port: 26000 }],
+      localIpInfos: [{ ip: '10.0.1.1' }],
+      life: prompt.life,
+    });
   }
-  const remotes = keys.map((_, i) => ({
-    remoteClusterId: i + 1,
-    remoteIpInfos: [{ ip: `10.0.0.${i + 1}`, port: 26000 }],
-    localIpInfos: [{ ip: '10.0.1.1' }],
-  }));
   const decoders: { dist: LLMDataDist; cache: KvCache }[] = [];
   for (let i = 0; i < DECODERS; i++) {
     const dist = new LLMDataDist(LLMRole.DECODER, 100 + i, { backend: fabric.backend });

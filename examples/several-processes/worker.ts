@@ -1,12 +1,20 @@
 /** A worker of the orchestrator: one instance in a process of its own, which does what the orchestrator asks for. */
-import type { CacheKeyByIdAndIndex, KvCache } from 'llm-datadist';
+import type { CacheKeyByIdAndIndex, KvCache, LLMClusterInfo } from 'llm-datadist';
 import { DataType, LLMDataDist, LLMException, LLMRole } from 'llm-datadist';
 
 export interface Request {
   readonly call: 'start' | 'fill' | 'link' | 'relink' | 'pull' | 'read' | 'stop';
   readonly port?: number;
   readonly value?: number;
+  /** The life that the prompt reports now: a key of another one is refused. */
+  readonly life?: string;
   readonly key?: CacheKeyByIdAndIndex;
+}
+
+/** What a worker reports when it has started. */
+export interface Started {
+  readonly key: CacheKeyByIdAndIndex;
+  readonly life: string;
 }
 
 /** What `call` gave, or the code of the exception and the way out that it names. */
@@ -19,12 +27,16 @@ const dist = new LLMDataDist(role === 'prompt' ? LLMRole.PROMPT : LLMRole.DECODE
 });
 let cache: KvCache | undefined;
 
-async function perform({ call, port = 0, value = 0, key }: Request): Promise<unknown> {
-  const peer = { remoteClusterId: 1n, remoteIpInfos: [{ ip: '127.0.0.1', port }] };
+async function perform({ call, port = 0, value = 0, life, key }: Request): Promise<unknown> {
+  const peer: LLMClusterInfo = {
+    remoteClusterId: 1n,
+    remoteIpInfos: [{ ip: '127.0.0.1', port }],
+    ...(life !== undefined && { life }),
+  };
   if (call === 'start') {
     await dist.init({ deviceId: Number(clusterId), listenIpInfo: `127.0.0.1:${port}` });
     cache = await dist.kvCacheManager.allocateCache({ numTensors: 2, dataType: DataType.DT_INT8, shape: [4, BLOCK] });
-    return cache.key();
+    return { key: cache.key(), life: dist.life } satisfies Started;
   }
   if (cache === undefined) throw new Error(`the worker was asked to ${call} before it was started`);
   const [region] = cache.regions ?? [];

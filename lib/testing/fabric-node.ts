@@ -65,10 +65,13 @@ export class FabricNode extends MockBackend {
     return this.calls.isDead;
   }
 
-  /** The process dies, and everything with it. */
-  kill(): void {
+  /**
+   * The process dies, and everything with it.
+   * @param death what its calls are rejected with from now on, where it is not that the node was killed
+   */
+  kill(death?: () => Refusal): void {
     this.die();
-    this.calls.die();
+    this.calls.die(death);
     letGoOfDead();
   }
 

@@ -43,7 +43,8 @@ export class NodeCalls implements CallObserver {
   readonly #all = new Set<NodeCall>();
   readonly #free: NodeCall[] = [];
   #next: NodeCall;
-  #isDead = false;
+  /** What its calls are rejected with since it died. */
+  #death: (() => Refusal) | undefined;
   #isBuried = false;
 
   constructor(node: bigint, surroundings: Surroundings, callee: Callee) {
@@ -70,11 +71,11 @@ export class NodeCalls implements CallObserver {
 
   /** Whether nothing can be in the way of a call. */
   get isQuiet(): boolean {
-    return this.faults.isEmpty && !this.#isDead;
+    return this.faults.isEmpty && this.#death === undefined;
   }
 
   get isDead(): boolean {
-    return this.#isDead;
+    return this.#death !== undefined;
   }
 
   /** Calls that have begun and not ended. */
@@ -110,9 +111,9 @@ export class NodeCalls implements CallObserver {
   }
 
   /** The process dies: whatever it does ends here. */
-  die(): void {
-    this.#isDead = true;
-    this.interrupt(this.inFlight, this.#deathOf());
+  die(death: () => Refusal = () => killed(this.node)): void {
+    this.#death = death;
+    this.interrupt(this.inFlight, death());
   }
 
   /** Nobody waits for its calls any more; the process lives on. */
@@ -130,8 +131,8 @@ export class NodeCalls implements CallObserver {
    * they began.
    */
   checkAlive(operation: Operation): void {
-    if (!this.#isDead) return;
-    if (operation !== 'finalize') throw this.#deathOf();
+    if (this.#death === undefined) return;
+    if (operation !== 'finalize') throw this.#death();
     this.#isBuried = true;
   }
 
@@ -153,16 +154,16 @@ export class NodeCalls implements CallObserver {
     return peer === undefined ? [] : this.#callee.lanesOf(operation, peer);
   }
 
-  #deathOf(): Refusal {
-    return failed(`cluster ${this.node} was killed`, {
-      remedy: 'Call restart(node) of the fabric, make a new LLMDataDist, initialise and register it, and link again.',
-      recovery: 'fatal',
-    });
-  }
-
   #make(): NodeCall {
     const call = new NodeCall(this);
     this.#all.add(call);
     return call;
   }
+}
+
+function killed(node: bigint): Refusal {
+  return failed(`cluster ${node} was killed`, {
+    remedy: 'Call restart(node) of the fabric, make a new LLMDataDist, initialise and register it, and link again.',
+    recovery: 'fatal',
+  });
 }

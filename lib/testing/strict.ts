@@ -25,9 +25,11 @@ export type StrictRule = keyof typeof STRICT_RULES;
 /** All caches of an instance together. */
 export const MAX_ADDRESSES = 240;
 
-export function breaks(rule: StrictRule, problem: string): Refusal {
+/** @param done what has been done all the same, in a sentence */
+export function breaks(rule: StrictRule, problem: string, done?: string): Refusal {
+  const text = `Rule ${rule}: ${STRICT_RULES[rule]}. createFabric({ strict: false }) does as the library does.`;
   return new Refusal(LLMStatusCode.LLM_PARAM_INVALID, problem, {
-    remedy: `Rule ${rule}: ${STRICT_RULES[rule]}. createFabric({ strict: false }) does as the library does.`,
+    remedy: done === undefined ? text : `${done} ${text}`,
     recovery: 'fix-input',
   });
 }

@@ -81,6 +81,7 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
   readonly #log: CallLog;
   readonly #nodes = new Set<FabricNode>();
   readonly #known = new KnownNodes();
+  #isClosed = false;
 
   /** @internal */
   constructor(settings: TestFabricSettings<C>) {
@@ -94,7 +95,8 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
     const rules = this.#rules();
     this.backend = (clusterId, role) => {
       const node = new FabricNode(clusterId, role, this.#network, surroundings, rules);
-      void this.#join(node);
+      if (this.#isClosed) node.kill(closed);
+      else void this.#join(node);
       return node;
     };
   }
@@ -224,11 +226,19 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
   }
 
   /**
-   * Ends a test: every node dies, as in {@link kill}. Nothing is left in flight, linked, registered or allocated, and nobody
-   * is warned of instances that were not finalized. `using fabric = createFabric()` does it at the end of the block.
+   * Ends a test: every node dies, as in {@link kill}. Nothing is left in flight, linked, registered or allocated, and there is
+   * no warning of instances that were not finalized. `using fabric = createFabric()` does it at the end of the block.
+   *
+   * It is for good: every call of its instances, also of those that are made later, rejects with `LLM_FAILED` and says that
+   * the fabric was closed. `finalize()` succeeds.
    */
   close(): void {
-    for (const node of this.#known.all) this.kill(node);
+    this.#isClosed = true;
+    for (const node of this.#known.all) {
+      this.#known.kill(node);
+      this.#network.wire?.drop(node);
+    }
+    for (const node of this.#nodes) if (!node.calls.isBuried) node.kill(closed);
   }
 
   /** {@link close} */
@@ -310,6 +320,7 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
         return breaks(
           'finalize-alone',
           `cluster ${node.node} is finalized during a ${operation} of cluster ${each.node}`,
+          'The instance has ended all the same, as a process does: let its peers end their transfers and unlink first.',
         );
       }
     }
@@ -344,6 +355,13 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
     for (const each of this.#nodes) if (hasLinkTo(each, session)) peers.add(each.node);
     return [...peers];
   }
+}
+
+function closed(): Refusal {
+  return failed('the fabric was closed', {
+    remedy: 'Make a fabric with createFabric(), and instances with its backend. Close it when their work has ended.',
+    recovery: 'fatal',
+  });
 }
 
 function hasLinkTo(node: FabricNode, session: Session): boolean {

@@ -19,7 +19,7 @@ export interface ClusterPlan {
   readonly port: number;
 }
 
-/** What a peer has to know to link to a party. */
+/** Where a party is, for its peers. */
 export function clusterInfo({ clusterId, ip, port }: ClusterPlan): LLMClusterInfo {
   return { remoteClusterId: clusterId, remoteIpInfos: [{ ip, port }] };
 }
@@ -53,9 +53,13 @@ export class Cluster implements CacheOwner {
     return this.#dist.kvCacheManager;
   }
 
-  /** What a peer has to know to link here. */
   get info(): LLMClusterInfo {
     return clusterInfo(this.plan);
+  }
+
+  /** The life that it has now, which peers state when they link. */
+  get life(): string {
+    return this.#dist.life;
   }
 
   async start(): Promise<void> {
@@ -69,8 +73,8 @@ export class Cluster implements CacheOwner {
     return new CacheContents(this, cache, blocks);
   }
 
-  async link(peer: Pick<Cluster, 'info'>): Promise<void> {
-    await this.#dist.linkClusters([peer.info]);
+  async link({ info, life }: Pick<Cluster, 'info' | 'life'>): Promise<void> {
+    await this.#dist.linkClusters([{ ...info, life }]);
   }
 
   async unlink(peer: Pick<Cluster, 'info'>, options?: { readonly force: boolean }): Promise<void> {

@@ -5,13 +5,13 @@ import type { BlockPair } from './contents';
 
 /** What the process of a party can be asked to do. */
 export interface PartyCalls {
-  /** Starts to listen. */
-  readonly start: (plan: ClusterPlan) => Promise<void>;
+  /** Starts to listen. @returns its life, for its peers */
+  readonly start: (plan: ClusterPlan) => Promise<string>;
   /** @returns the key of its cache, for its peers */
   readonly allocate: (blocks: number) => Promise<CacheKeyByIdAndIndex>;
   /** Writes what a run of the prompt computes. */
   readonly fill: (run: number) => Promise<void>;
-  readonly link: (peer: LLMClusterInfo) => Promise<void>;
+  readonly link: (peer: LLMClusterInfo, life: string) => Promise<void>;
   readonly unlink: (peer: LLMClusterInfo, options: { readonly force: boolean }) => Promise<void>;
   readonly pull: (key: CacheKeyByIdAndIndex, pair: BlockPair) => Promise<void>;
   /** Pulls block after block into the same place, and begins anew after the last one, until a pull fails. */

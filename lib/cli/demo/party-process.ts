@@ -23,6 +23,7 @@ export class PartyProcess {
   /** How it ended. */
   #end: string | undefined;
   #lastId = 0;
+  #life = '';
 
   constructor(readonly plan: ClusterPlan) {
     // Ids and keys are bigints, which JSON has none of.
@@ -52,6 +53,15 @@ export class PartyProcess {
 
   get info(): LLMClusterInfo {
     return clusterInfo(this.plan);
+  }
+
+  /** What it has reported when it started. */
+  get life(): string {
+    return this.#life;
+  }
+
+  async start(): Promise<void> {
+    this.#life = await this.call('start', this.plan);
   }
 
   /**

@@ -22,13 +22,14 @@ class Party {
       start: async (plan) => {
         this.#cluster = new Cluster(plan, createTcpFabric().backend);
         await this.#cluster.start();
+        return this.#cluster.life;
       },
       allocate: async (blocks) => {
         this.#contents = await this.#started.allocate(blocks);
         return this.#allocated.cache.key();
       },
       fill: (run) => this.#fill(run),
-      link: (peer) => this.#started.link({ info: peer }),
+      link: (info, life) => this.#started.link({ info, life }),
       unlink: (peer, options) => this.#started.unlink({ info: peer }, options),
       pull: (key, [src, dst]) => this.#started.manager.pullBlocks(key, this.#allocated.cache, [src], [dst]),
       stream: async (key) => {

@@ -28,7 +28,7 @@ export async function runProcesses(show: Show, plans: PartyPlans, blocks: number
   const launch = async (plan: ClusterPlan): Promise<PartyProcess> => {
     const party = new PartyProcess(plan);
     processes.add(party);
-    await party.call('start', plan);
+    await party.start();
     const { name, clusterId, deviceId, ip, port } = plan;
     screen.text(
       `${name.padEnd(9)}  process ${party.pid}  cluster ${clusterId}  device ${deviceId}  listens on ${ip}:${port}`,
@@ -80,7 +80,7 @@ async function prepare(
 
   screen.heading('3. The decoders link and pull, each over a connection of its own - linkClusters(), pullBlocks()');
   for (const decoder of decoders) {
-    await decoder.call('link', prompt.info);
+    await decoder.call('link', prompt.info, prompt.life);
     await pullAll(show, KIND.before, decoder, key, 0, blocks);
   }
   screen.text(inWords(show.tally.row(KIND.before)), { indent: 3 });
@@ -131,7 +131,7 @@ async function linkAndPull(
   key: CacheKeyByIdAndIndex,
   blocks: number,
 ): Promise<void> {
-  await decoder.call('link', prompt.info);
+  await decoder.call('link', prompt.info, prompt.life);
   await pullAll(show, KIND.after, decoder, key, 1, blocks);
 }
 

@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <napi.h>
 
+#include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -38,32 +40,48 @@ void Find(Napi::Env env, void* library, const char* name, Function* function) {
   if (*function == nullptr) throw Napi::Error::New(env, dlerror());
 }
 
-// A wait of its own thread, because libuv's few threads are what tests look at.
+// A wait of its own thread, because libuv's few threads are what tests look at. The thread-safe function goes with the
+// environment, whoever still has it: it is called only while the environment is there, and released by JavaScript's thread.
 class Wait {
  public:
+  static Napi::Value Start(Napi::Env env, decltype(&standin_wait_entered) function, const std::string& method,
+                           uint64_t count, uint32_t timeout_ms) {
+    const auto wait = std::make_shared<Wait>(env);
+    wait->self_ = wait;
+    // After the thread-safe function, whose own hook then runs later than this one.
+    napi_add_env_cleanup_hook(env, OnCleanUp, wait.get());
+    const Napi::Value promise = wait->deferred_.Promise();
+    std::thread([wait, function, method, count, timeout_ms] {
+      wait->result_ = function(method.c_str(), count, timeout_ms);
+      const std::lock_guard<std::mutex> lock(wait->mutex_);
+      if (!wait->gone_) wait->done_.NonBlockingCall(wait.get(), Settle);
+    }).detach();
+    return promise;
+  }
+
   explicit Wait(Napi::Env env)
       : deferred_(Napi::Promise::Deferred::New(env)),
         done_(Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}),
                                             "standin wait", 0, 1)) {}
 
-  Napi::Value Start(decltype(&standin_wait_entered) wait, const std::string& method, uint64_t count,
-                    uint32_t timeout_ms) {
-    const Napi::Value promise = deferred_.Promise();
-    std::thread([this, wait, method, count, timeout_ms] {
-      result_ = wait(method.c_str(), count, timeout_ms);
-      Napi::ThreadSafeFunction done = done_;
-      // Where the environment is gone meanwhile, nobody waits for the result, and this object stays behind.
-      if (done.NonBlockingCall(this, Settle) == napi_ok) done.Release();
-    }).detach();
-    return promise;
-  }
-
  private:
-  static void Settle(Napi::Env env, Napi::Function, Wait* wait) {
-    if (static_cast<napi_env>(env) != nullptr) wait->deferred_.Resolve(Napi::Number::New(env, wait->result_));
-    delete wait;
+  static void OnCleanUp(void* data) {
+    auto* const wait = static_cast<Wait*>(data);
+    const std::lock_guard<std::mutex> lock(wait->mutex_);
+    wait->gone_ = true;
   }
 
+  static void Settle(Napi::Env env, Napi::Function, Wait* wait) {
+    const std::shared_ptr<Wait> last = std::move(wait->self_);
+    if (static_cast<napi_env>(env) == nullptr) return;
+    napi_remove_env_cleanup_hook(env, OnCleanUp, wait);
+    wait->deferred_.Resolve(Napi::Number::New(env, wait->result_));
+    wait->done_.Release();
+  }
+
+  std::shared_ptr<Wait> self_;
+  std::mutex mutex_;
+  bool gone_ = false;
   Napi::Promise::Deferred deferred_;
   Napi::ThreadSafeFunction done_;
   int result_ = 0;
@@ -140,7 +158,7 @@ class Control final : public Napi::Addon<Control> {
       define(name, [wait](const Napi::CallbackInfo& info) -> Napi::Value {
         const std::string method = info[0].As<Napi::String>();
         const uint32_t timeout_ms = info[2].As<Napi::Number>().Uint32Value();
-        return (new Wait(info.Env()))->Start(wait, method, ToUint64(info[1]), timeout_ms);
+        return Wait::Start(info.Env(), wait, method, ToUint64(info[1]), timeout_ms);
       });
     };
     define_wait("waitEntered", functions.wait_entered);
