@@ -14,10 +14,10 @@ export async function end(plan: Plan, world: World, calls: Calls): Promise<void>
   if (plan.removesFaults || !stage.limits.waitsForHangs) await removeFaults();
   await settle(stage, calls, true);
   // What hangs is given up, whether or not it comes back.
-  if (!process.env.DEV_HANGS) for (const name of calls.running) calls.problems.push(`${name} has not settled`);
+  for (const name of calls.running) calls.problems.push(`${name} has not settled`);
   await removeFaults();
   await settle(stage, calls, true);
-  for (const name of calls.unreleased) calls.problems.push(`${name} is not released`);
+  for (const name of calls.running) calls.problems.push(`${name} has not settled`);
   if (calls.problems.length > 0) return;
   lookAtAll(plan, world, calls);
   await settle(stage, calls, true);
@@ -51,6 +51,8 @@ async function finalizeAll(plan: Plan, world: World, calls: Calls): Promise<void
   }
   await settle(stage, calls, true);
   for (const name of calls.running) calls.problems.push(`${name} has not settled at the end`);
+  // After a status that ends the link rows are released with the link, at the latest now.
+  for (const name of calls.unreleased) calls.problems.push(`${name} is not released`);
   if (calls.problems.length > 0) return;
   try {
     await stage.assertIdle(world.nodes.filter(({ dist }) => dist.isLost).map(({ number }) => number));
@@ -59,13 +61,16 @@ async function finalizeAll(plan: Plan, world: World, calls: Calls): Promise<void
   }
 }
 
-/** Lets time pass until all calls have settled and are released, or for as long as any of them may take. */
+/**
+ * Lets time pass until all calls have settled, or for as long as any of them may take; and a while for those that are to be
+ * released, which some are only when their link ends.
+ */
 export async function settle(stage: Stage, calls: Calls, isLast: boolean): Promise<void> {
   const { limits } = stage;
   const longest = isLast ? limits.longestMs : limits.shortMs;
   let step = limits.firstStepMs;
   for (let passed = 0; passed < longest; passed += step) {
-    if (calls.running.length === 0 && calls.unreleased.length === 0) return;
+    if (calls.running.length === 0 && (calls.unreleased.length === 0 || passed >= limits.shortMs)) return;
     step = Math.min(step * 2, limits.mostStepMs);
     await stage.pass(step);
   }

@@ -32,7 +32,6 @@ export async function main(argv: readonly string[], out: Output): Promise<number
     }
     out.log(`Seed ${options.seed}`);
     const failures = await runAll(options, out);
-    for (const failure of failures) out.log(describe(failure, options));
     return failures.length === 0 ? 0 : 1;
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
@@ -49,10 +48,15 @@ async function runAll(options: Options, out: Output): Promise<Failure[]> {
     const work = { backend, seed, first: only, stride: 1, count: only + 1 };
     const failure = await runChild(work, out);
     if (failure === undefined) out.log(`Interleaving ${only} of ${backend}: all held`);
+    if (failure !== undefined) out.log(describe(failure, options));
     return failure === undefined ? [] : [failure];
   }
   const ends = await Promise.all(
-    backends.map((backend, first) => runChild({ backend, seed, first, stride: backends.length, count }, out)),
+    backends.map(async (backend, first) => {
+      const failure = await runChild({ backend, seed, first, stride: backends.length, count }, out);
+      if (failure !== undefined) out.log(describe(failure, options));
+      return failure;
+    }),
   );
   return ends.filter((failure) => failure !== undefined);
 }
