@@ -9,6 +9,7 @@ export class Deadline {
   readonly #rest: () => number;
   readonly #expire: () => void;
   readonly #clock: DeadlineClock | undefined;
+  readonly #keepsAlive: boolean;
   #timer: NodeJS.Timeout | undefined;
   #lastTurn: NodeJS.Immediate | undefined;
   #callOff: (() => void) | undefined;
@@ -18,11 +19,13 @@ export class Deadline {
    * @param rest asked when they have passed: how many more there are to wait; 0 or less when it is over
    * @param expire called once, unless {@link end} was called before
    * @param clock whose milliseconds; real ones without one, whatever fake timers a test has installed
+   * @param keepsAlive whether the process does not end before
    */
-  constructor(milliseconds: number, rest: () => number, expire: () => void, clock?: DeadlineClock) {
+  constructor(milliseconds: number, rest: () => number, expire: () => void, clock?: DeadlineClock, keepsAlive = true) {
     this.#rest = rest;
     this.#expire = expire;
     this.#clock = clock;
+    this.#keepsAlive = keepsAlive;
     this.#arm(milliseconds);
   }
 
@@ -58,6 +61,7 @@ export class Deadline {
         });
       });
     }, delay);
+    if (!this.#keepsAlive) this.#timer.unref();
   }
 
   #askForRest(): void {

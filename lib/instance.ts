@@ -1,10 +1,12 @@
 import { hexAddress } from './address';
-import type { Backend, BackendOptions } from './backend/backend';
+import type { Backend, BackendOptions, ClusterInfo } from './backend/backend';
 import type { BlockLists } from './block-lists';
 import type { CallLimits } from './call-options';
 import { ControlQueue } from './control-queue';
 import { LLMException, setReleased } from './exception';
 import { hold, letGo } from './held-instances';
+import { Lanes } from './lanes';
+import type { GivenUp, Lane } from './lanes';
 import { newLife } from './life';
 import { limited } from './limited-call';
 import type { CallInfo, CallOwner, LimitedCall } from './limited-call';
@@ -13,7 +15,7 @@ import { endsLink, LinkEnds } from './link-ends';
 import { Links } from './links';
 import { AllocatedRegion } from './memory';
 import { nodeTimers } from './node-timers';
-import { parseDigitsAsInt32 } from './option-text/number-text';
+import { waitTimeOf } from './option-text/options';
 import { Peers } from './peers';
 import { isHost, Placement } from './placement';
 import { Regions } from './regions';
@@ -26,7 +28,8 @@ import { shortList } from './short-list';
 import { callSite } from './stack';
 import type { CallSite } from './stack';
 import { LLMStatusCode } from './status';
-import { Uses } from './uses';
+import { stranded } from './unresponsive';
+import { StrandedError, Uses } from './uses';
 import { Watchdog } from './watchdog';
 import type { WatchedCall } from './watchdog';
 
@@ -68,6 +71,7 @@ export class Instance {
   readonly #isForeign: boolean;
   readonly #hangTimeoutMs: number;
   readonly #watchdog: Watchdog;
+  readonly #lanes: Lanes;
   readonly #control = new ControlQueue();
   readonly #calls = new Uses();
   #initialized = false;
@@ -91,7 +95,9 @@ export class Instance {
     this.requireLife = requireLife;
     this.#hangTimeoutMs = hangTimeoutMs;
     this.#isForeign = isForeign;
+    this.#lanes = new Lanes(backend, hangTimeoutMs);
     this.#watchdog = new Watchdog(backend, clusterId, hangTimeoutMs, (loss) => {
+      this.#lanes.end();
       abandoned.unregister(this);
       letGo(this);
       for (const call of this.#runningOn) call.giveUp(loss);
@@ -246,6 +252,7 @@ export class Instance {
     call?: LimitedCall,
   ): Promise<void> {
     this.#checkAlive(operation);
+    this.#lanes.check(operation, clusterId);
     const local = this.registrations.get(cacheId);
     if (local === undefined && this.guards && this.registrations.isWithdrawn(cacheId)) {
       throw unregistered(operation, cacheId);
@@ -255,6 +262,8 @@ export class Instance {
     const peer = this.peers.of(clusterId);
     let isCounted = false;
     let hasBegun = false;
+    let lane: Lane | undefined;
+    let givenUp: GivenUp | undefined;
     try {
       const { opens } = peer;
       if (opens !== undefined) {
@@ -266,6 +275,7 @@ export class Instance {
         isCounted = true;
         await opened;
         this.#watchdog.check(operation);
+        this.#lanes.check(operation, clusterId);
       }
       const answer = work(local, call);
       if (!isCounted) {
@@ -276,19 +286,37 @@ export class Instance {
       }
       hasBegun = true;
       if (call !== undefined) this.submitted(call);
-      await answer;
+      lane = this.#lanes.of(operation, clusterId);
+      await (lane === undefined ? answer : lane.enter(clusterId, answer));
     } catch (error) {
+      givenUp = this.#lanes.givenUp(error, operation, clusterId);
+      if (givenUp !== undefined) {
+        call?.giveUp(givenUp.exception);
+        throw this.#located(givenUp.exception);
+      }
       const explained = lists === undefined ? error : lists.explain(error);
       if (hasBegun && !this.#isForeign && endsLink(explained)) this.#releaseAtUnlink(explained, clusterId);
       // What was thrown at once has the caller in its stack already.
       throw hasBegun ? this.#located(explained) : explained;
     } finally {
-      if (isCounted) {
+      lane?.leave();
+      if (givenUp !== undefined) {
+        this.#strand(givenUp, cache === undefined ? [peer] : [cache, peer]);
+      } else if (isCounted) {
         cache?.leave();
         peer.leave();
         calls.leave();
       }
     }
+  }
+
+  /** A transfer that was given up uses what it uses until it has come back; only `finalize()` waits for that. */
+  #strand({ exception, returned }: GivenUp, uses: readonly Uses[]): void {
+    for (const each of uses) each.strand(exception);
+    void returned.then(() => {
+      for (const each of uses) each.comeBack(exception);
+      this.#calls.leave();
+    });
   }
 
   /** Whether a call has to say what it reads and writes; see {@link access}. */
@@ -373,6 +401,14 @@ export class Instance {
     });
   }
 
+  /**
+   * @throws LLMException `LLM_TIMEOUT` where a transfer with one of the clusters was given up and has not come back: nothing is sent
+   *   behind it
+   */
+  checkResponsive(operation: string, clusters: readonly ClusterInfo[]): void {
+    for (const { remoteClusterId } of clusters) this.#lanes.check(operation, remoteClusterId);
+  }
+
   /** Makes a call of the library that may never return. */
   watched<T>(about: WatchedCall, work: () => Promise<T>, call?: LimitedCall): Promise<T> {
     call?.begin();
@@ -380,9 +416,13 @@ export class Instance {
   }
 
   /** Waits for the calls that use something; see {@link Watchdog.idle}. */
-  idle(operation: string, uses: Uses, calls: string, call?: LimitedCall): Promise<void> {
+  async idle(operation: string, uses: Uses, calls: string, call?: LimitedCall): Promise<void> {
     const wait = () => (call === undefined ? uses.whenIdle() : call.orEnded(uses.whenIdle()));
-    return this.#watchdog.idle(operation, { uses, wait, calls, timeoutMs: this.#transferTimeoutMs });
+    try {
+      await this.#watchdog.idle(operation, { uses, wait, calls, timeoutMs: this.#transferTimeoutMs });
+    } catch (error) {
+      throw error instanceof StrandedError ? stranded(operation, calls, error) : error;
+    }
   }
 
   #within<T>(
@@ -416,7 +456,8 @@ export class Instance {
     const hangTimeoutMs = this.#hangTimeoutMs;
     abandoned.register(this, { backend, clusterId, hangTimeoutMs, addresses: regions.addresses }, this);
     this.links.start(options);
-    this.#transferTimeoutMs = Math.max(0, parseDigitsAsInt32(options['llm.SyncKvCacheWaitTime'] ?? '') ?? 0);
+    this.#transferTimeoutMs = waitTimeOf(options);
+    this.#lanes.start(this.#transferTimeoutMs);
     this.#life = newLife();
     this.#initialized = true;
     this.holdWhileInUse();
@@ -455,6 +496,7 @@ export class Instance {
     abandoned.unregister(this);
     this.registrations.clear();
     this.links.noneLeft();
+    this.#lanes.end();
     this.linkEnds.unlinkAll();
     this.lives.clear();
     this.#life = '';

@@ -28,6 +28,7 @@ export async function linkClusters(
   const { backend, links, lives } = instance;
   const link = async (call: LimitedCall | undefined) => {
     if (instance.guards) guardLink(clusters);
+    instance.checkResponsive(operation, clusters);
     try {
       const statuses = await instance.watched(
         { operation, clusters, timeoutMs },
@@ -89,6 +90,7 @@ export async function unlinkClusters(
   return await instance.run(
     operation,
     async (call) => {
+      instance.checkResponsive(operation, clusters);
       const turnstile = instance.peers.close(clusters.map(({ remoteClusterId }) => remoteClusterId));
       const answer = instance.inTurn(operation, () => unlink(turnstile, call), call);
       call?.onWithdrawal(turnstile.open);

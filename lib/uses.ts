@@ -12,7 +12,9 @@ export class Uses {
   /** Those of before, where some calls have not ended: what was to wait for them has not, and the next one has to. */
   readonly #before: Uses | undefined;
   #moves = 0;
-  #waiting: (() => void)[] | undefined;
+  #waiting: Waiter[] | undefined;
+  /** What was said of calls that were given up, and use it until they come back. */
+  #stranded: Set<Error> | undefined;
 
   /** @param before what new calls used until now */
   constructor(before?: Uses) {
@@ -39,7 +41,22 @@ export class Uses {
     if (this.count > 0 || this.#waiting === undefined) return;
     const waiting = this.#waiting;
     this.#waiting = undefined;
-    for (const wake of waiting) wake();
+    for (const { wake } of waiting) wake();
+  }
+
+  /** A call that uses it was given up: nothing waits for it any more, though it may go on. */
+  strand(error: Error): void {
+    this.#stranded ??= new Set();
+    this.#stranded.add(error);
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const { giveUp } of waiting) giveUp(new StrandedError(error));
+  }
+
+  /** Such a call has come back. */
+  comeBack(error: Error): void {
+    this.#stranded?.delete(error);
+    this.leave();
   }
 
   /** A call that uses it has got a step further. */
@@ -47,12 +64,33 @@ export class Uses {
     this.#moves += 1;
   }
 
-  /** Resolves when no call uses it. Who waits has seen to it that no new ones come. */
+  /**
+   * Resolves when no call uses it. Who waits has seen to it that no new ones come.
+   * @throws StrandedError where one of them was given up
+   */
   whenIdle(): Promise<void> {
     if (this.count === 0) return Promise.resolve();
-    return new Promise((resolve) => {
+    const [stranded] = this.#stranded ?? [];
+    return new Promise((wake, giveUp) => {
+      if (stranded !== undefined) {
+        giveUp(new StrandedError(stranded));
+        return;
+      }
       this.#waiting ??= [];
-      this.#waiting.push(resolve);
+      this.#waiting.push({ wake, giveUp });
     });
+  }
+}
+
+interface Waiter {
+  readonly wake: () => void;
+  readonly giveUp: (error: StrandedError) => void;
+}
+
+/** What was waited for may never be idle. */
+export class StrandedError extends Error {
+  /** @param cause what the call was rejected with that has not come back */
+  constructor(override readonly cause: Error) {
+    super(cause.message);
   }
 }

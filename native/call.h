@@ -7,6 +7,7 @@
 
 #include <exception>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "executor.h"
 #include "failure.h"
 #include "instance.h"
+#include "own_property.h"
 #include "results.h"
 
 namespace llm_datadist_node {
@@ -61,6 +63,25 @@ class Call final : public Task, public Completion {
     Reject(Outcome::Fatal("the instance is lost: a call of it never came back from the library"), nullptr);
   }
 
+  void Withdraw() override {
+    completions_->Forget(1);
+    Release();
+    Deferred returned(deferred_.Env());
+    RejectAsGivenUp(&deferred_, "the call was given up before it got to the library", returned.Promise());
+    returned.Resolve(nullptr);
+  }
+
+  void* Part() override {
+    completions_->ExpectNoMore(this);
+    // What Settle concludes from now on; the present promise is rejected.
+    Deferred present(deferred_.Env());
+    present.Swap(deferred_);
+    RejectAsGivenUp(&present, "the call was given up and has not come back from the library", deferred_.Promise());
+    return deferred_.Promise();
+  }
+
+  std::optional<uint64_t> peer() const override { return info_.cluster_id; }
+
   void Settle() override {
     if (outcome_.status == kSuccess) {
       handle_->Unref();
@@ -81,6 +102,20 @@ class Call final : public Task, public Completion {
     Conclude([&] {
       deferred_.Reject(ToException(deferred_.Env(), exception_class_->Value(), info_, outcome, statuses));
     });
+  }
+
+  // The exception carries what settles when the call has come back.
+  void RejectAsGivenUp(Deferred* deferred, const char* why, Napi::Promise returned) {
+    try {
+      const Napi::Value exception =
+          ToException(deferred->Env(), exception_class_->Value(), info_, Outcome::Failure(kFailed, why), nullptr);
+      SetOwn(exception.As<Napi::Object>(), "released", returned);
+      // It says nothing of the link.
+      SetOwn(exception.As<Napi::Object>(), "recovery", Napi::String::New(deferred->Env(), "retry"));
+      deferred->Reject(exception);
+    } catch (const Napi::Error& error) {
+      deferred->Reject(error);
+    }
   }
 
   // What making the value or the exception throws is what the caller gets: the promise is settled in any case.

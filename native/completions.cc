@@ -44,6 +44,11 @@ void Completions::Forget(size_t count) {
   if (expected_ == 0) Check(env_, napi_unref_threadsafe_function(env_, wake_));
 }
 
+void Completions::ExpectNoMore(Completion* completion) {
+  completion->is_expected_ = false;
+  Forget(1);
+}
+
 void Completions::Push(std::unique_ptr<Completion> completion) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (closed_) return;
@@ -66,7 +71,9 @@ void Completions::Drain(Napi::Env env) {
     const std::lock_guard<std::mutex> lock(mutex_);
     ended.swap(ended_);
   }
-  Forget(ended.size());
+  size_t expected = 0;
+  for (const auto& completion : ended) expected += completion->is_expected_ ? 1 : 0;
+  Forget(expected);
   for (const auto& completion : ended) {
     const Napi::HandleScope scope(env);
     completion->Settle();

@@ -17,6 +17,10 @@ class Completion {
   virtual ~Completion() = default;
   // On the JavaScript thread. Leaves no JavaScript exception and throws none.
   virtual void Settle() = 0;
+
+ private:
+  friend class Completions;
+  bool is_expected_ = true;
 };
 
 class Completions : public std::enable_shared_from_this<Completions> {
@@ -26,6 +30,8 @@ class Completions : public std::enable_shared_from_this<Completions> {
   // JavaScript thread: so many more, or fewer, calls are waited for.
   void Expect(size_t count);
   void Forget(size_t count);
+  // This one may never come, and keeps nothing alive. It is settled if it does.
+  void ExpectNoMore(Completion* completion);
 
   // Any thread. What comes after Close is dropped.
   void Push(std::unique_ptr<Completion> completion);

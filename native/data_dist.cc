@@ -2,6 +2,7 @@
 
 #include "addon.h"
 #include "arguments.h"
+#include "own_property.h"
 
 namespace llm_datadist_node {
 namespace {
@@ -299,6 +300,31 @@ void DataDist::Abandon(const Napi::CallbackInfo&) {
 
 Napi::Value DataDist::ElapsedMs(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), instance_->ElapsedMs());
+}
+
+Napi::Value DataDist::RunningTransfer(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const bool is_push = arguments.Boolean();
+  const uint64_t peer = arguments.Uint64();
+  const auto running = executor_->RunningIn(is_push ? kPush : LaneId{LaneKind::kPull, peer});
+  if (!running) return info.Env().Undefined();
+  Napi::Object result = Napi::Object::New(info.Env());
+  const std::chrono::duration<double, std::milli> elapsed = running->elapsed;
+  SetOwn(result, "elapsedMs", Napi::Number::New(info.Env(), elapsed.count()));
+  SetOwn(result, "clusterId", Napi::BigInt::New(info.Env(), running->peer.value_or(peer)));
+  return result;
+}
+
+Napi::Value DataDist::GiveUpTransfers(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const bool is_push = arguments.Boolean();
+  const uint64_t peer = arguments.Uint64();
+  const bool is_of_all = arguments.Boolean();
+  const LaneId lane = is_push ? kPush : LaneId{LaneKind::kPull, peer};
+  const Executor::SetAsideTasks tasks = executor_->SetAside(lane, is_of_all ? std::nullopt : std::optional(peer));
+  for (const auto& task : tasks.waiting) task->Withdraw();
+  if (tasks.running == nullptr) return info.Env().Undefined();
+  return {info.Env(), static_cast<napi_value>(tasks.running->Part())};
 }
 
 }  // namespace llm_datadist_node

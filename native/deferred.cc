@@ -26,6 +26,11 @@ Deferred::Deferred(Napi::Env env) : env_(env) {
   if (napi_create_promise(env, &deferred_, &promise_) != napi_ok) throw Napi::Error::New(env);
 }
 
+void Deferred::Swap(Deferred& other) {
+  std::swap(promise_, other.promise_);
+  std::swap(deferred_, other.deferred_);
+}
+
 void Deferred::Settle(Conclude conclude, napi_value value) {
   const napi_deferred deferred = std::exchange(deferred_, nullptr);
   if (deferred == nullptr) return;

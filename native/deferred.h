@@ -21,6 +21,9 @@ class Deferred {
   // In the scope in which this was made.
   Napi::Promise Promise() const { return {env_, promise_}; }
 
+  // Changes promises with another one.
+  void Swap(Deferred& other);
+
   void Resolve(napi_value value) { Settle(napi_resolve_deferred, value); }
   void Reject(napi_value reason) { Settle(napi_reject_deferred, reason); }
   // With what JavaScript threw.

@@ -68,7 +68,8 @@ void Environment::Close(int64_t limit_ms) {
     all_ended = false;
     // Other environments go on, and must not wait for what it holds. A single instance is finalized when its call comes
     // back after all; with several nobody knows then whose calls still need it.
-    if (members_.size() > 1) instance->GiveUp();
+    // Nor is one that is inside with anything but control calls: those come back before Finalize, a transfer need not.
+    if (members_.size() > 1 || executor->IsBusyBeside(LaneKind::kControl)) instance->GiveUp();
     LibraryLock::Get().GiveUp(instance.get());
     if (!idle) executor->Submit({LaneKind::kControl}, std::make_unique<LastTask>(instance));
     executor->StopWhenIdle();

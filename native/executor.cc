@@ -1,5 +1,6 @@
 #include "executor.h"
 
+#include <algorithm>
 #include <exception>
 #include <thread>
 
@@ -82,6 +83,7 @@ bool Executor::RunNext(std::unique_lock<std::mutex>& lock) {
   std::unique_ptr<Task> task = state.Pop();
   state.busy = true;
   state.running = task.get();
+  state.since = std::chrono::steady_clock::now();
   lock.unlock();
 
   task->Run();
@@ -93,13 +95,33 @@ bool Executor::RunNext(std::unique_lock<std::mutex>& lock) {
     return true;
   }
   state.running = nullptr;
+  if (task->set_aside_) {
+    --set_aside_;
+    ++threads_;
+  }
   lock.unlock();
   // Before the next one of the lane runs: results come in the order of the calls.
   Task& done = *task;
   done.Done(std::move(task));
   lock.lock();
   Release(lane);
-  return false;
+  if (threads_ <= max_threads_) return false;
+  // Another one has taken its place.
+  --threads_;
+  WakeForReady();
+  changed_.notify_all();
+  return true;
+}
+
+void Executor::WakeForReady() {
+  if (ready_.empty()) return;
+  if (idle_ > 0) {
+    --idle_;
+    ++wakeups_;
+    wake_.notify_one();
+  } else if (threads_ < max_threads_) {
+    StartThread();
+  }
 }
 
 void Executor::Release(Lanes::iterator lane) {
@@ -109,8 +131,8 @@ void Executor::Release(Lanes::iterator lane) {
     if (lanes_.empty()) {
       stopped_ = stopped_ || stop_when_idle_;
       if (stopped_) wake_.notify_all();
-      changed_.notify_all();
     }
+    if (lanes_.size() == set_aside_) changed_.notify_all();
   } else {
     ready_.push_back(lane);
   }
@@ -130,6 +152,7 @@ std::vector<std::unique_ptr<Task>> Executor::Cancel() {
 size_t Executor::Abandon() {
   const std::vector<std::unique_ptr<Task>> waiting = Cancel();
   std::vector<Task*> running;
+  size_t set_aside = 0;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (auto lane = lanes_.begin(); lane != lanes_.end();) {
@@ -142,18 +165,69 @@ size_t Executor::Abandon() {
       }
       lane = next;
     }
-    threads_ -= running.size();
+    set_aside = std::exchange(set_aside_, 0);
+    threads_ -= running.size() - set_aside;
     changed_.notify_all();
   }
   // Without the lock: this may call anything.
   for (const auto& task : waiting) task->GiveUp();
   for (Task* task : running) task->GiveUp();
-  return waiting.size() + running.size();
+  return waiting.size() + running.size() - set_aside;
+}
+
+std::optional<Executor::Running> Executor::RunningIn(LaneId id) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto lane = lanes_.find(id);
+  if (lane == lanes_.end() || lane->second.running == nullptr) return {};
+  return Running{std::chrono::steady_clock::now() - lane->second.since, lane->second.running->peer()};
+}
+
+Executor::SetAsideTasks Executor::SetAside(LaneId id, std::optional<uint64_t> peer) {
+  const auto is_meant = [&](const Task& task) { return !peer || task.peer() == peer; };
+  SetAsideTasks tasks;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = lanes_.find(id);
+  if (found == lanes_.end()) return tasks;
+  Lane& lane = found->second;
+  std::unique_ptr<Task> all = std::move(lane.first_waiting);
+  lane.last_waiting = nullptr;
+  while (all != nullptr) {
+    std::unique_ptr<Task> rest = std::move(all->next_);
+    if (is_meant(*all)) {
+      tasks.waiting.push_back(std::move(all));
+    } else {
+      lane.Push(std::move(all));
+    }
+    all = std::move(rest);
+  }
+  if (lane.running != nullptr && !lane.running->set_aside_ && is_meant(*lane.running)) {
+    tasks.running = lane.running;
+    tasks.running->set_aside_ = true;
+    ++set_aside_;
+    --threads_;
+    WakeForReady();
+  }
+  if (lane.IsEmpty()) {
+    for (auto ready = ready_.begin(); ready != ready_.end(); ++ready) {
+      if (*ready != found) continue;
+      ready_.erase(ready);
+      break;
+    }
+    lanes_.erase(found);
+  }
+  changed_.notify_all();
+  return tasks;
+}
+
+bool Executor::IsBusyBeside(LaneKind kind) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return std::any_of(lanes_.begin(), lanes_.end(), [kind](const auto& lane) { return lane.first.kind != kind; });
 }
 
 bool Executor::WaitIdle(Deadline deadline) {
   std::unique_lock<std::mutex> lock(mutex_);
-  return changed_.wait_until(lock, deadline, [this] { return lanes_.empty(); });
+  changed_.wait_until(lock, deadline, [this] { return lanes_.size() == set_aside_; });
+  return lanes_.empty();
 }
 
 void Executor::Rest(bool rests) {

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -27,9 +28,18 @@ class Task {
   virtual void Done(std::unique_ptr<Task> self) = 0;
   // It is not waited for any more. Called by who gives it up, without a lock; it may still be running. Must not throw.
   virtual void GiveUp() {}
+  // It was taken back from its lane, by the thread that settles tasks. Must not throw.
+  virtual void Withdraw() {}
+  // It was set aside while it runs: its caller does not wait for it any more. Called as above; gives the promise, if it
+  // has one, that is settled when it is done.
+  virtual void* Part() { return nullptr; }
+  // The peer that it is about.
+  virtual std::optional<uint64_t> peer() const { return {}; }
 
  private:
   friend class Executor;
+  // It was set aside while it ran; see Executor::SetAside.
+  bool set_aside_ = false;
   // The next one of its lane: a queue that costs no allocation.
   std::unique_ptr<Task> next_;
 };
@@ -58,10 +68,32 @@ class Executor : public std::enable_shared_from_this<Executor> {
   std::vector<std::unique_ptr<Task>> Cancel();
 
   // Gives up what runs and what waits: threads that are busy are not waited for any more, and others may take their
-  // place. How many tasks that were.
+  // place. How many tasks that were, without those that were set aside before.
   size_t Abandon();
 
-  // Whether nothing runs and nothing waits, at the latest when the deadline has passed.
+  // What a lane is at.
+  struct Running {
+    std::chrono::steady_clock::duration elapsed;
+    std::optional<uint64_t> peer;
+  };
+  // Nothing for a lane whose first task waits for a thread.
+  std::optional<Running> RunningIn(LaneId lane);
+
+  struct SetAsideTasks {
+    // They have not started, and do not.
+    std::vector<std::unique_ptr<Task>> waiting;
+    // It is handed on when it has run, as any. Until then it is there for the thread that settles tasks.
+    Task* running = nullptr;
+  };
+  // Takes back what waits in a lane, and lets another thread take the place of the one that is busy there: that one may
+  // never come back, and nothing waits for it when the environment ends. Of a lane that serves several peers the tasks
+  // about one of them, or all. What was set aside before is left as it is.
+  SetAsideTasks SetAside(LaneId lane, std::optional<uint64_t> peer);
+  // Whether there is anything in lanes of other kinds.
+  bool IsBusyBeside(LaneKind kind);
+
+  // Whether nothing runs and nothing waits, at the latest when the deadline has passed. What was set aside is not waited
+  // for.
   bool WaitIdle(Deadline deadline);
 
   // Whether threads end when they have nothing to do, instead of waiting for more. Calls go on in any case: they start
@@ -80,6 +112,8 @@ class Executor : public std::enable_shared_from_this<Executor> {
     // A thread is at it: with the task that runs, or, when that has run, with handing it on.
     bool busy = false;
     Task* running = nullptr;
+    // When that began.
+    std::chrono::steady_clock::time_point since{};
     bool given_up = false;
 
     bool IsEmpty() const { return first_waiting == nullptr && !busy; }
@@ -94,6 +128,8 @@ class Executor : public std::enable_shared_from_this<Executor> {
   // True when the thread was given up meanwhile and has to end.
   bool RunNext(std::unique_lock<std::mutex>& lock);
   bool StartThread();
+  // For the lanes that are ready when none of the threads looks at them.
+  void WakeForReady();
   // When no thread is at the lane any more.
   void Release(Lanes::iterator lane);
 
@@ -107,7 +143,9 @@ class Executor : public std::enable_shared_from_this<Executor> {
   std::vector<std::unique_ptr<Task>> given_up_tasks_;
   // Lanes with work and without a thread, first come first served.
   std::deque<Lanes::iterator> ready_;
+  // Without those of tasks that were given up or set aside.
   size_t threads_ = 0;
+  size_t set_aside_ = 0;
   // Threads that wait and have not been told to wake, and the tellings that have not been heard.
   size_t idle_ = 0;
   size_t wakeups_ = 0;

@@ -167,7 +167,7 @@ test.each([
   await held.hasEntered(1);
   const [read, freed] = [watch(region.read()), watch(region.free())];
   await reads.hasEntered(1);
-  await pass(GRACE);
+  await pass(GRACE + 1000);
   expect(freed.outcome).toMatchObject({ code: 'LLM_TIMEOUT', operation: 'free' });
   calls.length = 0;
   held.open();
@@ -178,6 +178,9 @@ test.each([
 });
 
 describe('waiting for calls in flight', () => {
+  /** With the time that the library gives a transfer where nothing is said. */
+  const LIMIT = GRACE + 1000;
+
   type Nodes = Awaited<ReturnType<typeof withCache>>;
 
   async function withCache(options: LLMDataDistOptions = {}, init: Record<string, string> = {}) {
@@ -206,12 +209,12 @@ describe('waiting for calls in flight', () => {
     use(nodes);
     await held.hasEntered(1);
     const watched = watch(call(nodes));
-    await pass(GRACE - 1);
+    await pass(LIMIT - 1);
     expect(watched.outcome).toBe('pending');
     await pass(1);
     expect(watched.outcome).toMatchObject({ code: 'LLM_TIMEOUT', operation, recovery: 'fatal' });
     expect((watched.outcome as LLMException).message).toMatch(
-      /has waited 60000 ms for .* \(1 left\), and none has come back/,
+      /has waited 61000 ms for .* \(1 left\), and none has come back/,
     );
     expect(nodes.dist.isLost).toBe(true);
     held.open();
@@ -226,7 +229,7 @@ describe('waiting for calls in flight', () => {
     await held.hasEntered(3);
     const finalized = watch(warningsDuring(() => dist.finalize()));
     for (const each of pulls) {
-      await pass(GRACE - 1);
+      await pass(LIMIT - 1);
       held.letGo();
       await turn();
       expect(each.outcome).toMatchObject({ code: 'LLM_NOT_YET_LINK' });
@@ -242,11 +245,11 @@ describe('waiting for calls in flight', () => {
     pull();
     await held.hasEntered(2);
     const finalized = watch(dist.finalize());
-    await pass(GRACE - 1);
+    await pass(LIMIT - 1);
     held.letGo();
     await turn();
     await pass(1);
-    await pass(GRACE - 1);
+    await pass(LIMIT - 1);
     expect(finalized.outcome).toBe('pending');
     await pass(1);
     expect(finalized.outcome).toMatchObject({ code: 'LLM_TIMEOUT' });
@@ -259,7 +262,7 @@ describe('waiting for calls in flight', () => {
     const unregistered = watch(caches.unregisterCache(cache));
     for (let tensor = 0; tensor < 4; tensor++) {
       await held.hasEntered(tensor + 1);
-      await pass(GRACE - 1);
+      await pass(LIMIT - 1);
       held.letGo();
       await turn();
     }

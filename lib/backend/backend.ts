@@ -163,6 +163,33 @@ export interface Backend {
    * instance of the process. Without it the time since the call was made counts against its deadline.
    */
   controlElapsedMs?(): number;
+  /**
+   * Whether each transfer ends by itself, so that none has to be watched. Without it, and without the two methods below,
+   * each promise of a transfer is waited for with one of the package's own, which can be given up.
+   */
+  readonly transfersEnd?: boolean;
+  /**
+   * The transfer that has been inside the library longest, of the pulls from a peer or of all pushes: which ones it does one
+   * after the other. `undefined` where none has begun.
+   */
+  runningTransfer?(kind: TransferKind, clusterId: bigint): RunningTransfer | undefined;
+  /**
+   * Transfers with a peer (or all pushes, without one) are not waited for any more. Those that have not begun never begin, and
+   * are rejected. The one that is inside the library is rejected at once, and until it comes back it takes no thread from
+   * others. `released` of these exceptions settles when nothing of the call can go on.
+   * @returns `released` of the one inside, where there is one that was not given up before
+   */
+  giveUpTransfers?(kind: TransferKind, clusterId: bigint | undefined): Promise<void> | undefined;
+}
+
+/** Transfers of one kind share what they wait for: pulls the link of their peer, pushes one lock of the instance. */
+export type TransferKind = 'pull' | 'push';
+
+export interface RunningTransfer {
+  /** Since it began. */
+  readonly elapsedMs: number;
+  /** Its peer. */
+  readonly clusterId: bigint;
 }
 
 /** Turns of the event loop that a backend waits for before its calls settle. */

@@ -127,6 +127,11 @@ export function checkLateOptions(options: Options): LateOptions {
   };
 }
 
+/** The time limit of a transfer, in milliseconds, of options that Initialize has taken; not below 0. */
+export function waitTimeOf({ 'llm.SyncKvCacheWaitTime': text }: Options): number {
+  return Math.max(0, text === undefined ? DEFAULT_WAIT_TIME_MS : (parseDigitsAsInt32(text) ?? 0));
+}
+
 function parseWaitTime(text: string | undefined): number {
   if (text === undefined) return DEFAULT_WAIT_TIME_MS;
   const waitTimeMs = parseDigitsAsInt32(text);

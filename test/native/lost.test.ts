@@ -94,15 +94,15 @@ describe.each(Object.keys(WATCHED))('%s', (operation) => {
 });
 
 test.concurrent(
-  'a transfer that hangs loses the instance when finalize() waits for it, and every call of it is told',
+  'a transfer that hangs is given up, and the instance is lost when finalize() waits for it',
   async () => {
     const end = await runChild('lost-transfer.js', [], { env });
     const given = (operation: string) => ({ code: 'LLM_FAILED', recovery: 'fatal', operation, remedy: RESTART });
     expect(answerOf(end)).toMatchObject({
       finalize: { code: 'LLM_TIMEOUT', recovery: 'fatal', operation: 'finalize' },
-      hanging: given('pullBlocks'),
-      behind: given('pullBlocks'),
-      slow: given('pushBlocks'),
+      hanging: { code: 'LLM_TIMEOUT', recovery: 'retry', operation: 'pullBlocks' },
+      behind: { code: 'LLM_TIMEOUT', recovery: 'retry', operation: 'pullBlocks' },
+      slow: { code: 'LLM_TIMEOUT', recovery: 'retry', operation: 'pushBlocks' },
       isLost: true,
       later: given('pullBlocks'),
     });

@@ -79,6 +79,8 @@ export class MockBackend implements Backend {
   readonly name = 'mock';
   readonly turns: Turns = turns;
   readonly clock: DeadlineClock | undefined;
+  /** A test kit may make them hang. */
+  readonly transfersEnd: boolean;
   readonly #clusterId: bigint;
   readonly #fabric: Network;
   readonly #clock: Clock;
@@ -99,6 +101,7 @@ export class MockBackend implements Backend {
     this.clock = measuresDeadlines(this.#clock) ? this.#clock : undefined;
     this.#deviceCount = options.deviceCount ?? DEFAULT_DEVICE_COUNT;
     this.#observer = options.observer;
+    this.transfersEnd = this.#observer === undefined;
     this.#space = new AddressSpace(this.#fabric.addresses ?? new Addresses());
   }
 

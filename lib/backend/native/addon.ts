@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { LLMException, LoadAttempt } from '../../exception';
+import type { RunningTransfer } from '../backend';
 import { BUNDLED, modulesFolder } from '../../package-files';
 import { VERSION } from '../../version';
 import { ADDON_NAME, addonFiles, addonProblem, renewal } from './addon-file';
@@ -112,6 +113,10 @@ export interface NativeDataDist {
   abandon(): void;
   /** How long the present control call has been inside the library. */
   elapsedMs(): number;
+  /** See `Backend.runningTransfer`. All pushes share a lane; the cluster is the one of the pull. */
+  runningTransfer(isPush: boolean, clusterId: bigint): RunningTransfer | undefined;
+  /** See `Backend.giveUpTransfers`. */
+  giveUpTransfers(isPush: boolean, clusterId: bigint, ofAllPeers: boolean): Promise<void> | undefined;
 }
 
 /** Of each cluster its id, role and numbers of addresses; then all addresses, the local ones of a cluster first. */

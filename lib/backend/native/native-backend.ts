@@ -12,6 +12,8 @@ import type {
   CacheIndex,
   ClusterInfo,
   KvCacheExtParam,
+  RunningTransfer,
+  TransferKind,
 } from '../backend';
 import type { CacheFields, ClusterLists, DescFields, ExtFields, IndexFields, NativeDataDist } from './addon';
 import { namePeers } from './link-failure';
@@ -227,6 +229,14 @@ export class NativeBackend implements Backend {
 
   controlElapsedMs(): number {
     return this.#dist.elapsedMs();
+  }
+
+  runningTransfer(kind: TransferKind, clusterId: bigint): RunningTransfer | undefined {
+    return this.#dist.runningTransfer(kind === 'push', clusterId);
+  }
+
+  giveUpTransfers(kind: TransferKind, clusterId: bigint | undefined): Promise<void> | undefined {
+    return this.#dist.giveUpTransfers(kind === 'push', clusterId ?? 0n, clusterId === undefined);
   }
 }
 

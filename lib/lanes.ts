@@ -1,0 +1,320 @@
+import { types } from 'node:util';
+import type { Backend, TransferKind } from './backend/backend';
+import { Deadline } from './deadline';
+import type { LLMException } from './exception';
+import { nodeTimers } from './node-timers';
+import { unresponsive } from './unresponsive';
+import type { HungTransfer } from './unresponsive';
+
+/** A transfer that was given up. */
+export interface GivenUp {
+  readonly exception: LLMException;
+  /** Resolves when it has come back after all, or never got to the library. */
+  readonly returned: Promise<void>;
+}
+
+/** A transfer that was given up and has not come back. */
+interface Hang extends HungTransfer {
+  readonly sinceMs: number;
+}
+
+/** A transfer whose promise is waited for with one of the package's own. */
+interface Waiting {
+  readonly clusterId: bigint;
+  readonly returned: Promise<void>;
+  readonly giveUp: () => void;
+}
+
+/** The package's own promise of a transfer was rejected with this. */
+class PartedError extends Error {
+  constructor(readonly returned: Promise<void>) {
+    super();
+  }
+}
+
+/**
+ * Transfers that the library does one after the other: the pulls from one peer, or all pushes of the instance. Where the first
+ * of them is given up, none gets on.
+ *
+ * A call costs two counts. One timer watches all of them, and looks at those counts when it ends.
+ */
+export class Lane {
+  readonly kind: TransferKind;
+  /** The peer of pulls. */
+  readonly clusterId: bigint;
+  readonly #lanes: Lanes;
+  /** In the order of the calls, where the backend cannot give them up itself. */
+  readonly waiting = new Set<Waiting>();
+  #count = 0;
+  #moves = 0;
+  #seen = 0;
+  /** Since when the first of those that are waiting has been the first. */
+  #sinceMs = 0;
+  #watch: Deadline | undefined;
+
+  constructor(lanes: Lanes, kind: TransferKind, clusterId: bigint) {
+    this.#lanes = lanes;
+    this.kind = kind;
+    this.clusterId = clusterId;
+  }
+
+  get isIdle(): boolean {
+    return this.#count === 0;
+  }
+
+  /** A transfer has been handed to the backend. @returns what to wait for, and then to {@link leave} */
+  enter(clusterId: bigint, answer: Promise<void>): Promise<void> {
+    const { canGiveUp } = this.#lanes;
+    if (this.#count === 0 && !canGiveUp) this.#sinceMs = this.#lanes.now();
+    this.#count += 1;
+    this.#watch ??= this.#arm();
+    return canGiveUp ? answer : this.#wait(clusterId, answer);
+  }
+
+  /** The transfer is over, for its caller. */
+  leave(): void {
+    if (this.#lanes.canGiveUp) this.#passed();
+  }
+
+  end(): void {
+    this.#watch?.end();
+    this.#watch = undefined;
+  }
+
+  #passed(): void {
+    this.#count -= 1;
+    this.#moves += 1;
+  }
+
+  #wait(clusterId: bigint, answer: Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let comesBack = (): void => undefined;
+      const returned = new Promise<void>((back) => {
+        comesBack = back;
+      });
+      const giveUp = () => {
+        reject(new PartedError(returned));
+      };
+      const waiting = { clusterId, returned, giveUp };
+      this.waiting.add(waiting);
+      const passed = () => {
+        this.waiting.delete(waiting);
+        this.#passed();
+        this.#sinceMs = this.#lanes.now();
+        if (this.#count === 0) this.end();
+        comesBack();
+      };
+      answer.then(
+        () => {
+          passed();
+          resolve();
+        },
+        (error: unknown) => {
+          passed();
+          // As it came from the backend.
+          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+          reject(error);
+        },
+      );
+    });
+  }
+
+  #arm(): Deadline {
+    this.#seen = this.#moves;
+    const { allowedMs, backend, canGiveUp } = this.#lanes;
+    const look = () => this.#restMs();
+    const expire = () => {
+      this.#watch = undefined;
+      this.#expire();
+    };
+    // A call inside the library keeps the process alive by itself, and this timer stays when it has ended.
+    return new Deadline(allowedMs, look, expire, backend.clock, !canGiveUp);
+  }
+
+  /** How much longer the first transfer may take; nothing when there is none. */
+  #restMs(): number {
+    if (this.#count === 0) return 0;
+    const elapsedMs = this.#elapsedMs();
+    return elapsedMs === undefined ? this.#lanes.allowedMs : this.#lanes.allowedMs - elapsedMs;
+  }
+
+  #elapsedMs(): number | undefined {
+    const { backend, canGiveUp } = this.#lanes;
+    if (!canGiveUp) return this.#lanes.now() - this.#sinceMs;
+    if (backend.runningTransfer !== undefined) return backend.runningTransfer(this.kind, this.clusterId)?.elapsedMs;
+    const hasMoved = this.#moves !== this.#seen;
+    this.#seen = this.#moves;
+    return hasMoved ? undefined : this.#lanes.allowedMs;
+  }
+
+  #expire(): void {
+    if (this.#count === 0) return;
+    const [first] = this.waiting;
+    const running = this.#lanes.backend.runningTransfer?.(this.kind, this.clusterId);
+    const clusterId = running?.clusterId ?? first?.clusterId ?? this.clusterId;
+    const elapsedMs = running?.elapsedMs ?? this.#elapsedMs() ?? this.#lanes.allowedMs;
+    this.#lanes.giveUp(this.kind, clusterId, elapsedMs);
+  }
+}
+
+/** More peers than a cluster has. Lanes that are not used are forgotten beyond it. */
+const FEW = 1024;
+
+/**
+ * Gives transfers up that never come back. One costs its peer: calls with it are refused at once, since any of them would wait
+ * for the link that the hung one holds. A push that hangs also costs all pushes of the instance, for which the library has one lock.
+ */
+export class Lanes {
+  readonly backend: Backend;
+  /** Whether the backend gives up transfers itself; otherwise the package does not wait for its promises. */
+  readonly canGiveUp: boolean;
+  readonly #graceMs: number;
+  readonly #isWatched: boolean;
+  readonly #pulls = new Map<bigint, Lane>();
+  readonly #pushes = new Lane(this, 'push', 0n);
+  readonly #hangs = new Map<bigint, Hang>();
+  /** The push that holds up all pushes. */
+  #hungPush: Hang | undefined;
+  /** Whether nothing comes back any more that is to be noticed. */
+  #isOver = false;
+  #limitMs = 0;
+  #fewLanes = FEW;
+
+  /** @param graceMs how long a transfer may take beyond the library's time limit */
+  constructor(backend: Backend, graceMs: number) {
+    this.backend = backend;
+    this.canGiveUp = backend.giveUpTransfers !== undefined;
+    this.#isWatched = backend.transfersEnd !== true;
+    this.#graceMs = graceMs;
+  }
+
+  /** Initialize has succeeded. @param limitMs the library's time limit of a transfer */
+  start(limitMs: number): void {
+    this.#limitMs = limitMs;
+    this.#isOver = false;
+  }
+
+  /** Nothing is in flight any more, or all of it is lost. */
+  end(): void {
+    this.#isOver = true;
+    this.#pushes.end();
+    for (const lane of this.#pulls.values()) lane.end();
+    this.#pulls.clear();
+    this.#hangs.clear();
+    this.#hungPush = undefined;
+  }
+
+  get allowedMs(): number {
+    return this.#limitMs + this.#graceMs;
+  }
+
+  /** Whether a transfer was given up and has not come back. */
+  get hasHang(): boolean {
+    return this.#hangs.size > 0;
+  }
+
+  now(): number {
+    return (this.backend.clock ?? nodeTimers).now();
+  }
+
+  /** @throws LLMException `LLM_TIMEOUT` where the call would wait for one that was given up */
+  check(operation: string, clusterId: bigint): void {
+    if (this.#hangs.size === 0) return;
+    const refusal = this.#refusal(operation, clusterId);
+    if (refusal !== undefined) throw refusal;
+  }
+
+  /** Where a transfer goes; `undefined` where none needs to be watched. */
+  of(operation: string, clusterId: bigint): Lane | undefined {
+    if (!this.#isWatched) return undefined;
+    return isPush(operation) ? this.#pushes : (this.#pulls.get(clusterId) ?? this.#add(clusterId));
+  }
+
+  /** Whether a transfer was rejected because it was given up. */
+  givenUp(error: unknown, operation: string, clusterId: bigint): GivenUp | undefined {
+    if (this.#hangs.size === 0) return undefined;
+    const returned = error instanceof PartedError ? error.returned : this.#comesBack(releasedOf(error));
+    const exception = returned === undefined ? undefined : this.#refusal(operation, clusterId);
+    return returned === undefined || exception === undefined ? undefined : { exception, returned };
+  }
+
+  /** The first transfer of a lane has not come back. */
+  giveUp(kind: TransferKind, clusterId: bigint, elapsedMs: number): void {
+    const hang = { kind, clusterId, elapsedMs, sinceMs: this.now() };
+    this.#hangs.set(clusterId, hang);
+    const pull = this.#giveUpPulls(clusterId);
+    const pushed = this.#giveUpPushes(clusterId);
+    // It waits for the link with the lock of all pushes held, if it is not the one that hangs.
+    if (pushed !== undefined) this.#hungPush = hang;
+    const others = pushed === undefined ? undefined : this.#giveUpPushes(undefined);
+    const comeBack = [pull, pushed, others].filter((each) => each !== undefined);
+    void Promise.all(comeBack).then(() => {
+      if (this.#hangs.get(clusterId) === hang) this.#hangs.delete(clusterId);
+      if (this.#hungPush === hang) this.#hungPush = undefined;
+    });
+  }
+
+  #refusal(operation: string, clusterId: bigint): LLMException | undefined {
+    const hang = this.#hangs.get(clusterId) ?? (isPush(operation) ? this.#hungPush : undefined);
+    return hang && unresponsive(operation, clusterId, hang, this.now() - hang.sinceMs);
+  }
+
+  #giveUpPulls(clusterId: bigint): Promise<void> | undefined {
+    const { backend, canGiveUp } = this;
+    if (canGiveUp) return this.#comesBack(backend.giveUpTransfers?.('pull', clusterId));
+    return giveUpAll([...(this.#pulls.get(clusterId)?.waiting ?? [])]);
+  }
+
+  #giveUpPushes(clusterId: bigint | undefined): Promise<void> | undefined {
+    const { backend, canGiveUp } = this;
+    if (canGiveUp) return this.#comesBack(backend.giveUpTransfers?.('push', clusterId));
+    const [first, ...more] = this.#pushes.waiting;
+    const meant = (push: Waiting) => clusterId === undefined || push.clusterId === clusterId;
+    const given = giveUpAll([...(first === undefined ? [] : [first]), ...more].filter(meant));
+    // Those that wait behind another one hold nothing up.
+    return clusterId === undefined || (first !== undefined && meant(first)) ? given : undefined;
+  }
+
+  /** However the call ends; not where it is rejected because the instance is lost. */
+  #comesBack(released: Promise<unknown> | undefined): Promise<void> | undefined {
+    if (released === undefined) return undefined;
+    return new Promise((resolve) => {
+      const back = () => {
+        if (!this.#isOver) resolve();
+      };
+      released.then(back, back);
+    });
+  }
+
+  #add(clusterId: bigint): Lane {
+    if (this.#pulls.size >= this.#fewLanes) this.#forget();
+    const lane = new Lane(this, 'pull', clusterId);
+    this.#pulls.set(clusterId, lane);
+    return lane;
+  }
+
+  #forget(): void {
+    for (const [id, lane] of this.#pulls) {
+      if (!lane.isIdle) continue;
+      lane.end();
+      this.#pulls.delete(id);
+    }
+    this.#fewLanes = Math.max(FEW, 2 * this.#pulls.size);
+  }
+}
+
+function isPush(operation: string): boolean {
+  return operation === 'pushBlocks' || operation === 'pushCache';
+}
+
+function giveUpAll(transfers: readonly Waiting[]): Promise<void> | undefined {
+  if (transfers.length === 0) return undefined;
+  for (const { giveUp } of transfers) giveUp();
+  return Promise.all(transfers.map(({ returned }) => returned)).then(() => undefined);
+}
+
+/** What the exception of a transfer carries that the backend has given up. */
+function releasedOf(error: unknown): Promise<unknown> | undefined {
+  const isObject = typeof error === 'object' && error !== null;
+  return isObject && 'released' in error && types.isPromise(error.released) ? error.released : undefined;
+}

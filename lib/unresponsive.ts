@@ -1,0 +1,51 @@
+import type { TransferKind } from './backend/backend';
+import { LLMException } from './exception';
+import { LLMStatusCode } from './status';
+import type { StrandedError } from './uses';
+
+/** What is said of a peer whose transfer does not come back. */
+export interface HungTransfer {
+  readonly kind: TransferKind;
+  /** The peer. */
+  readonly clusterId: bigint;
+  /** How long the call had been inside the library when it was given up. */
+  readonly elapsedMs: number;
+}
+
+const REMEDY =
+  'Leave this cluster and its link alone, and go on with other clusters. Repeat the call later: when the one that hangs has ' +
+  'returned, calls pass again, and one caller makes the link anew first. If it does not return, restart this process.';
+const REMEDY_FOR_PUSHES =
+  'Go on with pulls, or send the data from another process. Repeat the call later: when the push that hangs has returned, ' +
+  'pushes pass again. If it does not return, restart this process.';
+
+/** What a call with an unresponsive peer is rejected with, or a push while one hangs. */
+export function unresponsive(operation: string, clusterId: bigint, hung: HungTransfer, ageMs: number): LLMException {
+  const isItsOwn = clusterId === hung.clusterId;
+  const what = `a ${hung.kind} ${hung.kind === 'pull' ? 'from' : 'to'} cluster ${hung.clusterId}`;
+  const since = `has not returned from the library for ${Math.round(hung.elapsedMs + ageMs)} ms`;
+  return new LLMException(LLMStatusCode.LLM_TIMEOUT, {
+    operation,
+    clusterId,
+    message: isItsOwn
+      ? `cluster ${clusterId} is unresponsive: ${what} ${since}${hung.kind === 'push' ? ', and no push of this instance can run' : ''}`
+      : `no push of this instance can run: ${what} ${since}, and the library has one lock for all pushes`,
+    remedy: isItsOwn ? REMEDY : REMEDY_FOR_PUSHES,
+    recovery: 'retry',
+    deadline: 'package',
+  });
+}
+
+/** What a call is rejected with that would have to wait for a transfer that was given up. */
+export function stranded(operation: string, calls: string, { cause }: StrandedError): LLMException {
+  const { clusterId } = cause instanceof LLMException ? cause : {};
+  return new LLMException(LLMStatusCode.LLM_TIMEOUT, {
+    operation,
+    clusterId,
+    message: `it has to wait for ${calls}, and one of these calls has not come back from the library`,
+    remedy: REMEDY,
+    recovery: 'retry',
+    deadline: 'package',
+    cause,
+  });
+}
