@@ -29,14 +29,15 @@ async function firstProblems(count: number, stageOf: typeof mockStage, change?: 
 }
 
 /** Instances with one method that does something else. */
-function changed<Name extends keyof Backend>(
-  name: Name,
+function changed(
+  name: keyof Backend,
   change: (original: () => Promise<unknown>, args: unknown[], backend: Backend) => unknown,
 ): Change {
   return (make) => (clusterId, role) => {
     const backend = make(clusterId, role);
-    const original = backend[name] as (...args: unknown[]) => Promise<unknown>;
-    const replaced = (...args: unknown[]) => change(() => original.apply(backend, args), args, backend);
+    const { [name]: original } = backend as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
+    const replaced = (...args: unknown[]) =>
+      change(async () => (await original?.apply(backend, args)) as unknown, args, backend);
     return Object.assign(backend, { [name]: replaced });
   };
 }
@@ -59,21 +60,13 @@ describe('an interleaving finds', () => {
       changed('pullKvBlocks', (_original, _args, backend) => backend.free(0n).then(undefined, () => undefined)),
       /is not write \d+, but/,
     ],
-    [
-      'memory that is not given back',
-      changed('free', () => Promise.resolve()),
-      /^after finalize of all: .*allocated/s,
-    ],
+    ['memory that is not given back', changed('free', () => Promise.resolve()), /^after finalize of all: .*allocated/s],
     [
       'a rejection that is no exception of the package',
       changed('pushKvBlocks', () => Promise.reject(new Error('of another kind'))),
       /: it was rejected with Error: of another kind$/,
     ],
-    [
-      'a call that does not settle',
-      changed('write', () => new Promise(() => undefined)),
-      /(has not settled|fail)/,
-    ],
+    ['a call that does not settle', changed('write', () => new Promise(() => undefined)), /(has not settled|fail)/],
   ])(
     '%s',
     async (_what, change, message) => {
