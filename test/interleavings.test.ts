@@ -36,8 +36,7 @@ function changed(
   return (make) => (clusterId, role) => {
     const backend = make(clusterId, role);
     const { [name]: original } = backend as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
-    const replaced = (...args: unknown[]) =>
-      change(async () => (await original?.apply(backend, args)) as unknown, args, backend);
+    const replaced = (...args: unknown[]) => change(async () => await original?.apply(backend, args), args, backend);
     return Object.assign(backend, { [name]: replaced });
   };
 }
