@@ -48,7 +48,7 @@ const MAX_CHARACTERS = 2 ** 20;
 /** What to do where the library was not found. */
 export const FIND_THE_LIBRARY =
   'Source the CANN environment (source <CANN directory>/set_env.sh, which sets ASCEND_HOME_PATH), ' +
-  "or set LLM_DATADIST_LIBRARY to the path of libllm_datadist.so, or choose backend: 'mock'.";
+  "or set LLM_DATADIST_LIBRARY to the path of libllm_datadist.so, or choose backend: 'mock' where no NPU is meant to be used.";
 
 /**
  * The native backend was asked for and cannot be loaded; or `auto` was asked for on a host that looks like an Ascend host,

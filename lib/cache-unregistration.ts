@@ -270,7 +270,7 @@ async function freeHeldRegions(instance: Instance): Promise<void> {
   }
 }
 
-/** The caller has had his answer: nobody else would hear of this. */
+/** The call has returned already, so that only a warning can report this. */
 function warn(what: string, error: unknown): void {
   const reason = error instanceof Error ? error.message : String(error);
   process.emitWarning(`${what}. ${reason}`, 'LLMDataDistMemoryWarning');

@@ -484,7 +484,13 @@ export class Instance {
     try {
       await this.idle('finalize', this.#calls, 'the calls in flight');
       if (!this.#initialized) return;
-      await this.watched({ operation: 'finalize' }, () => this.backend.finalize());
+      try {
+        await this.watched({ operation: 'finalize' }, () => this.backend.finalize());
+      } catch (error) {
+        // A rule of a test kit that was broken is reported after the end.
+        if (!this.isLost && this.backend.hasEnded === true) await this.#freeRegions();
+        throw error;
+      }
       await this.#freeRegions();
     } finally {
       // Of a lost one nobody knows how far it got.
@@ -545,8 +551,8 @@ export class Instance {
       operation,
       message: `cluster ${this.clusterId} is ${finalizing ? 'being finalized' : 'not initialised'}`,
       remedy: finalizing
-        ? 'Call init() again when finalize() has ended, or make an instance of its own for this work.'
-        : 'Call init() first, and again after finalize().',
+        ? 'Wait until finalize() has ended. To use this instance again, once for all calls, call init(), register its caches and link it.'
+        : 'Call init() first. After finalize(), once for all calls, call init() again, register the caches and link.',
       recovery: 'fix-input',
     });
   }
@@ -556,6 +562,8 @@ function unregistered(operation: string, cacheId: bigint): LLMException {
   return new LLMException(LLMStatusCode.LLM_KV_CACHE_NOT_EXIST, {
     operation,
     message: `cache ${cacheId} of this instance was unregistered`,
+    remedy: 'Use a cache that this instance registered, and has not unregistered since.',
+    recovery: 'fix-input',
     cacheId,
   });
 }
@@ -570,8 +578,16 @@ interface Abandoned {
 
 async function end({ backend, clusterId, hangTimeoutMs, addresses }: Abandoned): Promise<void> {
   const watchdog = new Watchdog(backend, clusterId, hangTimeoutMs, () => undefined);
-  await watchdog.call({ operation: 'finalize' }, () => backend.finalize());
-  for (const address of addresses) await backend.free(address);
+  const free = async () => {
+    for (const address of addresses) await backend.free(address);
+  };
+  try {
+    await watchdog.call({ operation: 'finalize' }, () => backend.finalize());
+  } catch (error) {
+    if (!watchdog.isLost && backend.hasEnded === true) await free();
+    throw error;
+  }
+  await free();
 }
 
 /** Instances that were garbage-collected while initialised, which those in use are not: they hold memory and a device. */

@@ -191,8 +191,8 @@ function pastDeadline(info: CallInfo, timeoutMs: number, released: Promise<void>
     ...info,
     message: `the call had not ended ${timeoutMs} ms after it was made, which is the timeout in its options`,
     remedy:
-      'Repeat the call with a larger timeout. Where `released` of this exception is still pending, the call may go on in the ' +
-      'library: use its memory again when it has settled.',
+      'Where `released` of this exception is still pending, the call may go on in the library: wait until it has settled, and do ' +
+      'not use the memory of the call before. Then repeat the call with a larger timeout.',
     recovery: 'retry',
     deadline: 'caller',
     released,

@@ -107,16 +107,23 @@ export class Links {
   remedy(since: number, canTell: boolean): string {
     const ids = [...this.#known].flatMap(([id, made]) => (made > since ? [`cluster ${id}`] : []));
     const unlink = ids.length === 0 ? [] : [`unlink ${shortList(ids).join(', ')}`];
-    if (this.#listens === undefined) return unlink.join();
-    if (this.#hixl)
-      return 'call finalize(): with the transfer backend hixl peers may hold links to this instance until then';
-    if (canTell) {
-      const peers = 'have the peers unlink this cluster, and unlink those here by force that are gone';
-      return [...unlink, peers, 'register or unregister a cache; finalize() gives all back as well'].join(', then ');
+    const once = 'once for all calls, when the transfers have ended';
+    if (this.#listens === undefined) {
+      // An unlink or a role switch has ended the last one, and gives the memory back before it returns.
+      return unlink.length === 0
+        ? 'wait until the unlink or role switch that runs has ended'
+        : `${once}, ${unlink.join()}`;
     }
-    return [...unlink, 'stop listening with switchRole(), which succeeds when no peer is linked any more'].join(
-      ', then ',
-    );
+    if (this.#hixl) {
+      return `${once}, call finalize(): with the transfer backend hixl peers may hold links to this instance until then`;
+    }
+    if (canTell) {
+      const peers = 'have the peers unlink this cluster, and unlink those here with force: true that have ended';
+      const last = 'register or unregister a cache; finalize() gives all back as well';
+      return `${once}, ${[...unlink, peers, last].join(', then ')}`;
+    }
+    const stop = 'stop listening with switchRole(), which succeeds when no peer is linked any more';
+    return `${once}, ${[...unlink, stop].join(', then ')}`;
   }
 }
 

@@ -76,7 +76,7 @@ export const STATUS_TEXT = {
         '请确认 init 已成功、新的监听地址属于本机且端口空闲；切换失败后本端不再监听。',
       ],
       link: [
-        'Check that this instance and the peer are initialized and that the peer listens on this ip and port, then link again; the logs of both ends tell which step failed.',
+        'Check that this instance and the peer are initialized and that the peer listens on this ip and port, then link again; the logs of both ends show which step failed.',
         '请确认本端和对端均已初始化，且对端正在监听该 IP 和端口，然后重新建链；失败步骤见两端日志。',
       ],
       unlink: FORCED_UNLINK,
@@ -173,7 +173,10 @@ export const STATUS_TEXT = {
     on: { unlink: FORCED_UNLINK, transfer: RELINK_TRANSFER },
   },
   LLM_NOTIFY_PROMPT_UNLINK_FAILED: {
-    meaning: ['the local end is unlinked, but the Prompt side could not be told', '本端已断链，但未能通知 Prompt 侧'],
+    meaning: [
+      'the local end is unlinked, but the Prompt side could not be notified',
+      '本端已断链，但未能通知 Prompt 侧',
+    ],
     remedy: [
       'Check the network, and unlink once on the Prompt side as well before linking again.',
       '请检查网络，并在重新建链之前在 Prompt 侧也执行断链。',

@@ -13,8 +13,12 @@ export interface HungTransfer {
 }
 
 const REMEDY =
-  'Leave this cluster and its link alone, and go on with other clusters. Repeat the call later: when the one that hangs has ' +
-  'returned, calls pass again, and one caller makes the link anew first. If it does not return, restart this process.';
+  'Leave this cluster and its link alone, and go on with other clusters. When the call that hangs has returned, calls pass ' +
+  'again: relink then, once for all calls of this cluster (unlink with force: true, and link with the life that the cluster ' +
+  'reports now), and repeat the call with a new key. If it does not return, restart this process.';
+const REMEDY_FOR_WAITING =
+  'Leave the link of that call alone, and go on with other work. Repeat this call when that one has returned. If it does not ' +
+  'return, restart this process.';
 const REMEDY_FOR_PUSHES =
   'Go on with pulls, or send the data from another process. Repeat the call later: when the push that hangs has returned, ' +
   'pushes pass again. If it does not return, restart this process.';
@@ -43,7 +47,7 @@ export function stranded(operation: string, calls: string, { cause }: StrandedEr
     operation,
     clusterId,
     message: `it has to wait for ${calls}, and one of these calls has not come back from the library`,
-    remedy: REMEDY,
+    remedy: REMEDY_FOR_WAITING,
     recovery: 'retry',
     deadline: 'package',
     cause,

@@ -36,7 +36,7 @@ interface Hang {
 
 const CONNECTED_CLIENT =
   'Restart the process: the call cannot be ended. A client that is connected to the listen address and sends nothing ' +
-  'holds the library up: see who is connected there.';
+  'may hold the library up: where this instance listens, check which clients are connected there.';
 
 /**
  * Sees to it that no caller waits for ever for a library that does not come back.
@@ -201,7 +201,7 @@ function clusterWithAddresses({ remoteClusterId, remoteIpInfos }: ClusterInfo): 
 function silentPeer(clusters: readonly ClusterInfo[]): string {
   const all = clusters.flatMap(({ remoteIpInfos }) => remoteIpInfos);
   return (
-    'Restart the process: the call cannot be ended. A peer accepts connections but does not answer: check what listens on ' +
+    'Restart the process: the call cannot be ended. A peer may accept connections and not answer: check what listens on ' +
     `${peerAddresses(all)}.`
   );
 }

@@ -67,7 +67,8 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
     const Napi::Promise promise = call->promise();
     if (environment_->is_closed() || lost_) {
       call->Fail(lost_ ? Outcome::Fatal("a call of this instance never came back from the library")
-                       : Outcome::Failure(kFailed, "the process or worker is exiting"));
+                       : Outcome::Failure(kFailed, "the process or worker is exiting",
+                                          "Make no more calls: this process or worker is about to end."));
       call->Settle();
       return promise;
     }
@@ -75,7 +76,7 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
     if (auto refused = executor_->Submit(lane, std::move(call))) {
       environment_->completions()->Forget(1);
       auto& back = static_cast<Call<Result, Work>&>(*refused);
-      back.Fail(Outcome::Failure(kFailed, "the process cannot start a thread for the call"));
+      back.Fail(Outcome::Failure(kFailed, "the process cannot start a thread for the call", kRaiseLimit));
       back.Settle();
     }
     return promise;

@@ -23,8 +23,9 @@ constexpr std::chrono::milliseconds kDrainLimit{1000};
 // What the library starts in a call, with some to spare; it hangs or aborts when it cannot.
 constexpr size_t kThreadsOfInitialize = 50;
 constexpr char kOneInstance[] =
-    "One live instance per process is the rule of the vendor: finalize that one first, use a process for each, or make this "
-    "one with allowMultipleInstances: true where the risk is known.";
+    "One live instance per process is the rule of the vendor: use that one for all calls, finalize that one first where "
+    "nothing needs it any more, use a process for each, or make this one with allowMultipleInstances: true where the risk is "
+    "known.";
 constexpr size_t kThreadsOfSetRole = 20;
 
 // Points into `options`.
@@ -175,8 +176,8 @@ bool Instance::HasNoLinks() {
 
 Outcome Instance::TooFewThreads(size_t count) {
   return Outcome::Failure(kFailed, "the process cannot start the " + std::to_string(count) +
-                                       " threads that the library starts in this call: raise the limit of processes "
-                                       "(ulimit -u) or of the container's pids");
+                                       " threads that the library starts in this call",
+                          kRaiseLimit);
 }
 
 void Instance::GiveUp() {

@@ -15,6 +15,10 @@ constexpr uint32_t kParamInvalid = 0x5010B005U;
 constexpr uint32_t kDeviceOutOfMemory = 0x5010B00EU;
 constexpr uint32_t kOutOfMemory = 0x5010B01CU;
 
+// Of a call that was refused before it got to the library: the links are as they were.
+constexpr char kRaiseLimit[] =
+    "Raise the limit of processes (ulimit -u) or of the container's pids, then repeat the call; leave all links as they are.";
+
 struct Outcome {
   uint32_t status = kSuccess;
   // What happened, where more is known than the status.

@@ -262,7 +262,7 @@ describe('LLMBackendError', () => {
       '  /opt/lib64/libllm_datadist.so: libascendcl.so: cannot open shared object file',
       '  /opt/lib64/libllm_engine.so: undefined symbol: x',
       'Source the CANN environment (source <CANN directory>/set_env.sh, which sets ASCEND_HOME_PATH), ' +
-        "or set LLM_DATADIST_LIBRARY to the path of libllm_datadist.so, or choose backend: 'mock'.",
+        "or set LLM_DATADIST_LIBRARY to the path of libllm_datadist.so, or choose backend: 'mock' where no NPU is meant to be used.",
     ]);
     expect(error).toBeInstanceOf(Error);
     expect(error).toMatchObject({ name: 'LLMBackendError', code: 'ERR_LLM_BACKEND_UNAVAILABLE' });

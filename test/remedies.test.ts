@@ -1,7 +1,10 @@
 import { LLMDataDist, LLMException, LLMRole } from '../lib';
 import { namePeers } from '../lib/backend/native/link-failure';
+import { Links } from '../lib/links';
+import { knownStatusCodes, operations, remedyOf } from '../lib/status';
 import { createFabric, Fabric } from '../lib/testing';
-import { linkedPair, node, PROMPT_CLUSTER, rejection } from './fixtures/cluster';
+import { unresponsive } from '../lib/unresponsive';
+import { DESC, linkedPair, node, PROMPT_CLUSTER, rejection } from './fixtures/cluster';
 
 test('a link that exists is reported once, and its remedy asks for one relink', async () => {
   const { decoder } = await linkedPair();
@@ -55,4 +58,117 @@ test('an instance that a fabric has killed is not initialised', async () => {
   expect(dist.isInitialized).toBe(true);
   fabric.kill(dist);
   expect(dist.isInitialized).toBe(false);
+});
+
+/** What no advice may say to many requests that read it at once, or say with nothing in it. */
+function expectSafe(advice: string): void {
+  if (
+    /unlink|relink|link (again|anew|that cluster)/i.test(advice) &&
+    !/do not unlink|leave all links|wait until the unlink/.test(advice)
+  ) {
+    expect(advice).toMatch(/\bonce\b|is gone|link again/);
+  }
+  if (/\bunlink (that|each|those|with|cluster)/i.test(advice)) expect(advice).toMatch(/\bonce\b/);
+  expect(advice).not.toMatch(/: *$|: *[.;,]|, *[,.;]|cluster undefined|\[object/);
+  expect(advice).not.toMatch(/\b(nobody|somebody|whoever|told|tells)\b/i);
+  expect(advice.trim()).not.toBe('');
+}
+
+test.each(operations)('every remedy of %s can be followed by many requests at once', (operation) => {
+  for (const code of [...knownStatusCodes, 507_899]) expectSafe(remedyOf(code, operation));
+});
+
+describe('what has to be done so that memory is given back', () => {
+  const linkTo = (...ids: number[]) => {
+    const links = new Links();
+    const clusters = ids.map((id) => ({
+      ...PROMPT_CLUSTER,
+      remoteClusterId: BigInt(id),
+      remoteRoleType: 1,
+      localIpInfos: [],
+      remoteIpInfos: [],
+    }));
+    if (clusters.length > 0)
+      links.link(
+        clusters,
+        clusters.map(() => 0),
+      );
+    return links;
+  };
+
+  test.each([
+    ['a client with one link', {}, [1]],
+    ['a client with many links', {}, Array.from({ length: 300 }, (_, i) => i)],
+    ['a client whose last link has just gone', {}, []],
+    ['a listener with a link', { 'llm.ListenIpInfo': '10.0.0.1:26000' }, [1]],
+    ['a listener without one', { 'llm.ListenIpInfo': '10.0.0.1:26000' }, []],
+    ['a listener with hixl', { 'llm.ListenIpInfo': '10.0.0.1:26000', 'llm.TransferBackend': 'hixl' }, [1]],
+  ])('is said once for all calls, and names no empty list: %s', (_, options, ids) => {
+    const links = linkTo(...ids);
+    links.start(options);
+    for (const canTell of [true, false]) {
+      const advice = links.remedy(0, canTell);
+      expectSafe(advice);
+      if (links.mayExist) expect(advice).toMatch(/^once for all calls, when the transfers have ended, /);
+    }
+  });
+});
+
+describe('advice of calls that are refused', () => {
+  const refused: Record<string, () => Promise<unknown>> = {
+    'before init': async () =>
+      rejection(node(LLMRole.PROMPT, 1n, { fabric: new Fabric() }).dist.linkClusters([PROMPT_CLUSTER])),
+    'after finalize': async () => {
+      const { decoder } = await linkedPair();
+      await decoder.dist.finalize();
+      return rejection(decoder.dist.kvCacheManager.allocateCache(DESC));
+    },
+    'during finalize': async () => {
+      const { decoder } = await linkedPair();
+      const finalized = decoder.dist.finalize();
+      const error = await rejection(decoder.dist.kvCacheManager.allocateCache(DESC));
+      await finalized;
+      return error;
+    },
+    'with a link that exists': async () => {
+      const { decoder } = await linkedPair();
+      return rejection(decoder.dist.linkClusters([PROMPT_CLUSTER]));
+    },
+    'without the link': async () => {
+      const { decoder, promptCache, decoderCache } = await linkedPair();
+      await decoder.dist.unlinkClusters([PROMPT_CLUSTER]);
+      return rejection(decoder.dist.kvCacheManager.pullCache(promptCache.key(), decoderCache));
+    },
+    'with a link where none may be': async () => {
+      const { prompt } = await linkedPair();
+      return rejection(prompt.dist.switchRole(LLMRole.MIX));
+    },
+    'in memory that waits for links': async () => {
+      const { decoder, decoderCache } = await linkedPair();
+      const { kvCacheManager } = decoder.dist;
+      const addrs = decoderCache.tensorAddrs;
+      await kvCacheManager.unregisterCache(decoderCache.cacheId);
+      return rejection(kvCacheManager.registerCache(DESC, addrs));
+    },
+    'with a peer that is unresponsive': () =>
+      Promise.resolve(unresponsive('pullBlocks', 1n, { kind: 'pull', clusterId: 1n, elapsedMs: 1000 }, 5)),
+    'while a push hangs': () =>
+      Promise.resolve(unresponsive('pushBlocks', 2n, { kind: 'push', clusterId: 1n, elapsedMs: 1000 }, 5)),
+  };
+
+  test.each(Object.entries(refused))('can be followed by many requests at once: %s', async (_, call) => {
+    const error = await call();
+    expect(error).toBeInstanceOf(LLMException);
+    const { remedy, message } = error as LLMException;
+    expectSafe(remedy);
+    expectSafe(message);
+  });
+
+  test('of a local cache that was unregistered asks for no key of the peer', async () => {
+    const { decoder, promptCache, decoderCache } = await linkedPair();
+    await decoder.dist.kvCacheManager.unregisterCache(decoderCache.cacheId);
+    const error = await rejection(decoder.dist.kvCacheManager.pullCache(promptCache.key(), decoderCache));
+    expect(error).toMatchObject({ code: 'LLM_KV_CACHE_NOT_EXIST', recovery: 'fix-input' });
+    expect((error as LLMException).remedy).not.toMatch(/peer|link/);
+  });
 });

@@ -1,9 +1,11 @@
+import { inspect } from 'node:util';
 import { LLMRole } from '../lib';
 import { createFabric, ManualClock, RealClock, VirtualClock } from '../lib/testing';
 import type { FabricOptions } from '../lib/testing';
 import { DESC, rejection } from './fixtures/cluster';
 import { clusterOf, linked, make, newFabric, pass, start } from './fixtures/fabric';
 import type { Linked } from './fixtures/fabric';
+import { warningTextsDuring } from './fixtures/warnings';
 
 const pull = ({ decoder, promptCache, decoderCache }: Linked, src = [0, 1], dst = [2, 3]) =>
   decoder.kvCacheManager.pullBlocks(promptCache.key(), decoderCache, src, dst);
@@ -224,6 +226,20 @@ describe('strict mode', () => {
     await pass(all.fabric, 5);
     expect(await pulled).toMatchObject({ code: 'LLM_FAILED' });
     expect(all.fabric.topology().nodes[0]).toMatchObject({ state: 'made', address: undefined });
+  });
+
+  test('frees the memory of an instance whose finalize is refused, and warns of it', async () => {
+    const all = await linked();
+    const region = await all.prompt.allocateMemory(64);
+    all.fabric.inject({ op: 'pullBlocks', delayMs: 5 });
+    const pulled = rejection(pull(all));
+    const texts = await warningTextsDuring(async () => {
+      expect(await rejection(all.prompt.finalize())).toMatchObject({ code: 'LLM_PARAM_INVALID' });
+    });
+    expect(texts).toEqual([expect.stringMatching(/finalize\(\) of cluster 1 freed \d+ memory regions/)]);
+    expect(inspect(region)).toContain("'freed'");
+    await pass(all.fabric, 5);
+    expect(await pulled).toMatchObject({ code: 'LLM_FAILED' });
   });
 
   test('refuses a role switch that the library does not refuse itself', async () => {

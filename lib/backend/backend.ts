@@ -159,6 +159,11 @@ export interface Backend {
   /** Whether the process that it stands for has died, and its memory with it: there is nothing left to warn of at the end. */
   readonly isDead?: boolean;
   /**
+   * Whether it is not initialised, so that nothing uses its memory. Where `finalize` rejects, memory is freed only when this is
+   * true; without it the memory stays allocated.
+   */
+  readonly hasEnded?: boolean;
+  /**
    * How many milliseconds the present control call has been inside the library; 0 while it still waits for another
    * instance of the process. Without it the time since the call was made counts against its deadline.
    */

@@ -44,7 +44,7 @@ export function guardTable(instance: Instance, operation: string, numTensors: nu
   const because =
     waiting === 0
       ? ''
-      : `; ${waiting} caches in it are unregistered, but wait for links to be gone: ` +
+      : `; ${waiting} caches in it are unregistered, but wait for links to be gone. To have their places given back: ` +
         links.remedy(0, backend.unregisterUnlinked !== undefined);
   throw refusal('cache-table', operation, `with this cache the table would need ${bytes} bytes${because}`);
 }
@@ -100,8 +100,8 @@ function describeOwner({ links, backend }: Instance, owner: Reservation, address
   const cache = registration === undefined ? '' : `${tensor} of cache ${registration.cacheId}`;
   if (owner.waitsForLinks) {
     return (
-      `belong to ${cache}, whose unregistration waits until no link that was made with it can be left: ` +
-      links.remedy(owner.linksBefore, canTell)
+      `belong to ${cache}, whose unregistration waits until no link that was made with it can be left; use other memory. ` +
+      `To have this memory given back: ${links.remedy(owner.linksBefore, canTell)}`
     );
   }
   if (owner.state === 'stuck') {

@@ -163,7 +163,8 @@ export class NodeCalls implements CallObserver {
 
 function killed(node: bigint): Refusal {
   return failed(`cluster ${node} was killed`, {
-    remedy: 'Call restart(node) of the fabric, make a new LLMDataDist, initialise and register it, and link again.',
+    remedy:
+      'Once for all calls: call restart(node) of the fabric, make a new LLMDataDist, initialise it, register its caches, and link it.',
     recovery: 'fatal',
   });
 }

@@ -175,7 +175,7 @@ export class ManualClock implements Clock {
       for (let wakes = 0; this.sleeping > 0; wakes++) {
         if (wakes === most) {
           throw new Error(
-            `${this.sleeping} still sleep after ${most} were woken: does somebody sleep again and again?`,
+            `${this.sleeping} still sleep after ${most} were woken: does something sleep again and again?`,
           );
         }
         await this.#wake(this.#timetable.next ?? this.#now, loop);

@@ -115,6 +115,10 @@ export class MockBackend implements Backend {
     return this.#session;
   }
 
+  get hasEnded(): boolean {
+    return this.#session === undefined;
+  }
+
   /** @internal */
   get space(): AddressSpace {
     return this.#space;

@@ -256,9 +256,6 @@ function late({ local, far }: Link): Refusal {
   return new Refusal(
     LLMStatusCode.LLM_TIMEOUT,
     `the bytes had not crossed the wire between cluster ${local.clusterId} and cluster ${far.clusterId} after ` +
-      `${local.waitTimeMs} ms (llm.SyncKvCacheWaitTime)`,
-    {
-      remedy: 'Raise syncKvTimeout, move less per call, or let fewer transfers share the wire at a time.',
-    },
+      `${local.waitTimeMs} ms (llm.SyncKvCacheWaitTime): too much is moved per call, or by too many transfers at a time`,
   );
 }
