@@ -382,3 +382,12 @@ describe('connections to the hub', () => {
     expect(prompt.key.clusterId).toBe(1n);
   });
 });
+
+test.each([true, false])('a process keeps the rules that the host chose (strict: %s)', async (strict) => {
+  const { prompt } = await linkedNodes({ strict });
+  const outcome = await prompt.node.call('cache', DESC, 7).then(
+    () => 'registered',
+    (error: unknown) => (error as Error).message,
+  );
+  expect(outcome).toMatch(strict ? /^LLM_PARAM_INVALID$/ : /^registered$/);
+});

@@ -4,6 +4,8 @@ import { failed } from '../../backend/mock/refusal';
 import type { Refusal } from '../../backend/mock/refusal';
 import type { PartitionState } from '../partitions';
 import { TestFabric } from '../test-fabric';
+import type { TestFabricSettings } from '../test-fabric';
+import type { Clock } from '../../backend/mock/clock';
 import type { ControlAddress } from './control-address';
 import { toText } from './message-text';
 import type { Line } from './line';
@@ -72,18 +74,19 @@ export class Member {
       },
     );
     this.faults = new SharedFaults((call, args) => this.#askOrNone(call, args), settled);
-    this.local = new TestFabric({
-      clock: this.clock,
-      ...this.#lateRules(),
-      history: options.history,
-      recordMemory: options.recordMemory,
-      shared: {
-        network: options.network,
-        faults: this.faults,
-        obstacles: this.obstacles,
-        announce: (node) => this.#announce(node),
-      },
-    });
+    this.local = new TestFabric(
+      this.#withLateRules({
+        clock: this.clock,
+        history: options.history,
+        recordMemory: options.recordMemory,
+        shared: {
+          network: options.network,
+          faults: this.faults,
+          obstacles: this.obstacles,
+          announce: (node) => this.#announce(node),
+        },
+      }),
+    );
     options.network.obstacles = this.obstacles;
   }
 
@@ -195,17 +198,16 @@ export class Member {
     left: () => this.local.whatIsLeft(),
   };
 
-  /** What the hub says for all processes; asked for when it is needed first, which is after this one has joined. */
-  #lateRules(): { readonly strict: boolean; readonly seed: number } {
+  /**
+   * With what the hub says for all processes; asked for when it is needed first, which is after this one has joined. An object
+   * spread would ask now.
+   */
+  #withLateRules<C extends Clock>(settings: Omit<TestFabricSettings<C>, 'strict' | 'seed'>): TestFabricSettings<C> {
     const rules = () => this.#welcome?.rules;
-    return {
-      get strict() {
-        return rules()?.strict ?? true;
-      },
-      get seed() {
-        return rules()?.seed ?? 1;
-      },
-    };
+    return Object.defineProperties({ ...settings } as TestFabricSettings<C>, {
+      strict: { get: () => rules()?.strict ?? true },
+      seed: { get: () => rules()?.seed ?? 1 },
+    });
   }
 
   async #announce(node: bigint): Promise<Refusal | undefined> {
