@@ -203,7 +203,9 @@ export class LLMException extends ErrorByPrototype {
     this.recoverable = status.recoverable;
     const deadline = checked.deadline ?? (status.code === LLMStatusCode.LLM_TIMEOUT ? 'library' : undefined);
     if (deadline !== undefined) this.deadline = deadline;
-    if (checked.released !== undefined) setReleased(this, checked.released);
+    if (checked.released !== undefined) {
+      Object.defineProperty(this, 'released', { value: checked.released, configurable: true, writable: true });
+    }
     if (detail !== undefined) this.detail = detail;
     if (clusterId !== undefined) this.clusterId = clusterId;
     if (cacheId !== undefined) this.cacheId = cacheId;
@@ -284,11 +286,6 @@ export class LLMException extends ErrorByPrototype {
       beingInspected.delete(this);
     }
   }
-}
-
-/** Says when a call that has failed does nothing any more. */
-export function setReleased(exception: LLMException, released: Promise<void>): void {
-  Object.defineProperty(exception, 'released', { value: released, configurable: true, writable: true });
 }
 
 /** What exceptions were made of. */

@@ -3,7 +3,7 @@ import type { Backend, BackendOptions, ClusterInfo } from './backend/backend';
 import type { BlockLists } from './block-lists';
 import type { CallLimits } from './call-options';
 import { ControlQueue } from './control-queue';
-import { LLMException, setReleased } from './exception';
+import { LLMException } from './exception';
 import { hold, letGo } from './held-instances';
 import { Lanes } from './lanes';
 import type { GivenUp, Lane } from './lanes';
@@ -295,7 +295,6 @@ export class Instance {
         throw this.#located(givenUp.exception);
       }
       const explained = lists === undefined ? error : lists.explain(error);
-      if (hasBegun && !this.#isForeign && endsLink(explained)) this.#releaseAtUnlink(explained, clusterId);
       // What was thrown at once has the caller in its stack already.
       throw hasBegun ? this.#located(explained) : explained;
     } finally {
@@ -523,10 +522,6 @@ export class Instance {
         `allocated: ${shortList(places, 8).join(', ')}. Call deallocateCache() or free() first, or use "await using".`,
       'LLMDataDistMemoryWarning',
     );
-  }
-
-  #releaseAtUnlink(error: LLMException, clusterId: bigint): void {
-    if (error.released === undefined) setReleased(error, this.linkEnds.of(clusterId));
   }
 
   #named(error: unknown, operation: string, cacheId?: bigint): unknown {

@@ -135,16 +135,20 @@ export class LinkLives {
     if (peer === undefined || life === undefined) return undefined;
     const { link, refused } = peer;
     if (link.life === life) return undefined;
-    if (link.life !== undefined) return `the link to cluster ${clusterId} is for its life ${link.life}`;
+    // Over one that has ended it is a link of the next life, which that has made itself.
+    if (link.life !== undefined && !link.hasEnded)
+      return `the link to cluster ${clusterId} is for its life ${link.life}`;
     if (link.state === 'none' || !refused.has(life)) return undefined;
     return `that life was used over a link to cluster ${clusterId} which failed or was ended by force`;
   }
 
   /** A key with a life is handed to the library. @returns the link that it is used over */
   use({ clusterId }: KeyOfLife, life: string): LinkLife {
-    const { link } = this.#of(clusterId);
-    link.use(life);
-    return link;
+    const peer = this.#of(clusterId);
+    const { link } = peer;
+    if (link.hasEnded && link.life !== undefined && link.life !== life) peer.endLink(new LinkLife('perhaps'));
+    peer.link.use(life);
+    return peer.link;
   }
 
   /** The link to a peer that a key without a life goes over, where something is known of it. */

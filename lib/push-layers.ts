@@ -1,5 +1,6 @@
 import type { BackendCacheDesc, KvCacheExtParam, PushProgress } from './backend/backend';
 import { LLMException } from './exception';
+import { isRefusal } from './guard/rule';
 import { withLayersCompleted } from './rejection';
 import { LLMStatusCode } from './status';
 
@@ -29,7 +30,9 @@ export class PushLayers implements PushProgress {
   explain(error: unknown, isReachable: boolean): unknown {
     // One that was rejected early may still write.
     if (this.#hasBegun && isEarly(error)) return error;
-    const isBefore = !isReachable && error instanceof LLMException && BEFORE_A_LAYER.has(error.statusCode);
+    const hasNoLink = !isReachable && error instanceof LLMException && BEFORE_A_LAYER.has(error.statusCode);
+    // A backend may look at the numbers of blocks itself.
+    const isBefore = hasNoLink || isRefusal(error);
     return withLayersCompleted(error, this.layersCompleted ?? (isBefore ? 0 : undefined));
   }
 }

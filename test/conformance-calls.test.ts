@@ -30,7 +30,7 @@ const nothing = { numTensors: 0, dataType: 28, shape: [], placement: 1 };
 /** What a recorded key does not have. */
 const BARE_KEY = { layout: undefined, life: undefined, version: undefined, fingerprint: undefined };
 /** Where a backend counts the layers of a push. */
-const PROGRESS = expect.objectContaining({ layersCompleted: expect.anything() }) as unknown;
+const PROGRESS = expect.objectContaining({ layersCompleted: expect.anything() as unknown }) as unknown;
 
 describe('the source of a push', () => {
   const failing = { ...PUSH, status: 'LLM_FAILED', crc: { pk: '00000000' } };

@@ -178,7 +178,7 @@ describe('after a status that ends the link', () => {
     await early.decoderCache.readBlocks([1]);
   });
 
-  test('a pull has `released`, which the unlink resolves, and its rows are refused to nothing', async () => {
+  test('a pull that was not rejected early refuses its rows to nothing, and crosses threads as before', async () => {
     const { decoder, promptCache, decoderCache } = await linkedPair();
     const held = hold(decoder.backend, 'pullKvBlocks');
     const pull = rejection(decoder.dist.kvCacheManager.pullBlocks(promptCache.key(), decoderCache, [1], [1]));
@@ -187,8 +187,7 @@ describe('after a status that ends the link', () => {
     const error = (await pull) as LLMException;
     expect(error).toMatchObject({ deadline: 'library', recovery: 'relink' });
     await decoderCache.readBlocks([1]);
-    await decoder.dist.unlinkClusters([PROMPT_CLUSTER], { force: true });
-    await error.released;
-    expect(error.released).toBeInstanceOf(Promise);
+    // A promise in it would keep it from being cloned where it ends a worker.
+    expect(Object.getOwnPropertyNames(error)).not.toContain('released');
   });
 });

@@ -232,6 +232,18 @@ describe('nothing is refused', () => {
   });
 });
 
+test('a fresh key passes over a link that the next life of the peer has made itself, once the old link has failed', async () => {
+  const net = await network();
+  const key = net.promptCache.key();
+  await pull(net, key);
+  await restart(net);
+  expect(await rejection(pull(net, key))).toMatchObject({ recovery: 'relink' });
+  await net.prompt.linkClusters([clusterOf(2n)]);
+  await pull(net, net.promptCache.key());
+  expect(await received(net)).toBe(99);
+  await expectStale(net, key);
+});
+
 describe('what the rule refuses wrongly, until the life is stated', () => {
   test('a key of a peer that has not restarted', async () => {
     const net = await network();
@@ -400,13 +412,18 @@ class Model {
   /** Whether a pull is refused. */
   refuses(life: string): boolean {
     if (this.#link === undefined) return false;
-    const { stated, used } = this.#link;
-    if ((stated ?? used) !== undefined) return (stated ?? used) !== life;
-    return this.#refused.has(life);
+    const { stated, used, ended } = this.#link;
+    if ((stated ?? used) === life) return false;
+    return (!ended && (stated ?? used) !== undefined) || this.#refused.has(life);
   }
 
   use(life: string, ended: boolean): void {
     if (this.#link === undefined) return;
+    if (this.#link.ended && (this.#link.stated ?? this.#link.used) !== life) {
+      // The next life of the peer has made a link itself.
+      this.#end();
+      this.#link = { ended: false };
+    }
     this.#link.used ??= life;
     this.#link.ended ||= ended;
   }

@@ -175,7 +175,7 @@ describe('a transfer that meets trouble on the wire', () => {
     expect(await late).toMatchObject({
       code: 'LLM_TIMEOUT',
       message: expect.stringContaining('after 15 ms (llm.SyncKvCacheWaitTime)') as string,
-      remedy: expect.stringContaining('syncKvTimeout') as string,
+      remedy: expect.stringContaining('raise llm.SyncKvCacheWaitTime') as string,
     });
     expect(clock.now()).toBe(15);
     expect(await bytesOf(decoderCache)).toEqual(before);

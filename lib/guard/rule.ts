@@ -63,3 +63,8 @@ export function refusal(
     ...more,
   });
 }
+
+/** Whether a rule has refused a call, so that nothing was moved. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof LLMException && error.remedy.startsWith('Rule ');
+}
