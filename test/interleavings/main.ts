@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import type { Report, Work } from './child';
 import { describeStep } from './describe-step';
 import { planOf } from './generate';
-import { backendOf, parseOptions, UsageError, USAGE } from './options';
+import { UsageError } from '../fixtures/seeded-command-line';
+import { backendOf, parseOptions, USAGE } from './options';
 import type { BackendName, Options } from './options';
 
 /** Where the command prints; `console` is one. */

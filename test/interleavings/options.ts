@@ -1,5 +1,4 @@
-import { randomInt } from 'node:crypto';
-import { parseArgs } from 'node:util';
+import { parse, seedOf, UsageError, wholeNumber } from '../fixtures/seeded-command-line';
 
 export const BACKENDS = ['mock', 'tcp', 'native'] as const;
 export type BackendName = (typeof BACKENDS)[number];
@@ -12,9 +11,6 @@ export interface Options {
   readonly only: number | undefined;
   readonly backends: readonly BackendName[];
 }
-
-/** A command line that makes no sense; the message says why. */
-export class UsageError extends Error {}
 
 export const USAGE = `usage: npm run interleavings -- [--count N] [--seed S] [--only I] [--backend mock|tcp|native]
 
@@ -34,21 +30,28 @@ Prints the seed, and for a failure its number, the steps and the command that ru
 Exit code: 0 all held, 1 a failure, 2 wrong usage.`;
 
 const MAX_COUNT = 10_000_000;
-const MAX_SEED = 2 ** 31 - 1;
+
+const OPTIONS = {
+  count: { type: 'string' },
+  seed: { type: 'string' },
+  only: { type: 'string' },
+  backend: { type: 'string' },
+  help: { type: 'boolean', default: false },
+} as const;
 
 /**
  * @returns `undefined` when the help is asked for
  * @throws UsageError
  */
 export function parseOptions(argv: readonly string[]): Options | undefined {
-  const { help, count = '3000', seed, only, backend } = parse(argv);
+  const { help, count = '3000', seed, only, backend } = parse(argv, OPTIONS);
   if (help) return undefined;
   if (only !== undefined && seed === undefined) throw new UsageError('--only needs the --seed of its run');
   const chosen = BACKENDS.filter((each) => backend === undefined || each === backend);
   if (chosen.length === 0) throw new UsageError(`--backend ${backend}: not one of ${BACKENDS.join(', ')}`);
   return {
     count: wholeNumber('--count', count, 1, MAX_COUNT),
-    seed: seed === undefined ? randomInt(MAX_SEED) : wholeNumber('--seed', seed, 0, MAX_SEED),
+    seed: seedOf(seed),
     only: only === undefined ? undefined : wholeNumber('--only', only, 0, MAX_COUNT),
     backends: chosen,
   };
@@ -57,29 +60,4 @@ export function parseOptions(argv: readonly string[]): Options | undefined {
 /** The backend that an interleaving runs on. */
 export function backendOf(index: number, { backends }: Options): BackendName {
   return backends[index % backends.length]!;
-}
-
-function parse(argv: readonly string[]) {
-  try {
-    const { values } = parseArgs({
-      args: [...argv],
-      options: {
-        count: { type: 'string' },
-        seed: { type: 'string' },
-        only: { type: 'string' },
-        backend: { type: 'string' },
-        help: { type: 'boolean', default: false },
-      },
-    });
-    return values;
-  } catch (error) {
-    // Everything that parseArgs throws is about the arguments.
-    throw new UsageError((error as Error).message);
-  }
-}
-
-function wholeNumber(option: string, text: string, least: number, most: number): number {
-  const number = Number(text);
-  if (/^\d+$/.test(text) && number >= least && number <= most) return number;
-  throw new UsageError(`${option} ${text}: not a whole number from ${least} to ${most}`);
 }

@@ -1,5 +1,4 @@
-import { randomInt } from 'node:crypto';
-import { parseArgs } from 'node:util';
+import { parse, seedOf, UsageError, wholeNumber } from '../fixtures/seeded-command-line';
 
 /** What the command line asks for. */
 export interface FuzzOptions {
@@ -7,9 +6,6 @@ export interface FuzzOptions {
   readonly seed: number;
   readonly path: string | undefined;
 }
-
-/** A command line that makes no sense; the message says why. */
-export class UsageError extends Error {}
 
 export const USAGE = `usage: npm run fuzz -- [--runs N] [--seed S] [--path P]
 
@@ -26,14 +22,20 @@ that finds it again.
 Exit code: 0 no difference, 1 a difference, 2 wrong usage.`;
 
 const MAX_RUNS = 10_000_000;
-const MAX_SEED = 2 ** 31 - 1;
+
+const OPTIONS = {
+  runs: { type: 'string' },
+  seed: { type: 'string' },
+  path: { type: 'string' },
+  help: { type: 'boolean', default: false },
+} as const;
 
 /**
  * @returns `undefined` when the help is asked for
  * @throws UsageError
  */
 export function parseFuzzOptions(argv: readonly string[]): FuzzOptions | undefined {
-  const { help, runs, seed, path } = parse(argv);
+  const { help, runs, seed, path } = parse(argv, OPTIONS);
   if (help) return undefined;
   if (path !== undefined && seed === undefined) throw new UsageError('--path needs the --seed that was named with it');
   if (path !== undefined && runs !== undefined)
@@ -43,31 +45,7 @@ export function parseFuzzOptions(argv: readonly string[]): FuzzOptions | undefin
   }
   return {
     runs: wholeNumber('--runs', runs ?? '1000', 1, MAX_RUNS),
-    seed: seed === undefined ? randomInt(MAX_SEED) : wholeNumber('--seed', seed, 0, MAX_SEED),
+    seed: seedOf(seed),
     path,
   };
-}
-
-function parse(argv: readonly string[]) {
-  try {
-    const { values } = parseArgs({
-      args: [...argv],
-      options: {
-        runs: { type: 'string' },
-        seed: { type: 'string' },
-        path: { type: 'string' },
-        help: { type: 'boolean', default: false },
-      },
-    });
-    return values;
-  } catch (error) {
-    // Everything that parseArgs throws is about the arguments.
-    throw new UsageError((error as Error).message);
-  }
-}
-
-function wholeNumber(option: string, text: string, least: number, most: number): number {
-  const number = Number(text);
-  if (/^\d+$/.test(text) && number >= least && number <= most) return number;
-  throw new UsageError(`${option} ${text}: not a whole number from ${least} to ${most}`);
 }

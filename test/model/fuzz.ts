@@ -1,5 +1,6 @@
 import type { RunOptions } from './comparison';
-import { parseFuzzOptions, UsageError, USAGE } from './fuzz-options';
+import { UsageError } from '../fixtures/seeded-command-line';
+import { parseFuzzOptions, USAGE } from './fuzz-options';
 import type { FuzzOptions } from './fuzz-options';
 import { describeCounterexample, nextSeed, search } from './search';
 import type { Counterexample } from './search';

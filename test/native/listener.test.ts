@@ -5,6 +5,7 @@ import { createSocket } from 'node:dgram';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { LLMRole } from '../../lib';
+import { portServer } from './fixtures/port-server';
 import { endAfterTest, instance, standIn } from './fixtures/stand-in';
 
 const O_CLOEXEC = 0o2000000;
@@ -14,14 +15,7 @@ const O_CLOEXEC = 0o2000000;
  * shim knows them by their address only.
  */
 async function listening(): Promise<{ server: Server; port: number; listenIpInfo: string }> {
-  const server = createServer({ allowHalfOpen: true });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  endAfterTest(async () => {
-    server.close();
-    await once(server, 'close');
-  });
-  const { port } = server.address() as AddressInfo;
+  const { server, port } = await portServer({ allowHalfOpen: true });
   return { server, port, listenIpInfo: `127.0.0.1:${port}` };
 }
 

@@ -1,10 +1,10 @@
 import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { LLMRole } from '../../lib';
 import { DESC } from '../fixtures/cluster';
 import { linkedPair, PROMPT_ID, cluster, prompt } from './fixtures/pair';
-import { endAfterTest, instance, received, standIn } from './fixtures/stand-in';
+import { portServer } from './fixtures/port-server';
+import { instance, received, standIn } from './fixtures/stand-in';
 
 // An instance that listens gives memory back when the library and its sockets prove that no peer is linked. The stand-in ends
 // in a hazard where memory of a link is unregistered.
@@ -50,14 +50,7 @@ test('a peer that links while caches are unregistered comes before or after', as
 
 describe('the sockets of the listener', () => {
   async function listening() {
-    const server = createServer();
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    endAfterTest(async () => {
-      server.close();
-      await once(server, 'close');
-    });
-    const { port } = server.address() as AddressInfo;
+    const { server, port } = await portServer();
     const dist = instance(LLMRole.PROMPT, 1n);
     await dist.init({ deviceId: 0, listenIpInfo: `127.0.0.1:${port}` });
     return { server, port, dist };
