@@ -355,8 +355,8 @@ function checkInfo(value: unknown, id: (value: unknown) => unknown = (given) => 
       checkArray(list, name, (element, elementName) => checkResult(element, elementName, id), MAX_RESULTS),
     ),
     cause: info.cause,
-    recovery: optional(info.recovery, 'info.recovery', checkRecovery),
-    deadline: optional(info.deadline, 'info.deadline', checkDeadline),
+    recovery: optional(info.recovery, 'info.recovery', oneOf(recoveries)),
+    deadline: optional(info.deadline, 'info.deadline', oneOf(deadlineOwners)),
     released: optional(info.released, 'info.released', checkReleased),
     layersCompleted: optional(info.layersCompleted, 'info.layersCompleted', checkUint32),
   };
@@ -372,16 +372,12 @@ function checkResult(value: unknown, name: string, id: (value: unknown) => unkno
   });
 }
 
-function checkRecovery(value: unknown, name: string): Recovery {
-  const recovery = recoveries.find((known) => known === value);
-  if (recovery === undefined) throw invalidArgType(name, `one of '${recoveries.join("', '")}'`, value);
-  return recovery;
-}
-
-function checkDeadline(value: unknown, name: string): DeadlineOwner {
-  const owner = deadlineOwners.find((known) => known === value);
-  if (owner === undefined) throw invalidArgType(name, `one of '${deadlineOwners.join("', '")}'`, value);
-  return owner;
+function oneOf<T extends string>(words: readonly T[]): (value: unknown, name: string) => T {
+  return (value, name) => {
+    const word = words.find((known) => known === value);
+    if (word === undefined) throw invalidArgType(name, `one of '${words.join("', '")}'`, value);
+    return word;
+  };
 }
 
 function checkReleased(value: unknown, name: string): Promise<void> {

@@ -165,7 +165,9 @@ export class KvCacheManager {
       if (transfer !== undefined)
         guardRowAgainstLayout(transfer, size > 0n ? size : (transfer.local?.size.rowBytes ?? 0n));
       this.#access(operation, call, local, [row]);
-      return this.#overLink(operation, remote, local, () => this.#backend.pullKvCache(remote, cache, row, size, ext));
+      return overLink(this.#instance, operation, remote, local, () =>
+        this.#backend.pullKvCache(remote, cache, row, size, ext),
+      );
     };
     await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, undefined, limits);
   }
@@ -198,7 +200,7 @@ export class KvCacheManager {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
       this.#access(operation, call, local, lists.dst);
-      return this.#overLink(operation, remote, local, () =>
+      return overLink(this.#instance, operation, remote, local, () =>
         this.#backend.pullKvBlocks(remote, cache, lists.src, lists.dst, ext, limits),
       );
     };
@@ -237,7 +239,7 @@ export class KvCacheManager {
       if (transfer !== undefined) guardRowAgainstLayout(transfer, transfer.local?.size.rowBytes ?? 0n);
       this.#access(operation, call, local, [row]);
       const source = this.#described(cache, local, ext);
-      return this.#overLink(operation, remote, local, () => {
+      return overLink(this.#instance, operation, remote, local, () => {
         layers.begin(ext, source.desc);
         return this.#backend.pushKvCache(source, remote, row, size, ext, layers);
       });
@@ -277,7 +279,7 @@ export class KvCacheManager {
       const limits = transfer && lists.guard(transfer);
       this.#access(operation, call, local, lists.src);
       const source = this.#described(cache, local, ext);
-      return this.#overLink(operation, remote, local, () => {
+      return overLink(this.#instance, operation, remote, local, () => {
         layers.begin(ext, source.desc);
         return this.#backend.pushKvBlocks(source, remote, lists.src, lists.dst, ext, limits, layers);
       });
@@ -443,15 +445,6 @@ export class KvCacheManager {
     const transfer = { operation, remote, layout, local, localRange, remoteRange, tensorNumPerLayer };
     guardLayers(transfer, ext);
     return transfer;
-  }
-
-  #overLink(
-    operation: string,
-    key: CheckedKey,
-    local: Registration | undefined,
-    start: () => Promise<void>,
-  ): Promise<void> {
-    return overLink(this.#instance, operation, { key, local }, start);
   }
 
   /**

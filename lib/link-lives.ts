@@ -31,7 +31,8 @@ export class LinkLife {
   state: 'none' | 'perhaps' | 'linked';
   /** Whether a status has shown that the link or the peer is gone. The library may keep its end of the link. */
   hasEnded = false;
-  readonly #stated: string | undefined;
+  /** The life that was stated when the link was made. */
+  readonly stated: string | undefined;
   /** Without a stated life, that of the first key that was used. */
   #used: string | undefined;
   /** Whether a key was used beyond doubt. */
@@ -43,16 +44,12 @@ export class LinkLife {
 
   constructor(state: LinkLife['state'], stated?: string) {
     this.state = state;
-    this.#stated = stated;
+    this.stated = stated;
   }
 
   /** The life that was stated, else that of the first key that was used over the link. */
   get life(): string | undefined {
-    return this.#stated ?? this.#used;
-  }
-
-  get stated(): string | undefined {
-    return this.#stated;
+    return this.stated ?? this.#used;
   }
 
   /** The life of the keys that were used over the link. */

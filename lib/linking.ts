@@ -26,6 +26,10 @@ export async function linkClusters(
 ): Promise<readonly number[]> {
   const operation = 'linkClusters';
   const { backend, links, lives } = instance;
+  const note = (statuses: readonly number[]) => {
+    links.link(clusters, statuses);
+    lives.link(clusters, statuses);
+  };
   const link = async (call: LimitedCall | undefined) => {
     if (instance.guards) guardLink(clusters);
     instance.checkResponsive(operation, clusters);
@@ -35,13 +39,10 @@ export async function linkClusters(
         () => backend.linkLlmClusters(clusters, timeoutMs),
         call,
       );
-      links.link(clusters, statuses);
-      lives.link(clusters, statuses);
+      note(statuses);
       return statuses;
     } catch (error) {
-      const statuses = statusesOf(clusters, error);
-      links.link(clusters, statuses);
-      lives.link(clusters, statuses);
+      note(statusesOf(clusters, error));
       throw error;
     } finally {
       instance.holdWhileInUse();
@@ -59,28 +60,28 @@ export async function unlinkClusters(
   limits?: CallLimits,
 ): Promise<readonly number[]> {
   const operation = 'unlinkClusters';
-  const { backend, links, lives } = instance;
+  const { backend, links, lives, linkEnds } = instance;
+  const note = (statuses: readonly number[]) => {
+    links.unlink(clusters, statuses);
+    lives.unlink(clusters, statuses, force);
+    linkEnds.unlink(clusters, statuses);
+  };
   const unlink = async (turnstile: Turnstile, call: LimitedCall | undefined) => {
     for (const transfers of turnstile.before) {
       // One that waits for nothing reaches the library on the caller's turn.
       if (transfers.count > 0) await instance.idle(operation, transfers, 'the transfers with its peers', call);
     }
     try {
-      // By force as well: it connects to nobody, but may wait for the transport to let go of the link.
+      // By force as well: it makes no connection, but may wait for the transport to let go of the link.
       const statuses = await instance.watched(
         { operation, clusters, timeoutMs },
         () => backend.unlinkLlmClusters(clusters, timeoutMs, force),
         call,
       );
-      links.unlink(clusters, statuses);
-      lives.unlink(clusters, statuses, force);
-      instance.linkEnds.unlink(clusters, statuses);
+      note(statuses);
       return statuses;
     } catch (error) {
-      const statuses = statusesOf(clusters, error);
-      links.unlink(clusters, statuses);
-      lives.unlink(clusters, statuses, force);
-      instance.linkEnds.unlink(clusters, statuses);
+      note(statusesOf(clusters, error));
       throw error;
     } finally {
       instance.holdWhileInUse();

@@ -7,26 +7,25 @@ import type { Registration } from './registrations';
 import { LLMStatusCode } from './status';
 import { LATE_CACHE } from './status-text';
 
-/** A transfer, as far as it matters here. */
-interface Use {
-  readonly key: CheckedKey;
-  /** `undefined` for an id that is not registered here. */
-  readonly local: Registration | undefined;
-}
-
 const NOT_HERE = 'Use a cache that this instance registered, and has not unregistered since.';
 
 /**
  * Makes a transfer over the link to the peer of its key, when nothing says that the key is of another life of the peer.
+ * @param local `undefined` for an id that is not registered here
  * @throws LLMException rule `stale-key`, before `start` is called
  */
-export function overLink(instance: Instance, operation: string, use: Use, start: () => Promise<void>): Promise<void> {
+export function overLink(
+  instance: Instance,
+  operation: string,
+  key: CheckedKey,
+  local: Registration | undefined,
+  start: () => Promise<void>,
+): Promise<void> {
   const { lives } = instance;
-  const { key } = use;
   const { clusterId, life } = key;
   if (life !== undefined && instance.guards) guardLife(instance, operation, key);
   const answer = start();
-  return watched(answer, life === undefined ? lives.linkTo(clusterId) : lives.use(key, life), use);
+  return watched(answer, life === undefined ? lives.linkTo(clusterId) : lives.use(key, life), key, local);
 }
 
 function guardLife({ lives }: Instance, operation: string, key: CheckedKey): void {
@@ -43,21 +42,31 @@ function guardLife({ lives }: Instance, operation: string, key: CheckedKey): voi
   });
 }
 
-async function watched(answer: Promise<void>, link: LinkLife | undefined, { key, local }: Use): Promise<void> {
+async function watched(
+  answer: Promise<void>,
+  link: LinkLife | undefined,
+  key: CheckedKey,
+  local: Registration | undefined,
+): Promise<void> {
   try {
     await answer;
     link?.succeed(key);
   } catch (error) {
     if (!(error instanceof LLMException)) throw error;
     const isUnknown = error.statusCode === LLMStatusCode.LLM_KV_CACHE_NOT_EXIST;
-    const reported = isUnknown ? unknownCache(error, link, { key, local }) : error;
+    const reported = isUnknown ? unknownCache(error, link, key, local) : error;
     link?.fail(key, error);
     throw reported;
   }
 }
 
 /** The library gives one number for three reasons. */
-function unknownCache(error: LLMException, link: LinkLife | undefined, { key, local }: Use): LLMException {
+function unknownCache(
+  error: LLMException,
+  link: LinkLife | undefined,
+  key: CheckedKey,
+  local: Registration | undefined,
+): LLMException {
   if (local === undefined) return withAdvice(error, NOT_HERE, 'fix-input');
   return link?.wasMadeBefore(key) === true ? withAdvice(error, LATE_CACHE[0], 'relink') : error;
 }

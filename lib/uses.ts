@@ -23,10 +23,8 @@ export class Uses {
 
   /** Everything that is used by calls, the earliest ones last. */
   get busy(): Uses[] {
-    const busy: Uses[] = [];
-    // eslint-disable-next-line @typescript-eslint/no-this-alias
-    for (let uses: Uses | undefined = this; uses !== undefined; uses = uses.#before)
-      if (uses.count > 0) busy.push(uses);
+    const busy: Uses[] = this.count > 0 ? [this] : [];
+    for (let uses = this.#before; uses !== undefined; uses = uses.#before) if (uses.count > 0) busy.push(uses);
     return busy;
   }
 

@@ -1,10 +1,10 @@
 import type { Backend } from '../backend/backend';
 import { DEFAULT_CACHE_DESC } from '../backend/backend';
-import { DescribedCache } from '../cache';
 import type { CacheKeyByIdAndIndex, KvCache, LocalCache } from '../cache';
 import type { LLMClusterInfo } from '../cluster';
 import type { LLMDataDist } from '../datadist';
 import type { PullCacheOptions } from '../transfer-options';
+import { describedCache } from './described-cache';
 import type { Ports } from './ports';
 import type {
   Address,
@@ -146,10 +146,7 @@ function pushSource(step: PushCacheStep | PushBlocksStep, context: CallContext):
   const { src, bareSource, srcDesc } = step;
   const registered = 'cache' in src && !bareSource ? context.cache(src.cache) : undefined;
   if (srcDesc === undefined) return registered ?? idOf(src, context);
-  // Without guards the manager passes on whatever description comes with an id.
-  const described = new DescribedCache(idOf(src, context), { ...DEFAULT_CACHE_DESC, ...registered?.desc, ...srcDesc });
-  // The manager takes it; users have no use for it, so that the public type does not name it.
-  return described as unknown as LocalCache;
+  return describedCache(idOf(src, context), { ...DEFAULT_CACHE_DESC, ...registered?.desc, ...srcDesc });
 }
 
 function transferOptions({ ext, size }: { ext: PullCacheOptions; size?: bigint }): PullCacheOptions {

@@ -1,5 +1,4 @@
 import type { Backend, BackendFactory } from '../backend/backend';
-import { DescribedCache } from '../cache';
 import type { KvCache } from '../cache';
 import { LLMDataDist } from '../datadist';
 import { LLMBackendError, LLMException } from '../exception';
@@ -10,6 +9,7 @@ import type { BackendSource } from './backends';
 import { ByName } from './by-name';
 import { CacheMemory } from './cache-memory';
 import { makeCall } from './calls';
+import { describedCache } from './described-cache';
 import { errorText } from './difference';
 import type { Crc, ForeignCache, Host, HostSource, NodeFailure, Outcome, Setting } from './host';
 import { Ports } from './ports';
@@ -80,7 +80,7 @@ export class LocalHost implements Host {
     // Without guards the manager takes a bare struct in the place of a handle.
     const cache = (name: string) => {
       const other = foreign.get(name);
-      return other === undefined ? this.#caches.get(name).handle : describedCache(other);
+      return other === undefined ? this.#caches.get(name).handle : describedCache(other.cacheId, other.desc);
     };
     try {
       const { results, cache: handle } = await makeCall(step, { ...node, ports: this.#ports, cache, addresses });
@@ -139,9 +139,4 @@ export class LocalHost implements Host {
       return { node, error: errorText(error) };
     }
   }
-}
-
-/** The manager takes it in place of a handle; users have no use for it, so that the public type does not name it. */
-function describedCache({ cacheId, desc }: ForeignCache): KvCache {
-  return new DescribedCache(cacheId, desc) as unknown as KvCache;
 }
