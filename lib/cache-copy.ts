@@ -174,8 +174,9 @@ export async function swapBlocks(
 }
 
 /**
- * Copies blocks, one pair after the other. The library's lists of destinations are copies of all sources each, and none for
- * a source of its own, as a map of Python's `copy_blocks` has them: so it gets one list, and each source as often as needed.
+ * Copies blocks, one pair after the other. Each of the library's lists of destinations takes a copy of all
+ * sources; it has no list for one source, as a map of Python's `copy_blocks` has. So it gets one list, in which a source is named
+ * once for each of its destinations.
  */
 async function copyPairs(
   instance: Instance,

@@ -221,7 +221,7 @@ function settle({ registrations, clusterId }: Instance, cacheId: bigint, statusC
   warn(`${what}; its memory and its place in the table stay taken until finalize()`, statusName(statusCode));
 }
 
-/** Of so many the first warning is given, and others at ten times as many. */
+/** The number of waiting caches at which the first warning is given; the next ones follow at ten times as many each. */
 const MANY_WAITING = 100;
 const warnedOf = new WeakMap<Instance, number>();
 

@@ -98,7 +98,7 @@ export interface CacheKeyByIdAndIndex {
   readonly fingerprint?: string;
 }
 
-/** What tells the cache of a key from others with the same id. */
+/** What distinguishes the cache of a key from others with the same id. */
 export interface CacheIdentity {
   readonly life?: string | undefined;
   readonly version?: number | undefined;

@@ -41,7 +41,7 @@ export function signalOf(fields: Readonly<Record<string, unknown>>, name = 'opti
   return signal === undefined ? undefined : { signal: checkSignal(signal, `${name}.signal`), timeoutMs: undefined };
 }
 
-/** The limits of a method that takes them in an argument of its own. */
+/** The limits of a method that has a separate argument for them. */
 export function checkCallOptions(value: unknown, name = 'call'): CallLimits | undefined {
   return value === undefined ? undefined : limitsOf(checkOptions(value, name, CALL_OPTIONS), name);
 }

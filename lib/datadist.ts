@@ -190,7 +190,7 @@ export class LLMDataDist implements AsyncDisposable {
    * before the first one and after `finalize`. A second `init`, `switchRole` and lost links do not change it.
    *
    * Cache ids start at 1 in every life, and the library does not tell one life from the next. So the keys of an instance carry
-   * its life, and whoever links to it states the life that it reports then ({@link LLMClusterInfo.life}).
+   * its life, and a peer that links to it states the life that the instance reports then ({@link LLMClusterInfo.life}).
    *
    * Neither C++ nor Python has it.
    */

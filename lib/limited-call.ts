@@ -15,7 +15,7 @@ export interface CallInfo {
   readonly cacheId?: bigint | undefined;
 }
 
-/** Who takes part in the early end of a call. */
+/** What a call reports its early end to. */
 export interface CallOwner {
   readonly clock: DeadlineClock | undefined;
   now(): number;
@@ -73,7 +73,7 @@ export class LimitedCall {
 
   /**
    * It gets to the library now.
-   * @param takeBack whether the backend could take it out of a queue of its own
+   * @param takeBack returns whether the backend has taken the call out of its own queue
    */
   begin(takeBack?: () => boolean): void {
     this.check();

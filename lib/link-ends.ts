@@ -20,7 +20,7 @@ export function endsLink(error: unknown): error is LLMException {
   return error instanceof LLMException && error.recovery === 'relink' && !NOTHING_STARTED.has(error.statusCode);
 }
 
-/** Who waits for links that have failed to be unlinked: only that ends what the transport may still do. */
+/** Waits for the unlink of links that have failed: only that ends what the transport may still do. */
 export class LinkEnds {
   readonly #backend: Backend;
   readonly #waiting = new Map<bigint, Waiting>();

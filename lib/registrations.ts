@@ -105,7 +105,7 @@ export class Registrations {
     }
   }
 
-  /** Bytes of the table with another cache of so many tensors in it. */
+  /** Bytes of the table when another cache of `numTensors` tensors is in it. */
   tableBytesWith(numTensors: number): number {
     return tableBytes(this.#caches + 1, this.#tensors + numTensors);
   }

@@ -82,7 +82,7 @@ class Executor : public std::enable_shared_from_this<Executor> {
   struct SetAsideTasks {
     // They have not started, and do not.
     std::vector<std::unique_ptr<Task>> waiting;
-    // It is handed on when it has run, as any. Until then it is there for the thread that settles tasks.
+    // It is handed on when it has run, as every task is. Until then the thread that settles tasks may use it.
     Task* running = nullptr;
   };
   // Takes back what waits in a lane, and lets another thread take the place of the one that is busy there: that one may

@@ -122,7 +122,7 @@ export interface Backend {
   malloc(byteLength: bigint, placement: number): Promise<bigint>;
   /** `aclrtFree` or `aclrtFreeHost`. */
   free(address: bigint): Promise<void>;
-  /** `aclrtMemcpy` from the host. The address may lie in the middle of an allocation. `data` is the backend's own, as any argument. */
+  /** `aclrtMemcpy` from the host. The address may lie in the middle of an allocation. The caller does not change `data` after the call. */
   write(address: bigint, data: Uint8Array): Promise<void>;
   /** `aclrtMemcpy` to the host. @returns bytes of the caller's own. */
   read(address: bigint, byteLength: number): Promise<Uint8Array>;

@@ -35,7 +35,7 @@ export function lacksRoom(instance: Instance, numTensors: number, addrs: BigUint
   return registrations.findOverlap(addrs, tensorBytes)?.owner?.waitsForLinks === true;
 }
 
-/** Whether the table has room for another cache of so many tensors. */
+/** Refuses a cache of `numTensors` tensors for which the table has no room. */
 export function guardTable(instance: Instance, operation: string, numTensors: number): void {
   const bytes = instance.registrations.tableBytesWith(numTensors);
   if (bytes <= TABLE_LIMIT) return;

@@ -129,7 +129,7 @@ export class AddressSpace {
     return place;
   }
 
-  /** As of `aclrtMalloc`, without ever taking so much that the process ends for want of it. */
+  /** Memory as `aclrtMalloc` gives it; a size for which the process has no memory is refused. */
   #take(byteLength: bigint, placement: number): Uint8Array {
     const status = isHost(placement) ? LLMStatusCode.LLM_OUT_OF_MEMORY : LLMStatusCode.LLM_DEVICE_OUT_OF_MEMORY;
     if (this.#byteLength + byteLength > MOST_BYTES) {

@@ -2,8 +2,8 @@ import { Lane } from './lane';
 import type { Link } from './link';
 
 /**
- * The links of one instance, and the library's lock of them. Who looks a link up takes the lock, and who takes a link out of
- * the table waits for the link's transfers with the lock held: while one of them hangs, nothing finds any link.
+ * The links of one instance, and the library's lock of them. A lookup takes the lock. The removal of a link
+ * waits for the transfers of that link with the lock held: while one of them hangs, no link can be looked up.
  */
 export class LinkTable {
   readonly #links = new Map<bigint, Link>();
@@ -13,7 +13,7 @@ export class LinkTable {
     return this.#links;
   }
 
-  /** Resolves when nobody holds the lock; nothing where nobody does. */
+  /** Resolves when the lock is free; `undefined` where it is free already. */
   unlocked(): void | Promise<void> {
     return this.#lock.run(nothing);
   }

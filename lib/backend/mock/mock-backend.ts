@@ -212,7 +212,7 @@ export class MockBackend implements Backend {
     });
   }
 
-  /** Each as any unregistration; between two of them a peer may link. */
+  /** Each is an unregistration like any other; between two of them a peer may link. */
   async unregisterUnlinked(cacheIds: BigInt64Array): Promise<readonly number[]> {
     const statuses: number[] = [];
     for (const cacheId of cacheIds) {

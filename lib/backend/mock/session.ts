@@ -129,7 +129,7 @@ export class Session implements Peer {
     return accepting === undefined ? this.#newEnd() : this.#within(accepting, timeoutMs).then(() => this.#newEnd());
   }
 
-  /** Whether this side has a link, or another side one to it: that engine tells nobody, but a peer's end of it is known here. */
+  /** Whether this side has a link, or a peer has one to it: hixl does not report that link to this side, but the mock knows the peer's end. */
   get mayBeLinked(): boolean {
     if (this.links.all.size > 0) return true;
     return this.engine !== 'hccl' && (this.ends.size > 0 || this.connections.size > 0);

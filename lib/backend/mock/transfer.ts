@@ -61,7 +61,7 @@ export function onLink(
   work: (link: Link) => void | Promise<void>,
 ): void | Promise<void> {
   const held = call === undefined ? undefined : session.links.find(clusterId);
-  // It was looked up before its lane was taken; who has the table locked may wait for that lane.
+  // It was looked up before its lane was taken; the call that has locked the table may be waiting for that lane.
   if (held !== undefined && call?.holds(held) === true) return work(held);
   const waiting = session.links.unlocked();
   if (waiting === undefined) return onFoundLink(session, clusterId, work);
