@@ -209,17 +209,10 @@ export class Instance {
   ): Promise<T> {
     this.#checkAlive(operation);
     const site = callSite();
-    const calls = this.#calls;
-    let isCounted = false;
     try {
-      const answer = work(call);
-      calls.count += 1;
-      isCounted = true;
-      return await answer;
+      return await this.#calls.hold(work(call));
     } catch (error) {
       throw this.#located(this.#named(error, operation, cacheId), site);
-    } finally {
-      if (isCounted) calls.leave();
     }
   }
 
@@ -243,7 +236,7 @@ export class Instance {
     );
   }
 
-  async #transfer(
+  #transfer(
     operation: string,
     clusterId: bigint,
     cacheId: bigint,
@@ -257,54 +250,90 @@ export class Instance {
     if (local === undefined && this.guards && this.registrations.isWithdrawn(cacheId)) {
       throw unregistered(operation, cacheId);
     }
-    const calls = this.#calls;
     const cache = local?.uses;
     const peer = this.peers.of(clusterId);
-    let isCounted = false;
-    let hasBegun = false;
+    const { opens } = peer;
+    let ended: Promise<void>;
+    if (opens === undefined) {
+      const answer = submit(work, local, call, lists);
+      if (call !== undefined) this.submitted(call);
+      const lane = this.#lanes.of(operation, clusterId);
+      const passed = lane === undefined ? answer : lane.enter(clusterId, answer);
+      ended = this.#ended(passed, operation, clusterId, peer, cache, lane, lists, call);
+      // What lowers the counts waits already: no function may be entered from here on, see `Uses.count`.
+      if (lane !== undefined && this.#lanes.canGiveUp) lane.count += 1;
+    } else {
+      lists?.keep();
+      const opened = call === undefined ? opens : call.orEnded(opens);
+      ended = this.#afterUnlink(opened, operation, clusterId, peer, cache, local, work, lists, call);
+    }
+    this.#calls.count += 1;
+    peer.count += 1;
+    if (cache !== undefined) cache.count += 1;
+    return ended;
+  }
+
+  /** Makes a transfer that an unlink is ahead of. */
+  async #afterUnlink(
+    opened: Promise<void>,
+    operation: string,
+    clusterId: bigint,
+    peer: Uses,
+    cache: Uses | undefined,
+    local: Registration | undefined,
+    work: TransferWork,
+    lists: BlockLists | undefined,
+    call: LimitedCall | undefined,
+  ): Promise<void> {
+    let passed: Promise<void>;
     let lane: Lane | undefined;
-    let givenUp: GivenUp | undefined;
     try {
-      const { opens } = peer;
-      if (opens !== undefined) {
-        lists?.keep();
-        const opened = call === undefined ? opens : call.orEnded(opens);
-        calls.count += 1;
-        peer.count += 1;
-        if (cache !== undefined) cache.count += 1;
-        isCounted = true;
-        await opened;
-        this.#watchdog.check(operation);
-        this.#lanes.check(operation, clusterId);
-      }
-      const answer = work(local, call);
-      if (!isCounted) {
-        calls.count += 1;
-        peer.count += 1;
-        if (cache !== undefined) cache.count += 1;
-        isCounted = true;
-      }
-      hasBegun = true;
+      await opened;
+      this.#watchdog.check(operation);
+      this.#lanes.check(operation, clusterId);
+      const answer = submit(work, local, call, lists);
       if (call !== undefined) this.submitted(call);
       lane = this.#lanes.of(operation, clusterId);
-      await (lane === undefined ? answer : lane.enter(clusterId, answer));
+      passed = lane === undefined ? answer : lane.enter(clusterId, answer);
+    } catch (error) {
+      cache?.leave();
+      peer.leave();
+      this.#calls.leave();
+      throw error;
+    }
+    if (lane !== undefined && this.#lanes.canGiveUp) lane.count += 1;
+    await this.#ended(passed, operation, clusterId, peer, cache, lane, lists, call);
+  }
+
+  /** Waits for a transfer that has begun, and leaves what it uses. Arguments, because an object would cost each pull more. */
+  async #ended(
+    passed: Promise<void>,
+    operation: string,
+    clusterId: bigint,
+    peer: Uses,
+    cache: Uses | undefined,
+    lane: Lane | undefined,
+    lists: BlockLists | undefined,
+    call: LimitedCall | undefined,
+  ): Promise<void> {
+    let givenUp: GivenUp | undefined;
+    try {
+      await passed;
     } catch (error) {
       givenUp = this.#lanes.givenUp(error, operation, clusterId);
       if (givenUp !== undefined) {
         call?.giveUp(givenUp.exception);
         throw this.#located(givenUp.exception);
       }
-      const explained = lists === undefined ? error : lists.explain(error);
-      // What was thrown at once has the caller in its stack already.
-      throw hasBegun ? this.#located(explained) : explained;
+      throw this.#located(lists === undefined ? error : lists.explain(error));
     } finally {
       lane?.leave();
       if (givenUp !== undefined) {
         this.#strand(givenUp, cache === undefined ? [peer] : [cache, peer]);
-      } else if (isCounted) {
+      } else {
         cache?.leave();
         peer.leave();
-        calls.leave();
+        this.#calls.leave();
       }
     }
   }
@@ -377,14 +406,8 @@ export class Instance {
         };
         call?.begin();
         const answer = work(moved, call);
-        if (first !== undefined) first.count += 1;
-        if (second !== undefined) second.count += 1;
-        try {
-          return await answer;
-        } finally {
-          first?.leave();
-          second?.leave();
-        }
+        const held = first === undefined ? answer : first.hold(answer);
+        return await (second === undefined ? held : second.hold(held));
       },
       cacheIds[0],
       limits,
@@ -550,6 +573,20 @@ export class Instance {
         : 'Call init() first. After finalize(), once for all calls, call init() again, register the caches and link.',
       recovery: 'fix-input',
     });
+  }
+}
+
+/** Hands a transfer to the backend. What it throws at once has the caller in its stack already. */
+function submit(
+  work: TransferWork,
+  local: Registration | undefined,
+  call: LimitedCall | undefined,
+  lists: BlockLists | undefined,
+): Promise<void> {
+  try {
+    return work(local, call);
+  } catch (error) {
+    throw lists === undefined ? error : lists.explain(error);
   }
 }
 

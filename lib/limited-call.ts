@@ -46,6 +46,7 @@ export class LimitedCall {
   accesses: (() => readonly Access[]) | undefined;
   readonly #owner: CallOwner;
   #isEnded = false;
+  #isSettled = false;
   #isRunning = false;
   #takeBack: (() => boolean) | undefined;
   #undo: (() => void) | undefined;
@@ -113,6 +114,8 @@ export class LimitedCall {
       };
       this.#stop = stop;
       const settled = (error?: unknown) => {
+        // Also where a `vm` timeout has stopped the call below, and its deadline is not known here.
+        this.#isSettled = true;
         stop();
         if (this.#release === undefined) return;
         const rest = this.#owner.hasEnded(this, error);
@@ -143,7 +146,7 @@ export class LimitedCall {
 
   /** Rejects the call now, where it has not got its answer. */
   end(errorOf: (released: Promise<void>) => Error): void {
-    if (this.#isEnded) return;
+    if (this.#isEnded || this.#isSettled) return;
     this.#isEnded = true;
     this.#stop?.();
     const released = this.#released();

@@ -189,14 +189,9 @@ export class AllocatedRegion implements MemoryRegion {
       if (instance.noticesAccess(call)) {
         instance.access(operation, call, () => [{ ...range, writes: operation === 'write' }]);
       }
-      const answer = work();
-      this.#copies.count += 1;
-      try {
-        if (call !== undefined) this.#instance.submitted(call);
-        return await answer;
-      } finally {
-        this.#copies.leave();
-      }
+      const answer = this.#copies.hold(work());
+      if (call !== undefined) instance.submitted(call);
+      return await answer;
     };
     return await this.#instance.run(operation, copy, undefined, limits);
   }
