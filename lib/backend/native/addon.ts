@@ -60,7 +60,7 @@ export type Submitted<T> = (number & { readonly [RESULT]?: T }) | LLMException;
 export type Settle = (call: number, how?: Settlement, value?: unknown) => Promise<unknown> | undefined;
 
 /** How a call has ended; the addon knows these numbers. */
-export const enum Settlement {
+export enum Settlement {
   Resolved,
   Rejected,
   /** It was given up before it got to the library. */
