@@ -146,7 +146,8 @@ export class Watchdog {
         end();
         tell(this.#lose(operation, describe()));
       };
-      const deadline = new Deadline(allowedMs, restMs, expire, this.#backend.clock);
+      const rest = () => (watch.isHeld ? restMs() : 0);
+      const deadline = new Deadline(allowedMs, rest, expire, this.#backend.clock);
       end = () => {
         watch.isHeld = false;
         deadline.end();

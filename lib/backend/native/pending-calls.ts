@@ -1,20 +1,25 @@
 import { Settlement } from './addon';
 import type { Settle, Submitted } from './addon';
 
-/** What settles the promise of a call. */
-interface Pending {
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (reason: unknown) => void;
-}
+type Conclude = (value: unknown) => void;
 
 const RELEASED = Promise.resolve();
+
+/** What settles the promise that was made last. Functions and objects for each promise would cost each pull some percent. */
+let resolveLast: Conclude;
+let rejectLast: Conclude;
+const executor = (resolve: Conclude, reject: Conclude): void => {
+  resolveLast = resolve;
+  rejectLast = reject;
+};
 
 /**
  * The promises of the calls that are in flight, by the numbers of the calls. They are made here and not in the addon: V8 ends the
  * process where a `vm` script runs out of its time in a promise hook, as AsyncLocalStorage has them, of a promise that C++ makes.
  */
 export class PendingCalls {
-  readonly #pending: (Pending | undefined)[] = [];
+  readonly #resolve: (Conclude | undefined)[] = [];
+  readonly #reject: (Conclude | undefined)[] = [];
 
   /** The promise of a call that has just been handed over. */
   promise<T>(call: Submitted<T>): Promise<T> {
@@ -26,30 +31,33 @@ export class PendingCalls {
    * It refers to nothing else of its instance, because the addon keeps it.
    */
   readonly settle: Settle = (call, how = Settlement.Resolved, value) => {
-    const pending = this.#pending[call];
-    this.#pending[call] = undefined;
+    const resolve = this.#resolve[call];
+    const reject = this.#reject[call];
+    this.#resolve[call] = undefined;
+    this.#reject[call] = undefined;
     switch (how) {
       case Settlement.Resolved:
-        pending?.resolve(value);
+        resolve?.(value);
         return undefined;
       case Settlement.Rejected:
-        pending?.reject(value);
+        reject?.(value);
         return undefined;
       case Settlement.Withdrawn:
-        pending?.reject(releasing(value, RELEASED));
+        reject?.(releasing(value, RELEASED));
         return undefined;
       case Settlement.Parted: {
         const returned = this.#add<unknown>(call);
-        pending?.reject(releasing(value, returned));
+        reject?.(releasing(value, returned));
         return returned;
       }
     }
   };
 
   #add<T>(call: number): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      this.#pending[call] = { resolve: resolve as (value: unknown) => void, reject };
-    });
+    const promise = new Promise<unknown>(executor);
+    this.#resolve[call] = resolveLast;
+    this.#reject[call] = rejectLast;
+    return promise as Promise<T>;
   }
 }
 
