@@ -6,7 +6,7 @@
 //
 // The call never comes back, or comes back when the end has begun.
 
-const { endAfter, tell } = require('./endings');
+const { endAfter } = require('./endings');
 const { inside, standIn } = require('./nodes');
 const { OPERATIONS } = require('./operations');
 
@@ -21,12 +21,10 @@ const standin = standIn();
 async function start() {
   const all = await setScene({ hangTimeout: HANG_TIMEOUT_MS });
   standin.set(method, { times: 1, ...(mode === 'hanging' ? { hang: true } : { block: true }) });
-  const given = call(all).then(
-    () => 'settled',
-    ({ code, recovery }) => `${code} ${recovery}`,
-  );
+  const rejected = call(all).catch((error) => error);
   await inside(standin, method);
-  tell(await given);
+  const { code, recovery } = (await rejected) ?? {};
+  if (code !== 'LLM_TIMEOUT' || recovery !== 'retry') throw new Error(`it was not given up: ${code} ${recovery}`);
   return all;
 }
 
