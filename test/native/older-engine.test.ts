@@ -276,5 +276,9 @@ test('memory of the caller cannot be registered with it: the library says so', a
   const dist = await initialised();
   await using region = await dist.allocateMemory(4 * ROW);
   const registered = dist.kvCacheManager.registerCache({ ...DESC, numTensors: 1 }, [region.address]);
-  expect(await rejection(registered)).toMatchObject({ code: 'LLM_FEATURE_NOT_ENABLED', operation: 'registerCache' });
+  expect(await rejection(registered)).toMatchObject({
+    code: 'LLM_FEATURE_NOT_ENABLED',
+    operation: 'registerCache',
+    remedy: expect.stringContaining('use allocateCache()') as string,
+  });
 });
