@@ -4,6 +4,7 @@ import type { BlockLists } from './block-lists';
 import type { CallLimits } from './call-options';
 import { ControlQueue } from './control-queue';
 import { LLMException } from './exception';
+import { warnOfShortHangTimeout } from './hang-timeout';
 import { hold, letGo } from './held-instances';
 import { Lanes } from './lanes';
 import type { GivenUp, Lane } from './lanes';
@@ -106,6 +107,7 @@ export class Instance {
   readonly #rows: RowsInFlight;
   /** The library's time limit of a transfer. */
   #transferTimeoutMs = 0;
+  #hasUsedHixl = false;
 
   constructor({ clusterId, backend, guards, requireLayout, requireLife, hangTimeoutMs, isForeign }: InstanceOptions) {
     this.clusterId = clusterId;
@@ -512,6 +514,9 @@ export class Instance {
     this.#life = newLife();
     this.#initialized = true;
     this.holdWhileInUse();
+    if (!this.links.isHixl || this.#hasUsedHixl) return;
+    this.#hasUsedHixl = true;
+    warnOfShortHangTimeout(clusterId, hangTimeoutMs);
   }
 
   #beginFinalize(): Promise<void> {
