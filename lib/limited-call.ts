@@ -71,10 +71,11 @@ export class LimitedCall implements EarlyCall {
     if (this.#isEnded) throw new Withdrawn();
   }
 
-  /** It gets to the library now. */
+  /** It gets to the library now, or the next step of it. */
   begin(): void {
     this.check();
     this.#isRunning = true;
+    this.#takeBack = undefined;
   }
 
   /**
