@@ -21,7 +21,8 @@ test.each(HOOKS)('scripts run out of their time in the middle of every method, w
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, DATADIST_TEST_COMPILED: lib.path },
   });
-  const [stdout, [code]] = await Promise.all([text(child.stdout), once(child, 'close')]);
+  const [stdout] = await Promise.all([text(child.stdout), once(child, 'close')]);
+  const { exitCode: code } = child;
   expect({ code, stdout }).toEqual({
     code: 0,
     stdout: [...methods.map((method) => `${method} ${TIMES}`), 'finalized', ''].join('\n'),

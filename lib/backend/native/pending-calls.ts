@@ -1,9 +1,8 @@
+import { RELEASED } from '../../released';
 import { Settlement } from './addon';
 import type { Settle, Submitted } from './addon';
 
 type Conclude = (value: unknown) => void;
-
-const RELEASED = Promise.resolve();
 
 /** What settles the promise that was made last. Functions and objects for each promise would cost each pull some percent. */
 let resolveLast: Conclude;
