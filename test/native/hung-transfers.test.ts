@@ -1,6 +1,7 @@
 import { createNativeBackend } from '../../lib/backend/native';
 import { LLMRole } from '../../lib';
 import { DESC, rejection } from '../fixtures/cluster';
+import { warningsDuring } from '../fixtures/warnings';
 import { cluster, prompt } from './fixtures/pair';
 import { instance, received, standIn } from './fixtures/stand-in';
 
@@ -66,3 +67,20 @@ test('a push that hangs stops pushes, and no pull of another peer', async () => 
     await (await dist.allocateMemory(64)).free();
   }
 });
+
+test.each([
+  [29_999, 'hixl', ['LLMDataDistHangTimeoutWarning']],
+  [30_000, 'hixl', []],
+  [29_999, undefined, []],
+])(
+  'a hangTimeout of %i ms with the transfer backend %s: the warnings %j',
+  async (hangTimeout, transferBackend, names) => {
+    const dist = instance(LLMRole.MIX, 2n, { hangTimeout });
+    const options = {
+      deviceId: 1,
+      listenIpInfo: '127.0.0.1:26002',
+      ...(transferBackend !== undefined && { transferBackend }),
+    };
+    expect(await warningsDuring(() => dist.init(options))).toEqual(names);
+  },
+);
