@@ -97,25 +97,28 @@ const REGISTRATIONS: [string, keyof Backend, (dist: LLMDataDist, cache: KvCache)
 ];
 
 describe.each([true, false])('with guards: %p', (guards) => {
-  test.each(REGISTRATIONS)('%s that hangs in %s is given up, and the instance is lost', async (operation, method, call) => {
-    // What the backend says of other control calls does not count.
-    const { dist, backend } = await initialised({ guards }, { controlElapsedMs: () => 0 });
-    const cache = await dist.kvCacheManager.allocateCache(DESC);
-    const held = hold(backend, method as Parameters<typeof hold>[1]);
-    const watched = watch(call(dist, cache));
-    await held.hasEntered(1);
-    const waiting = watch(dist.kvCacheManager.allocateCache(DESC));
-    await pass(OF_TABLES_MS - 1);
-    expect([watched.outcome, waiting.outcome, dist.isLost]).toEqual(['pending', 'pending', false]);
-    await pass(1);
-    expect(watched.outcome).toMatchObject({ code: 'LLM_TIMEOUT', operation, recovery: 'fatal', deadline: 'package' });
-    const { message, remedy } = watched.outcome as LLMException;
-    expect(message).toMatch(/had not returned after 61000 ms; the instance of cluster 2 is lost/);
-    expect(remedy).toContain('The library may keep its tables locked');
-    expect(waiting.outcome).toMatchObject({ code: 'LLM_FAILED', recovery: 'fatal' });
-    expect(await rejection(dist.finalize())).toMatchObject({ code: 'LLM_FAILED' });
-    held.open();
-  });
+  test.each(REGISTRATIONS)(
+    '%s that hangs in %s is given up, and the instance is lost',
+    async (operation, method, call) => {
+      // What the backend says of other control calls does not count.
+      const { dist, backend } = await initialised({ guards }, { controlElapsedMs: () => 0 });
+      const cache = await dist.kvCacheManager.allocateCache(DESC);
+      const held = hold(backend, method as Parameters<typeof hold>[1]);
+      const watched = watch(call(dist, cache));
+      await held.hasEntered(1);
+      const waiting = watch(dist.kvCacheManager.allocateCache(DESC));
+      await pass(OF_TABLES_MS - 1);
+      expect([watched.outcome, waiting.outcome, dist.isLost]).toEqual(['pending', 'pending', false]);
+      await pass(1);
+      expect(watched.outcome).toMatchObject({ code: 'LLM_TIMEOUT', operation, recovery: 'fatal', deadline: 'package' });
+      const { message, remedy } = watched.outcome as LLMException;
+      expect(message).toMatch(/had not returned after 61000 ms; the instance of cluster 2 is lost/);
+      expect(remedy).toContain('The library may keep its tables locked');
+      expect(waiting.outcome).toMatchObject({ code: 'LLM_FAILED', recovery: 'fatal' });
+      expect(await rejection(dist.finalize())).toMatchObject({ code: 'LLM_FAILED' });
+      held.open();
+    },
+  );
 
   test('one that is rejected before, and hangs when it is undone, loses the instance too', async () => {
     const { dist, backend } = await initialised({ guards });

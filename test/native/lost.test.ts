@@ -84,7 +84,9 @@ describe.each(Object.keys(WATCHED))('%s', (operation) => {
       const end = await runChild('lost.js', [operation, 'hang', String(threads)], { env });
       const answer = answerOf(end);
       expect(answer).toMatchObject({ ...lost, other: lost.waitingOther });
-      expect(answer.hanging).toMatchObject({ remedy: expect.stringContaining(REMEDIES[operation] ?? 'A client') as unknown });
+      expect(answer.hanging).toMatchObject({
+        remedy: expect.stringContaining(REMEDIES[operation] ?? 'A client') as unknown,
+      });
       if (!REFUSE_AT_ONCE.includes(operation)) expect(answer.waiting).toMatchObject(refused('linkClusters'));
       expect(answer.hanging).toMatchObject({ message: expect.stringMatching(NOT_BACK) as unknown });
       const isOther = ({ object }: { readonly object?: number }) => TAKE_NO_LOCK.includes(operation) && object !== 2;
