@@ -1,8 +1,7 @@
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { LLMDataDist, LLMRole } from '../lib';
 import { createFabric, createTcpFabric, Fabric, MockBackend } from '../lib/testing';
 import { rejection } from './fixtures/cluster';
+import { freePort } from './fixtures/tcp-node';
 import { warningsDuring } from './fixtures/warnings';
 
 const MOMENTS = Array.from({ length: 12 }, (_, i) => i);
@@ -17,15 +16,6 @@ const macrotask = () => new Promise((resolve) => setImmediate(resolve));
 
 async function after(moments: number, pause: () => Promise<unknown>): Promise<void> {
   for (let i = 0; i < moments; i++) await pause();
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 describe.each(NETWORKS)('%s', (_where, networkOf) => {
