@@ -102,6 +102,7 @@ export async function copyCache(
         };
         return copyPieces(instance, source, destination, piece, moved);
       },
+      refusalFrom(source),
     );
   };
   await onCaches(instance, operation, src, dst, copy, limits);
@@ -196,7 +197,13 @@ async function copyPairs(
         [BigUint64Array.from(pairs, (pair) => BigInt(pair.dst))],
       ),
     () => copyPieces(instance, src, dst, blockPieces(copyRuns(pairs, src === dst), src.size.rowBytes), moved),
+    refusalFrom(src),
   );
+}
+
+/** The older engine does not copy from host to host memory, and calls it a wrong argument; those have been checked before. */
+function refusalFrom({ desc }: Registration): LLMStatusCode | undefined {
+  return isHost(desc.placement) ? LLMStatusCode.LLM_PARAM_INVALID : undefined;
 }
 
 /** Copies pieces in all tensors: one call of the backend for each tensor, where it takes lists. */

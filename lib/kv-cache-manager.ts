@@ -171,7 +171,7 @@ export class KvCacheManager {
         this.#backend.pullKvCache(remote, cache, row, size, ext),
       );
     };
-    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, undefined, limits);
+    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, row, limits);
   }
 
   /**
@@ -247,7 +247,7 @@ export class KvCacheManager {
       });
     };
     try {
-      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, undefined, limits);
+      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, row, limits);
     } catch (error) {
       throw layers.explain(error, this.#isReachable);
     }

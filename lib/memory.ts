@@ -189,10 +189,11 @@ export class AllocatedRegion implements MemoryRegion {
       if (instance.noticesAccess(call)) {
         instance.access(operation, call, () => [{ ...range, writes: operation === 'write' }]);
       }
+      call?.begin();
       const answer = work();
       this.#copies.count += 1;
       try {
-        if (call !== undefined) this.#instance.submitted(call);
+        if (call !== undefined) instance.submitted(call);
         return await answer;
       } finally {
         this.#copies.leave();
