@@ -194,14 +194,14 @@ export async function unregisterAllUnlinked(instance: Instance): Promise<void> {
 
 /** @returns whether none of them waits any more */
 async function unregisterUnlinked(instance: Instance, cacheIds: readonly bigint[]): Promise<boolean> {
-  const { backend, links } = instance;
+  const { backend, links, transferTimeoutMs: timeoutMs } = instance;
   const ask = backend.unregisterUnlinked?.bind(backend);
   // Of links that this side made and an instance that does not listen has no others, so that there is nothing to ask.
   if (ask === undefined || links.listenIpInfo === undefined) return false;
   const operation = 'unregisterCache';
   let statuses: readonly number[];
   try {
-    statuses = await instance.watched({ operation }, () => ask(BigInt64Array.from(cacheIds)));
+    statuses = await instance.watched({ operation, timeoutMs }, () => ask(BigInt64Array.from(cacheIds)));
   } catch (error) {
     if (instance.isLost) throw error;
     warn(`it is not known whether cluster ${instance.clusterId} is linked: its unregistered caches wait`, error);

@@ -468,7 +468,12 @@ export class Instance {
     return this.#watchdog.call(about, work);
   }
 
-  /** Makes a call of the library's tables: it may wait for a transfer that has them locked, which has a limit of its own. */
+  /** The library's time limit of a transfer. */
+  get transferTimeoutMs(): number {
+    return this.#transferTimeoutMs;
+  }
+
+  /** Makes a call of the library's tables: it may wait for a transfer that has them locked, which has its own limit. */
   watchedOnTables<T>(operation: WatchedCall['operation'], work: () => Promise<T>): Promise<T> {
     return this.#watchdog.call({ operation, timeoutMs: this.#transferTimeoutMs, isOfTables: true }, work);
   }
