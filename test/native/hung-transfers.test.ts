@@ -9,6 +9,9 @@ const UNRESPONSIVE = { code: 'LLM_TIMEOUT', recovery: 'retry', deadline: 'packag
 const HUNG = [101n, 102n];
 const WELL = 103n;
 
+/** The local row of a peer's transfers: that of a transfer which was given up is not used until it is back. */
+const rowOf = (clusterId: bigint) => Number(clusterId - 101n);
+
 /** A decoder with as many threads as peers whose pulls will hang. */
 async function star() {
   const dist = instance(LLMRole.DECODER, 2n, {
@@ -24,8 +27,8 @@ async function star() {
   await dist.linkClusters(ids.map(cluster));
   return {
     dist,
-    pull: (clusterId: bigint) => caches.pullBlocks({ clusterId, cacheId: 1n }, local, [0], [0]),
-    push: (clusterId: bigint) => caches.pushBlocks({ clusterId, cacheId: 1n }, local, [0], [0]),
+    pull: (clusterId: bigint) => caches.pullBlocks({ clusterId, cacheId: 1n }, local, [0], [rowOf(clusterId)]),
+    push: (clusterId: bigint) => caches.pushBlocks({ clusterId, cacheId: 1n }, local, [rowOf(clusterId)], [0]),
   };
 }
 
