@@ -62,7 +62,8 @@ export interface LLMDataDistOptions {
    *   each of them, and not of those that wait behind it. A transfer that hangs costs its peer only. All calls with this peer
    *   reject at once with the recovery `retry`, those that wait behind it too; nothing is sent to the peer, no unlink either.
    *   Transfers with other peers go on, but where it is a push, all pushes of the instance reject. When the call comes back
-   *   after all, calls with the peer pass again: relink then. Until then its caches cannot be unregistered.
+   *   after all, calls with the peer pass again: relink then. Until then its cache cannot be unregistered, and rule
+   *   `rows-in-flight` refuses its rows; `released` of its error says when that is over.
    * - Calls that wait for transfers or copies to end (`unlinkClusters`, `unregisterCache`, `deallocateCache`, `free`) reject with the
    *   recovery `retry` where they wait for one that was given up. Otherwise they lose the instance when none has ended for
    *   `syncKvTimeout` and this time. So does `finalize`, which waits for all: it rejects with the recovery `fatal`, does not
