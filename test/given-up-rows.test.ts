@@ -414,7 +414,7 @@ describe('over a backend of the user', () => {
   });
 
   test('one that waits in the backend is taken back, and gives its row back at once', async () => {
-    const inside: ((error?: unknown) => void)[] = [];
+    const inside: ((error?: Error) => void)[] = [];
     const withdrawn: number[] = [];
     let made = 0;
     const { clock, cache, promptCache, dist } = await alone({
