@@ -89,6 +89,9 @@ export class MockBackend implements Backend {
   readonly #space: AddressSpace;
   #role: number;
   #session: Session | undefined;
+  /** That of an Initialize that runs. */
+  #starting: Session | undefined;
+  #hasDied = false;
   /** What an Initialize that failed late leaves behind: its listener keeps the port. */
   #leftover: { readonly engine: Engine; readonly binding: Binding } | undefined;
 
@@ -126,6 +129,8 @@ export class MockBackend implements Backend {
 
   /** @internal The process dies: what it listened with, and its memory, are gone without a word to anybody. */
   die(): void {
+    this.#hasDied = true;
+    this.#starting?.end();
     this.#session?.end();
     this.#session = undefined;
     if (this.#leftover !== undefined) this.#fabric.release(this.#leftover.binding);
@@ -136,8 +141,13 @@ export class MockBackend implements Backend {
   initialize(options: BackendOptions): Promise<void> {
     return this.#answer('init', async () => {
       if (this.#session !== undefined) return;
+      if (this.#hasDied) throw failed(`cluster ${this.#clusterId} has died`);
       checkRole(this.#role);
-      this.#session = await this.#start(options);
+      try {
+        await this.#start(options);
+      } finally {
+        this.#starting = undefined;
+      }
     });
   }
 
@@ -332,7 +342,7 @@ export class MockBackend implements Backend {
   }
 
   /** Rows 3 to 27 of the table of Initialize (specification 4.1). */
-  async #start(options: BackendOptions): Promise<Session> {
+  async #start(options: BackendOptions): Promise<void> {
     const { devices, listen } = readDevicesAndListener(options);
     this.#clearLeftover();
     const { deviceId, backend } = readBackend(options, devices);
@@ -340,14 +350,16 @@ export class MockBackend implements Backend {
       throw failed(`device ${deviceId} does not exist: there are ${this.#deviceCount}`);
     const session =
       backend === 'hixl' ? this.#startHixl(options, deviceId, listen) : this.#startHccl(options, deviceId, listen);
+    this.#starting = session;
     await session.links.start();
+    session.checkAlive();
     try {
       session.waitTimeMs = checkLateOptions(options).waitTimeMs;
     } catch (error) {
       this.#abandon(session);
       throw error;
     }
-    return session;
+    this.#session = session;
   }
 
   #startHccl(options: BackendOptions, deviceId: number, listen: ListenAddress | undefined): Session {
