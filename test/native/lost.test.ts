@@ -139,17 +139,17 @@ test.concurrent.each(['unlinks', 'links'])(
     const end = await runChild('lost-table.js', [request], { env });
     const given = (operation: string) => ({ code: 'LLM_TIMEOUT', recovery: 'retry', operation });
     const lost = (operation: string) => ({ code: 'LLM_FAILED', recovery: 'fatal', operation, remedy: RESTART });
-    expect(answerOf(end)).toEqual({});
     expect(answerOf(end)).toMatchObject({
       pull: given('pullBlocks'),
       behind: given('pullBlocks'),
       pullOfOther: given('pullBlocks'),
       pushToOther: given('pushBlocks'),
       link: { code: 'LLM_TIMEOUT', recovery: 'fatal', operation: 'linkClusters' },
+      unlink: given('unlinkClusters'),
       finalize: lost('finalize'),
       isLost: true,
       later: lost('pullBlocks'),
-      released: { pull: 'fatal', pullOfOther: 'fatal' },
+      released: { pull: 'fatal', behind: 'released', pullOfOther: 'fatal', pushToOther: 'fatal', unlink: 'released' },
     });
   },
   TEST_LIMIT_MS,

@@ -62,6 +62,7 @@ async function main() {
   start('behind', pull(nodes.PROMPT, 1));
   start('pullOfOther', pull(OTHER, 2));
   start('pushToOther', push(OTHER, 3));
+  await Promise.all(Object.values(calls));
   start('link', decoder.linkClusters([cluster(THIRD)], { timeout: 1 }));
   start('unlink', decoder.unlinkClusters([nodes.PROMPT_CLUSTER], { timeout: 1, force: true }));
   const answer = {};
