@@ -47,6 +47,7 @@ export class LimitedCall {
   readonly #owner: CallOwner;
   #isEnded = false;
   #isRunning = false;
+  #isWithdrawn = false;
   #takeBack: (() => boolean) | undefined;
   #undo: (() => void) | undefined;
   #wake: (() => void) | undefined;
@@ -66,14 +67,19 @@ export class LimitedCall {
     return this.#isEnded;
   }
 
+  /** Whether it ended before it got to the library. Of a call in several steps: with none of them in the library. */
+  get isWithdrawn(): boolean {
+    return this.#isWithdrawn;
+  }
+
   /** At each place where it has waited: throws where it was withdrawn meanwhile. */
   check(): void {
     if (this.#isEnded) throw new Withdrawn();
   }
 
   /**
-   * It gets to the library now.
-   * @param takeBack returns whether the backend has taken the call out of its own queue
+   * It gets to the library now, or the next step of it.
+   * @param takeBack returns whether the backend has taken the call out of its queue
    */
   begin(takeBack?: () => boolean): void {
     this.check();
@@ -158,6 +164,7 @@ export class LimitedCall {
 
   #released(): Promise<void> {
     if (!this.#isRunning || this.#takeBack?.() === true) {
+      this.#isWithdrawn = true;
       this.#undo?.();
       return RELEASED;
     }

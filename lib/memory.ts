@@ -124,12 +124,12 @@ export class AllocatedRegion implements MemoryRegion {
       this.#state = 'live';
     });
     await this.#instance.idle('free', this.#copies, 'the copies of this memory', call);
-    call?.begin();
+    call?.check();
     if (this.#isHeldByLibrary()) {
       this.#state = 'held';
       this.#instance.regions.held.add(this);
     } else {
-      await this.giveBack();
+      await this.giveBack(call);
     }
   }
 
@@ -139,10 +139,15 @@ export class AllocatedRegion implements MemoryRegion {
   }
 
   /** Gives the memory back, whatever holds it. */
-  async giveBack(): Promise<void> {
+  async giveBack(call?: LimitedCall): Promise<void> {
+    const { regions, backend } = this.#instance;
     this.#state = 'gone';
-    this.#instance.regions.delete(this);
-    await this.#instance.backend.free(this.address);
+    regions.delete(this);
+    call?.onWithdrawal(() => {
+      this.#state = 'live';
+      regions.add(this);
+    });
+    await this.#instance.handOver(call, () => backend.free(this.address));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -189,10 +194,9 @@ export class AllocatedRegion implements MemoryRegion {
       if (instance.noticesAccess(call)) {
         instance.access(operation, call, () => [{ ...range, writes: operation === 'write' }]);
       }
-      const answer = work();
+      const answer = instance.handOver(call, work);
       this.#copies.count += 1;
       try {
-        if (call !== undefined) this.#instance.submitted(call);
         return await answer;
       } finally {
         this.#copies.leave();
