@@ -175,12 +175,12 @@ export class NativeBackend implements Backend {
     return this.#dist.free(address);
   }
 
-  write(address: bigint, data: Uint8Array): Promise<void> {
+  async write(address: bigint, data: Uint8Array): Promise<void> {
     if (data.length <= CHUNK_BYTES) return this.#dist.write(address, data);
     return this.#inSeveralParts('write', (part) => this.#writeAt(address, data, part));
   }
 
-  read(address: bigint, byteLength: number): Promise<Uint8Array> {
+  async read(address: bigint, byteLength: number): Promise<Uint8Array> {
     if (byteLength <= CHUNK_BYTES) return this.#dist.read(address, byteLength);
     return this.#inSeveralParts('read', async (part) => {
       const bytes = allocated(byteLength);
@@ -197,7 +197,7 @@ export class NativeBackend implements Backend {
     return this.#dist.copyRanges(dst, src, byteLengths);
   }
 
-  readRanges(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array> {
+  async readRanges(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array> {
     const atATime = rangesAtATime(byteLength);
     if (addresses.length <= atATime && byteLength <= CHUNK_BYTES) return this.#dist.readRanges(addresses, byteLength);
     return this.#inSeveralParts('read', async (part) => {
@@ -213,7 +213,7 @@ export class NativeBackend implements Backend {
     });
   }
 
-  writeRanges(addresses: BigUint64Array, byteLength: number, data: Uint8Array): Promise<void> {
+  async writeRanges(addresses: BigUint64Array, byteLength: number, data: Uint8Array): Promise<void> {
     const atATime = rangesAtATime(byteLength);
     const isInOne = addresses.length > 0 && addresses.length <= atATime && byteLength <= CHUNK_BYTES;
     if (isInOne) return this.#dist.writeRanges(addresses, data);
