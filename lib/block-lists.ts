@@ -11,6 +11,9 @@ export class BlockLists {
   src: BigUint64Array;
   dst: BigUint64Array;
   readonly #readAtOnce: boolean;
+  /** Whether each list is this object's, so that its caller cannot change it. */
+  #ownsSrc: boolean;
+  #ownsDst: boolean;
   #transfer: Transfer | undefined;
 
   constructor({ readsBlocksAtOnce = false }: Backend, srcBlocks: BlockList, dstBlocks: BlockList) {
@@ -18,6 +21,14 @@ export class BlockLists {
     const check = readsBlocksAtOnce ? checkUint64ListInPlace : checkUint64List;
     this.src = check(srcBlocks, 'srcBlocks');
     this.dst = check(dstBlocks, 'dstBlocks');
+    this.#ownsSrc = this.src !== srcBlocks;
+    this.#ownsDst = this.dst !== dstBlocks;
+  }
+
+  /** One of the lists as it was when the call was made; `undefined` where its caller may have changed it since. */
+  kept(side: 'src' | 'dst'): BigUint64Array | undefined {
+    if (side === 'src') return this.#ownsSrc ? this.src : undefined;
+    return this.#ownsDst ? this.dst : undefined;
   }
 
   /** The call has to wait, and its caller may change his lists meanwhile. */
@@ -25,6 +36,7 @@ export class BlockLists {
     if (!this.#readAtOnce) return;
     this.src = new BigUint64Array(this.src);
     this.dst = new BigUint64Array(this.dst);
+    this.#ownsSrc = this.#ownsDst = true;
   }
 
   /**

@@ -105,6 +105,7 @@ export async function copyCache(
         };
         return copyPieces(instance, copied, piece);
       },
+      refusalFrom(source),
     );
   };
   await onCaches(instance, operation, src, dst, copy, limits);
@@ -198,7 +199,13 @@ async function copyPairs(instance: Instance, caches: CopiedCaches, pairs: readon
         ),
       ),
     () => copyPieces(instance, caches, blockPieces(copyRuns(pairs, source === destination), source.size.rowBytes)),
+    refusalFrom(source),
   );
+}
+
+/** The older engine does not copy from host to host memory, and calls it a wrong argument; those have been checked before. */
+function refusalFrom({ desc }: Registration): LLMStatusCode | undefined {
+  return isHost(desc.placement) ? LLMStatusCode.LLM_PARAM_INVALID : undefined;
 }
 
 /** Copies pieces in all tensors: one call of the backend for each tensor, where it takes lists. */

@@ -105,8 +105,7 @@ async function unregisterWithdrawn(
     registrations.restore(cacheId, reservation);
     throw error;
   }
-  registrations.remove(cacheId);
-  await freeHeldRegions(instance);
+  await freeHeldRegions(instance, registrations.remove(cacheId));
 }
 
 /** Part of a call that has registered a cache and was rejected before: nothing has the handle of the cache. */
@@ -179,7 +178,6 @@ async function unregisterIfUnlinked(instance: Instance, first: bigint): Promise<
   if (await unregisterUnlinked(instance, [first])) await unregisterAllUnlinked(instance);
   else warnOfWaiting(instance);
   if (registrations.waitingCount === 0) warnedOf.delete(instance);
-  await freeHeldRegions(instance);
 }
 
 /** The same for all that wait: called where there is no room for a cache, too. */
@@ -203,22 +201,23 @@ async function unregisterUnlinked(instance: Instance, cacheIds: readonly bigint[
     warn(`it is not known whether cluster ${instance.clusterId} is linked: its unregistered caches wait`, error);
     return false;
   }
+  const gone: BigUint64Array[] = [];
   for (const [i, statusCode] of statuses.entries()) {
     const cacheId = cacheIds[i];
-    if (cacheId !== undefined) settle(instance, cacheId, statusCode);
+    if (cacheId !== undefined) gone.push(...settle(instance, cacheId, statusCode));
   }
+  for (const addrs of gone) await freeHeldRegions(instance, addrs);
   return statuses.length === cacheIds.length;
 }
 
-function settle({ registrations, clusterId }: Instance, cacheId: bigint, statusCode: number): void {
-  if (statusCode === (LLMStatusCode.LLM_SUCCESS as number)) {
-    registrations.remove(cacheId);
-    return;
-  }
+/** @returns where the tensors were, of a cache that is unregistered now */
+function settle({ registrations, clusterId }: Instance, cacheId: bigint, statusCode: number): BigUint64Array[] {
+  if (statusCode === (LLMStatusCode.LLM_SUCCESS as number)) return [registrations.remove(cacheId)];
   for (const waiting of registrations.waiting())
     if (waiting.cacheId === cacheId) registrations.abandon(waiting.reservation);
   const what = `cache ${cacheId} of cluster ${clusterId} could not be unregistered although it is not linked`;
   warn(`${what}; its memory and its place in the table stay taken until finalize()`, statusName(statusCode));
+  return [];
 }
 
 /** The number of waiting caches at which the first warning is given; the next ones follow at ten times as many each. */
@@ -243,23 +242,28 @@ function warnOfWaiting(instance: Instance): void {
 export async function unregisterHeldCaches(instance: Instance): Promise<void> {
   const { registrations, links, backend, clusterId } = instance;
   await unregisterAllUnlinked(instance);
+  const gone: BigUint64Array[] = [];
   for (const { cacheId, reservation } of [...registrations.waiting()]) {
     if (instance.isLost) return;
     if (links.mayHold(reservation.linksBefore)) continue;
     try {
       await backend.unregisterKvCache(cacheId);
-      registrations.remove(cacheId);
+      gone.push(registrations.remove(cacheId));
     } catch (error) {
       registrations.abandon(reservation);
       const what = `cache ${cacheId} of cluster ${clusterId} could not be unregistered when its links were gone`;
       warn(`${what}; its memory and its place in the table stay taken until finalize()`, error);
     }
   }
-  await freeHeldRegions(instance);
+  for (const addrs of gone) await freeHeldRegions(instance, addrs);
 }
 
-async function freeHeldRegions(instance: Instance): Promise<void> {
-  for (const region of [...instance.regions.held]) {
+/**
+ * The held regions of a cache that the library has unregistered: others wait for other caches. To look at all of them each
+ * time would make a cache dearer the more of them wait.
+ */
+async function freeHeldRegions(instance: Instance, addrs: BigUint64Array): Promise<void> {
+  for (const region of instance.regions.of(addrs)) {
     if (instance.isLost) return;
     try {
       await region.releaseHeld();

@@ -36,7 +36,8 @@ export interface LLMConfigOptions {
 
   /**
    * Further options, emitted under their own keys (Python spellings are translated). One that contradicts another
-   * option is an error; in Python the property would win. Default: none. Python `ge_options`.
+   * option is an error; in Python the property would win. So is a misspelt key of the library. Default: none. Python
+   * `ge_options`.
    */
   readonly geOptions?: Readonly<Record<string, string>>;
 
@@ -330,7 +331,7 @@ export class LLMConfig {
    * Python `LLMConfig.generate_options`, with the keys of the C++ library in place of `ge.exec.deviceId`,
    * `ge.session_device_id` (which the library derives) and `llm.listenIpInfo`.
    *
-   * @throws LLMException `LLM_PARAM_INVALID` when `geOptions` contradicts another property.
+   * @throws LLMException `LLM_PARAM_INVALID` when `geOptions` contradicts another property, or has a misspelt key.
    */
   generateOptions(): Record<string, string> {
     checkAssigned(this);

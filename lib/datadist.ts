@@ -18,6 +18,7 @@ import type { LLMInitOptions } from './init-options';
 import { isSpelling } from './nearest-name';
 import { OPTION_PROPERTIES } from './option-keys';
 import { guardOptions } from './guard/options';
+import { DEFAULT_HANG_TIMEOUT_MS, MAX_HANG_TIMEOUT_MS } from './hang-timeout';
 import { inspected } from './inspection';
 import { Instance } from './instance';
 import { KvCacheManager } from './kv-cache-manager';
@@ -48,16 +49,28 @@ export interface LLMDataDistOptions {
   /** Allow a second live native instance in this process, which the vendor advises against. Default false. */
   readonly allowMultipleInstances?: boolean;
   /**
-   * How many milliseconds a call may hang inside the library before it is given up: 1 to 2147483647, default 60000.
+   * How many milliseconds a call may take beyond its own time limit before it is given up as one that hangs: an integer from 1 to
+   * 2147483647, default 60000. A call that is given up rejects with `LLM_TIMEOUT` and `deadline: 'package'`; what hangs inside
+   * the library cannot be ended.
    *
-   * Against a peer that accepts a connection and does not answer, a link or an unlink never returns, whatever its
-   * timeout; `init`, `switchRole` and `finalize` may wait without end for a client that is connected and silent. So
-   * each of them is given its own timeout (link and unlink; the others have none) and this time more. Then it rejects with
-   * `LLM_TIMEOUT` and the recovery `fatal`, and the instance is lost ({@link LLMDataDist.isLost}): what hangs in the library
-   * cannot be ended. Calls that wait for transfers or copies to end (unlink, unregister, `free`, `finalize`) give up in the
-   * same way when none of those has ended for this time and `syncKvTimeout`.
+   * - `linkClusters` and `unlinkClusters` have their `timeout` as limit; `init`, `switchRole` and `finalize` have none, nor has
+   *   `unregisterCache` where the instance listens. The recovery is `fatal`: the instance is lost ({@link LLMDataDist.isLost}), every later call fails at once, and the
+   *   process has to be restarted. Against a peer that accepts a connection and does not answer, a link or an unlink never
+   *   returns; the others may wait without end for a client that is connected and silent.
+   * - Pulls and pushes have `syncKvTimeout`. Pulls from one peer run one after the other, and so do all pushes: the time is that of
+   *   each of them, and not of those that wait behind it. A transfer that hangs costs its peer only. All calls with this peer
+   *   reject at once with the recovery `retry`, those that wait behind it too; nothing is sent to the peer, no unlink either.
+   *   Transfers with other peers go on, but where it is a push, all pushes of the instance reject. When the call comes back
+   *   after all, calls with the peer pass again: relink then. Until then its caches cannot be unregistered.
+   * - Calls that wait for transfers or copies to end (`unlinkClusters`, `unregisterCache`, `deallocateCache`, `free`) reject with the
+   *   recovery `retry` where they wait for one that was given up. Otherwise they lose the instance when none has ended for
+   *   `syncKvTimeout` and this time. So does `finalize`, which waits for all: it rejects with the recovery `fatal`, does not
+   *   call the library's Finalize beside a running transfer, and frees no memory. Restart the process then.
+   * - Calls that work on this side only (`registerCache`, memory, copies) are not given up themselves.
    *
-   * The time runs from when the turn of a call has come, not while it waits for others.
+   * The time runs from when the turn of a call has come, not while it waits for others. Give at least 30000 with the transfer
+   * backend `hixl`: the library may keep its links locked for that long while it unlinks a dead peer, and calls that wait for them
+   * would be given up though they do not hang. `init` warns of less (`LLMDataDistHangTimeoutWarning`).
    */
   readonly hangTimeout?: number;
   /**
@@ -81,11 +94,7 @@ const UNLINK_OPTIONS = { ...CALL_OPTIONS, force: true } as const;
 
 /** The vendor's C++ default of 1000 ms is below its own advice for links with TLS; Python has this one too. */
 const DEFAULT_TIMEOUT_MS = 3000;
-
-/** Longer than anything that ends takes; shorter than the patience of whoever supervises the process. */
-const DEFAULT_HANG_TIMEOUT_MS = 60_000;
 const MAX_THREADS = 1024;
-const MAX_HANG_TIMEOUT_MS = 2 ** 31 - 1;
 
 /**
  * One LLM-DataDist instance: a cluster with one NPU, that links to other clusters and moves KV caches between them.
@@ -199,8 +208,9 @@ export class LLMDataDist implements AsyncDisposable {
   }
 
   /**
-   * Whether a call hangs in the library for longer than {@link LLMDataDistOptions.hangTimeout} allows. It was rejected
-   * with `LLM_TIMEOUT`; every other call, `finalize` too, rejects with `LLM_FAILED` and the recovery `fatal`.
+   * Whether a call hangs in the library for longer than {@link LLMDataDistOptions.hangTimeout} allows, other than a transfer,
+   * which costs its peer only. The call was rejected with `LLM_TIMEOUT`; every other one, `finalize` too, rejects with
+   * `LLM_FAILED` and the recovery `fatal`. Restart the process then.
    */
   get isLost(): boolean {
     return this.#instance.isLost;
@@ -237,7 +247,8 @@ export class LLMDataDist implements AsyncDisposable {
    * Waits for the calls in flight, drops all links on this side and stops listening. Peers are not told. Memory that is
    * still allocated is freed, with a warning. Idempotent; afterwards `init` may be called again.
    *
-   * @throws LLMException `LLM_TIMEOUT` with the recovery `fatal` when it hangs, or a call in flight does
+   * @throws LLMException `LLM_TIMEOUT` with the recovery `fatal` when it hangs, or a call in flight does: the library is not
+   *   finalized then, no memory is freed, and the process has to be restarted ({@link LLMDataDistOptions.hangTimeout})
    *
    * C++ `Finalize`, Python `finalize`.
    */
@@ -276,7 +287,8 @@ export class LLMDataDist implements AsyncDisposable {
    * @param options `timeout` in milliseconds, int32 > 0, default 3000; with TLS at least 2000
    * @returns one result per cluster, in input order, when all succeed
    * @throws LLMException with `results`, one per cluster, when one fails: the others stay linked. With `results: []` when
-   *   the call was refused as a whole, and `LLM_TIMEOUT` with the recovery `fatal` when it hangs
+   *   the call was refused as a whole: `LLM_TIMEOUT` with the recovery `fatal` when it hangs, and with `retry` while a transfer
+   *   with one of the clusters does ({@link LLMDataDistOptions.hangTimeout})
    *
    * C++ `LinkLlmClusters`, Python `link_clusters`.
    */

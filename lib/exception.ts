@@ -156,9 +156,10 @@ export class LLMException extends ErrorByPrototype {
    */
   declare readonly deadline?: DeadlineOwner;
   /**
-   * Of a call that was rejected before it had ended in the library (and of a transfer whose status ends its link): resolves
-   * when the call writes and reads nothing any more, which is at once where it never got to the library. Rejects when the call is given up
-   * as one that never returns. Nothing has to be done with it. It is not enumerable, and clones and JSON leave it out.
+   * Of a call that was rejected before it had ended in the library, whose deadline is `caller` or `package`: resolves when the call
+   * writes and reads nothing any more. That is at once where it never got to the library, otherwise when it has come back, and
+   * where it comes back with a status that ends its link, when that link is unlinked. While the call hangs it stays pending.
+   * Rejects when the instance is lost. Nothing has to be done with it. It is not enumerable, and clones and JSON leave it out.
    */
   declare readonly released?: Promise<void>;
   /** The runtime's own last error text, when there is one. */
@@ -300,13 +301,34 @@ export function asFailureOf(exception: LLMException, operation: string, cacheId?
   const info = infos.get(exception);
   const isComplete = cacheId === undefined || exception.cacheId !== undefined;
   if (info === undefined || (exception.operation === operation && isComplete)) return exception;
-  return new LLMException(exception.statusCode, { ...info, operation, cacheId: info.cacheId ?? cacheId });
+  const named = { ...info, operation, cacheId: info.cacheId ?? cacheId };
+  return withLaterFields(new LLMException(exception.statusCode, named), exception);
 }
 
 /** The exception with other advice. */
 export function withAdvice(exception: LLMException, remedy: string, recovery = exception.recovery): LLMException {
   const info = infos.get(exception);
-  return info === undefined ? exception : new LLMException(exception.statusCode, { ...info, remedy, recovery });
+  if (info === undefined) return exception;
+  return withLaterFields(new LLMException(exception.statusCode, { ...info, remedy, recovery }), exception);
+}
+
+/** The exception once more, with all its own properties: each call that is rejected with it gives its own the stack of its caller. */
+export function copyOf(exception: LLMException): LLMException {
+  const { stack } = exception;
+  const prototype = Object.getPrototypeOf(exception) as object;
+  const copy = Object.create(prototype, Object.getOwnPropertyDescriptors(exception)) as LLMException;
+  // Of an error that V8 has given its stack, the property reads what only that error has.
+  if (stack !== undefined) Object.defineProperty(copy, 'stack', { value: stack, configurable: true, writable: true });
+  const info = infos.get(exception);
+  if (info !== undefined) infos.set(copy, info);
+  return copy;
+}
+
+/** Carries over what an exception has got since it was made, and another one made of the same lacks. */
+function withLaterFields(made: LLMException, exception: LLMException): LLMException {
+  for (const [name, descriptor] of Object.entries(Object.getOwnPropertyDescriptors(exception)))
+    if (!Object.hasOwn(made, name)) Object.defineProperty(made, name, descriptor);
+  return made;
 }
 
 /** An inspection inside an inspection does not see the cycles of the outer one. */

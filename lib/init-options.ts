@@ -25,14 +25,14 @@ export type LLMInitOptions =
  * Takes an {@link LLMConfig} or a plain object. In an object, the properties of {@link LLMConfigOptions} have their
  * rules, and keys that start with `llm.` or `ge.` pass with any text; both may be mixed. Of these keys
  * `ge.exec.deviceId` becomes `llm.DeviceId` and `llm.listenIpInfo` becomes `llm.ListenIpInfo`; all others are the same
- * in Python and C++ or unknown, and stay. Only own enumerable string keys count, each is read once, and whatever a
- * getter or proxy throws reaches the caller.
+ * in Python and C++ or unknown, and stay, unless they look like a known one. Only own enumerable string keys count, each
+ * is read once, and whatever a getter or proxy throws reaches the caller.
  *
  * @param operation - The method in whose name errors are reported.
  * @throws TypeError (`ERR_INVALID_ARG_TYPE`) for anything else than such an object, and for a value of the wrong type.
  * @throws RangeError (`ERR_OUT_OF_RANGE`) for a number that does not fit its C++ type.
- * @throws LLMException `LLM_PARAM_INVALID` for any other key, naming the nearest known one; for two spellings of one
- *   option with different values; for NUL characters; for other values that an option cannot have.
+ * @throws LLMException `LLM_PARAM_INVALID` for any other key and for a misspelt one, naming the nearest known one; for two
+ *   spellings of one option with different values; for NUL characters; for other values that an option cannot have.
  */
 export function toOptions(input: unknown, operation = 'init'): Record<string, string> {
   // A subclass may generate what it likes, so its texts are checked as well.

@@ -4,6 +4,7 @@ import type { BlockLists } from './block-lists';
 import type { CallLimits } from './call-options';
 import { ControlQueue } from './control-queue';
 import { LLMException } from './exception';
+import { warnOfShortHangTimeout } from './hang-timeout';
 import { hold, letGo } from './held-instances';
 import { Lanes } from './lanes';
 import type { GivenUp, Lane } from './lanes';
@@ -22,8 +23,9 @@ import { Regions } from './regions';
 import { alsoAtCaller, atCaller, failureOf } from './rejection';
 import type { Registration } from './registrations';
 import { Registrations } from './registrations';
+import { RELEASED, releasedOf } from './released';
 import { RowsInFlight } from './rows-in-flight';
-import type { Access } from './rows-in-flight';
+import type { Access, EarlyCall } from './rows-in-flight';
 import { shortList } from './short-list';
 import { callSite } from './stack';
 import type { CallSite } from './stack';
@@ -43,6 +45,25 @@ export interface InstanceOptions {
   readonly hangTimeoutMs: number;
   /** Whether the backend is the user's: what it rejects with reaches the caller as it is. */
   readonly isForeign: boolean;
+}
+
+/** The transfers, as their methods are called. */
+export type TransferOperation = 'pullCache' | 'pullBlocks' | 'pushCache' | 'pushBlocks';
+
+interface TransferInfo extends CallInfo {
+  readonly operation: TransferOperation;
+  readonly clusterId: bigint;
+}
+
+/** What a transfer moves on this side. */
+interface MovedMemory {
+  readonly local: Registration;
+  readonly moved: BlockLists | number;
+}
+
+/** A call that was rejected and runs on in the library. */
+interface RunningOn extends EarlyCall {
+  giveUp(loss: Error): void;
 }
 
 /** Calls the backend for a transfer, with the local cache as far as it is registered, and the call where its options end it. */
@@ -82,10 +103,11 @@ export class Instance {
   #lastFinalize: Promise<void> | undefined;
   readonly #owner: CallOwner;
   /** Calls that were rejected and run on in the library. */
-  readonly #runningOn = new Set<LimitedCall>();
+  readonly #runningOn = new Set<RunningOn>();
   readonly #rows: RowsInFlight;
   /** The library's time limit of a transfer. */
   #transferTimeoutMs = 0;
+  #hasUsedHixl = false;
 
   constructor({ clusterId, backend, guards, requireLayout, requireLife, hangTimeoutMs, isForeign }: InstanceOptions) {
     this.clusterId = clusterId;
@@ -112,7 +134,7 @@ export class Instance {
       now,
       runsOn: (call) => {
         this.#runningOn.add(call);
-        if (call.accesses !== undefined) this.#rows.hold(call, call.info, call.since, call.accesses());
+        if (call.accesses !== undefined) this.#rows.hold(call, call.accesses());
       },
       hasEnded: (call, error) => this.#hasEnded(call, error),
     };
@@ -226,29 +248,30 @@ export class Instance {
   /**
    * Runs a transfer: after the unlinks of its peer that were called before it, and before those that are called later.
    * @param cacheId the local cache, which is not unregistered before the transfer has ended
-   * @param lists is called when the transfer has to wait, and with what it was rejected with
+   * @param moved the row of that cache, or the lists of blocks: they are called when the transfer has to wait, and with what it was
+   *   rejected with
    */
   transfer(
-    operation: string,
+    operation: TransferOperation,
     clusterId: bigint,
     cacheId: bigint,
     work: TransferWork,
-    lists?: BlockLists,
+    moved: BlockLists | number,
     limits?: CallLimits,
   ): Promise<void> {
-    if (limits === undefined) return this.#transfer(operation, clusterId, cacheId, work, lists);
-    lists?.keep();
+    if (limits === undefined) return this.#transfer(operation, clusterId, cacheId, work, moved);
+    if (typeof moved === 'object') moved.keep();
     return this.#within({ operation, clusterId, cacheId }, limits, (call) =>
-      this.#transfer(operation, clusterId, cacheId, work, lists, call),
+      this.#transfer(operation, clusterId, cacheId, work, moved, call),
     );
   }
 
   async #transfer(
-    operation: string,
+    operation: TransferOperation,
     clusterId: bigint,
     cacheId: bigint,
     work: TransferWork,
-    lists: BlockLists | undefined,
+    moved: BlockLists | number,
     call?: LimitedCall,
   ): Promise<void> {
     this.#checkAlive(operation);
@@ -263,11 +286,11 @@ export class Instance {
     let isCounted = false;
     let hasBegun = false;
     let lane: Lane | undefined;
-    let givenUp: GivenUp | undefined;
+    let runsOn = false;
     try {
       const { opens } = peer;
       if (opens !== undefined) {
-        lists?.keep();
+        if (typeof moved === 'object') moved.keep();
         const opened = call === undefined ? opens : call.orEnded(opens);
         calls.count += 1;
         peer.count += 1;
@@ -288,19 +311,20 @@ export class Instance {
       lane = this.#lanes.of(operation, clusterId);
       await (lane === undefined ? answer : lane.enter(clusterId, answer));
     } catch (error) {
-      givenUp = this.#lanes.givenUp(error, operation, clusterId);
+      const givenUp = this.#lanes.givenUp(error, operation, clusterId);
       if (givenUp !== undefined) {
-        call?.giveUp(givenUp.exception);
-        throw this.#located(givenUp.exception);
+        runsOn = givenUp.inside !== undefined;
+        const uses = cache === undefined ? [peer] : [cache, peer];
+        // The rows of one that its caller has stopped are held already.
+        const memory = !this.guards || local === undefined || call?.isEnded === true ? undefined : { local, moved };
+        throw this.#located(this.#giveUp(givenUp, { operation, clusterId, cacheId }, uses, memory));
       }
-      const explained = lists === undefined ? error : lists.explain(error);
+      const explained = typeof moved === 'object' ? moved.explain(error) : error;
       // What was thrown at once has the caller in its stack already.
       throw hasBegun ? this.#located(explained) : explained;
     } finally {
       lane?.leave();
-      if (givenUp !== undefined) {
-        this.#strand(givenUp, cache === undefined ? [peer] : [cache, peer]);
-      } else if (isCounted) {
+      if (isCounted && !runsOn) {
         cache?.leave();
         peer.leave();
         calls.leave();
@@ -308,13 +332,36 @@ export class Instance {
     }
   }
 
-  /** A transfer that was given up uses what it uses until it has come back; only `finalize()` waits for that. */
-  #strand({ exception, returned }: GivenUp, uses: readonly Uses[]): void {
+  /**
+   * A transfer that was given up uses what it uses until it has come back; only `finalize()` waits for that.
+   * @returns what its caller gets
+   */
+  #giveUp(givenUp: GivenUp, info: TransferInfo, uses: readonly Uses[], memory: MovedMemory | undefined): LLMException {
+    const { operation, clusterId } = info;
+    const { inside } = givenUp;
+    if (inside === undefined) return this.#lanes.rejectionOf(givenUp, operation, clusterId, RELEASED);
+    const { sinceMs: since, returned, blocks } = inside;
+    let release = (): void => undefined;
+    let giveUp: RunningOn['giveUp'] = release;
+    const released = new Promise<void>((resolve, reject) => {
+      release = resolve;
+      giveUp = reject;
+    });
+    // Nothing has to be done with it.
+    released.catch(() => undefined);
+    const exception = this.#lanes.rejectionOf(givenUp, operation, clusterId, released);
+    const call = { info, since, isGivenUp: true, giveUp };
+    this.#runningOn.add(call);
+    if (memory !== undefined) this.#rows.hold(call, [accessOf(operation, memory, blocks)]);
     for (const each of uses) each.strand(exception);
-    void returned.then(() => {
+    void returned.then((error) => {
       for (const each of uses) each.comeBack(exception);
       this.#calls.leave();
+      const rest = this.#hasEnded(call, error);
+      if (rest === undefined) release();
+      else void rest.then(release, giveUp);
     });
+    return exception;
   }
 
   /** Whether a call has to say what it reads and writes; see {@link access}. */
@@ -328,18 +375,24 @@ export class Instance {
     if (call !== undefined) call.accesses = accesses;
   }
 
-  /** A call that was rejected early has ended; where it has ended its link, that has to be unlinked as well. */
-  #hasEnded(call: LimitedCall, error: unknown): Promise<void> | undefined {
+  /**
+   * A call that was rejected early has ended. Where it was given up meanwhile, it has to come back; where it has ended its link,
+   * that has to be unlinked as well.
+   * @returns what its end waits for
+   */
+  #hasEnded(call: RunningOn, error: unknown): Promise<void> | undefined {
     const { clusterId } = call.info;
     const release = () => {
       this.#runningOn.delete(call);
       this.#rows.release(call);
     };
-    if (clusterId === undefined || !endsLink(error)) {
+    const isOfLink = clusterId !== undefined && endsLink(error);
+    const rest = releasedOf(error) ?? (isOfLink ? this.linkEnds.of(clusterId) : undefined);
+    if (rest === undefined) {
       release();
       return undefined;
     }
-    return this.linkEnds.of(clusterId).then(release);
+    return rest.then(release);
   }
 
   /**
@@ -348,14 +401,13 @@ export class Instance {
    */
   handOver<T>(call: LimitedCall | undefined, make: () => Promise<T>): Promise<T> {
     if (call === undefined) return make();
-    call.check();
+    call.begin();
     const { backend } = this;
     const before = backend.lastCall?.();
     const answer = make();
     const made = backend.lastCall?.();
     // Where the numbers are the same, no call was made, and the number is that of another one.
-    const canWithdraw = made !== undefined && made !== before;
-    call.begin(canWithdraw ? () => backend.withdraw?.(made) ?? false : undefined);
+    if (made !== undefined && made !== before) call.canBeTakenBack(() => backend.withdraw?.(made) ?? false);
     return answer;
   }
 
@@ -469,6 +521,9 @@ export class Instance {
     this.#life = newLife();
     this.#initialized = true;
     this.holdWhileInUse();
+    if (!this.links.isHixl || this.#hasUsedHixl) return;
+    this.#hasUsedHixl = true;
+    warnOfShortHangTimeout(clusterId, hangTimeoutMs);
   }
 
   #beginFinalize(): Promise<void> {
@@ -560,6 +615,20 @@ export class Instance {
       recovery: 'fix-input',
     });
   }
+}
+
+/**
+ * What a transfer that was given up may use. A plain call has not said it, since all calls would pay for that: what it was
+ * called with is looked at now. Where the caller may have changed its list since, and the backend has not kept it either, that may be any row.
+ */
+function accessOf(
+  operation: TransferOperation,
+  { local, moved }: MovedMemory,
+  blocks: BigUint64Array | undefined,
+): Access {
+  const writes = operation === 'pullCache' || operation === 'pullBlocks';
+  const rows = typeof moved === 'object' ? (moved.kept(writes ? 'dst' : 'src') ?? blocks ?? 'all') : [moved];
+  return { cache: local, rows, writes };
 }
 
 function unregistered(operation: string, cacheId: bigint): LLMException {

@@ -174,7 +174,7 @@ export class KvCacheManager {
         call,
       );
     };
-    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, undefined, limits);
+    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, row, limits);
   }
 
   /**
@@ -262,7 +262,7 @@ export class KvCacheManager {
       );
     };
     try {
-      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, undefined, limits);
+      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, row, limits);
     } catch (error) {
       throw layers.explain(error, this.#isReachable);
     }

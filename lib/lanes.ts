@@ -3,31 +3,42 @@ import type { Backend, TransferKind } from './backend/backend';
 import { Deadline } from './deadline';
 import type { LLMException } from './exception';
 import { nodeTimers } from './node-timers';
+import { releasedOf } from './released';
 import { unresponsive } from './unresponsive';
 import type { HungTransfer } from './unresponsive';
 
 /** A transfer that was given up. */
 export interface GivenUp {
-  readonly exception: LLMException;
-  /** Resolves when it has come back after all, or never got to the library. */
-  readonly returned: Promise<void>;
+  readonly hang: Hang;
+  /** What it still is in the library; `undefined` where it never got there, and never will. */
+  readonly inside: Inside | undefined;
+}
+
+/** A transfer that was given up, and that the backend still has. */
+export interface Inside {
+  /** When the backend got it, by the clock of deadlines; where the backend gives it up itself, when the library did. */
+  readonly sinceMs: number;
+  /** Resolves when it has come back after all: with what it was rejected with, if it was. */
+  readonly returned: Promise<unknown>;
+  /** Blocks of this side that it was called with, where the backend says so. */
+  readonly blocks: BigUint64Array | undefined;
 }
 
 /** A transfer that was given up and has not come back. */
-interface Hang extends HungTransfer {
+export interface Hang extends HungTransfer {
   readonly sinceMs: number;
 }
 
 /** A transfer whose promise is waited for with one of the package's own. */
 interface Waiting {
   readonly clusterId: bigint;
-  readonly returned: Promise<void>;
-  readonly giveUp: () => void;
+  readonly returned: Promise<unknown>;
+  readonly giveUp: (hang: Hang) => void;
 }
 
 /** The package's own promise of a transfer was rejected with this. */
 class PartedError extends Error {
-  constructor(readonly returned: Promise<void>) {
+  constructor(readonly givenUp: GivenUp) {
     super();
   }
 }
@@ -88,21 +99,22 @@ export class Lane {
 
   #wait(clusterId: bigint, answer: Promise<void>): Promise<void> {
     return new Promise((resolve, reject) => {
-      let comesBack = (): void => undefined;
-      const returned = new Promise<void>((back) => {
+      let comesBack: (error?: unknown) => void = () => undefined;
+      const returned = new Promise<unknown>((back) => {
         comesBack = back;
       });
-      const giveUp = () => {
-        reject(new PartedError(returned));
+      const sinceMs = this.#lanes.now();
+      const giveUp = (hang: Hang) => {
+        reject(new PartedError({ hang, inside: { sinceMs, returned, blocks: undefined } }));
       };
       const waiting = { clusterId, returned, giveUp };
       this.waiting.add(waiting);
-      const passed = () => {
+      const passed = (error?: unknown) => {
         this.waiting.delete(waiting);
         this.#passed();
         this.#sinceMs = this.#lanes.now();
         if (this.#count === 0) this.end();
-        comesBack();
+        comesBack(error);
       };
       answer.then(
         () => {
@@ -110,7 +122,7 @@ export class Lane {
           resolve();
         },
         (error: unknown) => {
-          passed();
+          passed(error);
           // As it came from the backend.
           // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
           reject(error);
@@ -175,6 +187,10 @@ export class Lanes {
   readonly #hangs = new Map<bigint, Hang>();
   /** The push that holds up all pushes. */
   #hungPush: Hang | undefined;
+  /** Set in the turn in which transfers are given up: those that the backend takes back then are rejected in it. */
+  #justGivenUp: Hang | undefined;
+  /** What the backend was inside the library with when it gave it up: by `released` of its exception. */
+  readonly #inside = new WeakMap<Promise<unknown>, Hang>();
   /** Whether nothing comes back any more that is to be noticed. */
   #isOver = false;
   #limitMs = 0;
@@ -232,21 +248,41 @@ export class Lanes {
 
   /** Whether a transfer was rejected because it was given up. */
   givenUp(error: unknown, operation: string, clusterId: bigint): GivenUp | undefined {
-    if (this.#hangs.size === 0) return undefined;
-    const returned = error instanceof PartedError ? error.returned : this.#comesBack(releasedOf(error));
-    const exception = returned === undefined ? undefined : this.#refusal(operation, clusterId);
-    return returned === undefined || exception === undefined ? undefined : { exception, returned };
+    if (error instanceof PartedError) return error.givenUp;
+    const released = this.canGiveUp ? releasedOf(error) : undefined;
+    if (released === undefined) return undefined;
+    const hang = this.#inside.get(released);
+    if (hang === undefined) {
+      const behind = this.#hangOf(operation, clusterId) ?? this.#justGivenUp;
+      return behind && { hang: behind, inside: undefined };
+    }
+    const sinceMs = hang.sinceMs - hang.elapsedMs;
+    return { hang, inside: { sinceMs, returned: this.#comesBack(released), blocks: blocksOf(error) } };
+  }
+
+  /**
+   * What such a transfer is rejected with.
+   * @param released settles when nothing of it can go on
+   */
+  rejectionOf({ hang }: GivenUp, operation: string, clusterId: bigint, released: Promise<void>): LLMException {
+    return unresponsive(operation, clusterId, hang, this.now() - hang.sinceMs, released);
   }
 
   /** The first transfer of a lane has not come back. */
   giveUp(kind: TransferKind, clusterId: bigint, elapsedMs: number): void {
     const hang = { kind, clusterId, elapsedMs, sinceMs: this.now() };
     this.#hangs.set(clusterId, hang);
-    const pull = this.#giveUpPulls(clusterId);
-    const pushed = this.#giveUpPushes(clusterId);
+    if (this.canGiveUp) {
+      this.#justGivenUp = hang;
+      nodeTimers.setImmediate(() => {
+        if (this.#justGivenUp === hang) this.#justGivenUp = undefined;
+      });
+    }
+    const pull = this.#giveUpPulls(hang, clusterId);
+    const pushed = this.#giveUpPushes(hang, clusterId);
     // It waits for the link with the lock of all pushes held, if it is not the one that hangs.
     if (pushed !== undefined) this.#hungPush = hang;
-    const others = pushed === undefined ? undefined : this.#giveUpPushes(undefined);
+    const others = pushed === undefined ? undefined : this.#giveUpPushes(hang, undefined);
     const comeBack = [pull, pushed, others].filter((each) => each !== undefined);
     void Promise.all(comeBack).then(() => {
       if (this.#hangs.get(clusterId) === hang) this.#hangs.delete(clusterId);
@@ -255,34 +291,46 @@ export class Lanes {
   }
 
   #refusal(operation: string, clusterId: bigint): LLMException | undefined {
-    const hang = this.#hangs.get(clusterId) ?? (isPush(operation) ? this.#hungPush : undefined);
+    const hang = this.#hangOf(operation, clusterId);
     return hang && unresponsive(operation, clusterId, hang, this.now() - hang.sinceMs);
   }
 
-  #giveUpPulls(clusterId: bigint): Promise<void> | undefined {
-    const { backend, canGiveUp } = this;
-    if (canGiveUp) return this.#comesBack(backend.giveUpTransfers?.('pull', clusterId));
-    return giveUpAll([...(this.#pulls.get(clusterId)?.waiting ?? [])]);
+  /** What a call would wait for. */
+  #hangOf(operation: string, clusterId: bigint): Hang | undefined {
+    return this.#hangs.get(clusterId) ?? (isPush(operation) ? this.#hungPush : undefined);
   }
 
-  #giveUpPushes(clusterId: bigint | undefined): Promise<void> | undefined {
-    const { backend, canGiveUp } = this;
-    if (canGiveUp) return this.#comesBack(backend.giveUpTransfers?.('push', clusterId));
+  #giveUpPulls(hang: Hang, clusterId: bigint): Promise<unknown> | undefined {
+    if (this.canGiveUp) return this.#giveUpInside(hang, 'pull', clusterId);
+    return giveUpAll(hang, [...(this.#pulls.get(clusterId)?.waiting ?? [])]);
+  }
+
+  #giveUpPushes(hang: Hang, clusterId: bigint | undefined): Promise<unknown> | undefined {
+    if (this.canGiveUp) return this.#giveUpInside(hang, 'push', clusterId);
     const [first, ...more] = this.#pushes.waiting;
     const meant = (push: Waiting) => clusterId === undefined || push.clusterId === clusterId;
-    const given = giveUpAll([...(first === undefined ? [] : [first]), ...more].filter(meant));
+    const given = giveUpAll(hang, [...(first === undefined ? [] : [first]), ...more].filter(meant));
     // Those that wait behind another one hold nothing up.
     return clusterId === undefined || (first !== undefined && meant(first)) ? given : undefined;
   }
 
-  /** However the call ends; not where it is rejected because the instance is lost. */
-  #comesBack(released: Promise<unknown> | undefined): Promise<void> | undefined {
+  /** @returns what resolves when the one inside the library has come back; `undefined` where there is none */
+  #giveUpInside(hang: Hang, kind: TransferKind, clusterId: bigint | undefined): Promise<unknown> | undefined {
+    const released = this.backend.giveUpTransfers?.(kind, clusterId);
     if (released === undefined) return undefined;
+    this.#inside.set(released, hang);
+    return this.#comesBack(released);
+  }
+
+  /** With what the call is rejected with, if it is; never where that is because the instance is lost. */
+  #comesBack(released: Promise<unknown>): Promise<unknown> {
     return new Promise((resolve) => {
-      const back = () => {
-        if (!this.#isOver) resolve();
+      const back = (error?: unknown) => {
+        if (!this.#isOver) resolve(error);
       };
-      released.then(back, back);
+      released.then(() => {
+        back();
+      }, back);
     });
   }
 
@@ -307,14 +355,14 @@ function isPush(operation: string): boolean {
   return operation === 'pushBlocks' || operation === 'pushCache';
 }
 
-function giveUpAll(transfers: readonly Waiting[]): Promise<void> | undefined {
+function giveUpAll(hang: Hang, transfers: readonly Waiting[]): Promise<unknown> | undefined {
   if (transfers.length === 0) return undefined;
-  for (const { giveUp } of transfers) giveUp();
-  return Promise.all(transfers.map(({ returned }) => returned)).then(() => undefined);
+  for (const { giveUp } of transfers) giveUp(hang);
+  return Promise.all(transfers.map(({ returned }) => returned));
 }
 
-/** What the exception of a transfer carries that the backend has given up. */
-function releasedOf(error: unknown): Promise<unknown> | undefined {
+/** What the exception of a transfer carries that the backend has given up inside the library. */
+function blocksOf(error: unknown): BigUint64Array | undefined {
   const isObject = typeof error === 'object' && error !== null;
-  return isObject && 'released' in error && types.isPromise(error.released) ? error.released : undefined;
+  return isObject && 'blocks' in error && types.isBigUint64Array(error.blocks) ? error.blocks : undefined;
 }

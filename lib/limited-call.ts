@@ -4,6 +4,8 @@ import type { CallLimits } from './call-options';
 import type { Access } from './rows-in-flight';
 import { Deadline } from './deadline';
 import { LLMException } from './exception';
+import { RELEASED } from './released';
+import type { EarlyCall } from './rows-in-flight';
 import { offAbort, onAbort } from './signal-listeners';
 import { callSite, moveStack } from './stack';
 import { LLMStatusCode } from './status';
@@ -32,13 +34,11 @@ export interface CallOwner {
 /** What a withdrawn call ends with inside; its caller has got another answer. */
 class Withdrawn extends Error {}
 
-const RELEASED = Promise.resolve();
-
 /**
  * A call that may be rejected before it has ended. One that still waits is withdrawn then and never reaches the library. One that
  * runs goes on there; {@link released} settles when it writes and reads nothing any more.
  */
-export class LimitedCall {
+export class LimitedCall implements EarlyCall {
   readonly info: CallInfo;
   /** When it was made, in milliseconds of the clock of its deadlines. */
   readonly since: number;
@@ -77,13 +77,18 @@ export class LimitedCall {
     if (this.#isEnded) throw new Withdrawn();
   }
 
-  /**
-   * It gets to the library now, or the next step of it.
-   * @param takeBack returns whether the backend has taken the call out of its queue
-   */
-  begin(takeBack?: () => boolean): void {
+  /** It gets to the library now, or the next step of it. */
+  begin(): void {
     this.check();
     this.#isRunning = true;
+    this.#takeBack = undefined;
+  }
+
+  /**
+   * The backend has it.
+   * @param takeBack returns whether the backend has taken the call out of its queue
+   */
+  canBeTakenBack(takeBack: () => boolean): void {
     this.#takeBack = takeBack;
   }
 
@@ -137,7 +142,11 @@ export class LimitedCall {
           reject(error);
         },
       );
-      if (signal !== undefined) onAbort(signal, abort);
+      if (signal !== undefined) {
+        onAbort(signal, abort);
+        // The backend may be the user's, and has been called.
+        if (signal.aborted) abort();
+      }
       if (timeoutMs !== undefined) {
         const expire = () => {
           this.end((released) => pastDeadline(this.info, timeoutMs, released));
@@ -157,7 +166,7 @@ export class LimitedCall {
     this.#wake?.();
   }
 
-  /** The call is given up as one that never returns. */
+  /** The instance is lost: nobody knows any more what goes on of the call. */
   giveUp(error: unknown): void {
     this.#strand?.(error);
   }

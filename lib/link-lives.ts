@@ -71,9 +71,15 @@ export class LinkLife {
     if (version > this.#version) this.#version = version;
   }
 
-  fail({ life }: KeyOfLife, { statusCode, recovery }: LLMException): void {
+  /** A transfer has failed, or comes back failed after it was given up. */
+  endBy({ statusCode, recovery }: LLMException): void {
     const wasLink = this.state === 'linked' || statusCode !== LLMStatusCode.LLM_NOT_YET_LINK;
     if (wasLink && ENDS_LINK.has(recovery) && statusCode !== LLMStatusCode.LLM_KV_CACHE_NOT_EXIST) this.hasEnded = true;
+  }
+
+  fail({ life }: KeyOfLife, error: LLMException): void {
+    const { statusCode } = error;
+    this.endBy(error);
     if (life === undefined) return;
     if (!MOVED_NOTHING.has(statusCode)) this.#isUsed = true;
     this.#leave();

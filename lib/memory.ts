@@ -125,12 +125,8 @@ export class AllocatedRegion implements MemoryRegion {
     });
     await this.#instance.idle('free', this.#copies, 'the copies of this memory', call);
     call?.check();
-    if (this.#isHeldByLibrary()) {
-      this.#state = 'held';
-      this.#instance.regions.held.add(this);
-    } else {
-      await this.giveBack(call);
-    }
+    if (this.#isHeldByLibrary()) this.#state = 'held';
+    else await this.giveBack(call);
   }
 
   /** Gives a held region back, unless something still holds it. */

@@ -346,9 +346,24 @@ export function optionText<K extends OptionProperty>(
   return value === undefined ? undefined : emit(value);
 }
 
-/** Whether the key is one of the library's own kind, which is passed on even when nobody here knows it. */
+/** Whether the key is one of the library's own kind; see {@link rawOptionKey}. */
 export function isRawOptionKey(key: string): boolean {
   return key.startsWith('llm.') || key.startsWith('ge.');
+}
+
+/** Wrong letters of a key that is taken for a misspelling. The names of two known options differ in three at least. */
+const MOST_WRONG_LETTERS = 2;
+
+/**
+ * The key that the C++ library reads for a key of its kind. One that nobody here knows is passed on, because newer libraries
+ * have more of them, unless it looks like a known one: the library would ignore it without a word.
+ *
+ * @throws LLMException `LLM_PARAM_INVALID` for a misspelt key, naming the right one.
+ */
+export function rawOptionKey(key: string, operation: string): string {
+  const known = OPTION_KEYS.some(({ key: own, pythonKey }) => key === own || key === pythonKey);
+  if (!known && isRawOptionKey(key) && nearest(key).distance <= MOST_WRONG_LETTERS) throw unknownOption(key, operation);
+  return libraryKey(key);
 }
 
 /**
@@ -356,21 +371,21 @@ export function isRawOptionKey(key: string): boolean {
  * `DeviceId`, `LLM.DEVICEID` and `OPTION_DEVICE_ID` all give `deviceId`. There always is one, however far.
  */
 export function nearestKey(key: string): OptionKey {
+  return nearest(key).option;
+}
+
+function nearest(key: string): { option: OptionKey; distance: number } {
   const wanted = normalise(key.slice(0, MAX_SHOWN));
-  let nearest: OptionKey = {};
-  let least = Infinity;
+  let found: { option: OptionKey; distance: number } = { option: {}, distance: Infinity };
   for (const option of OPTION_KEYS) {
     const { key: own, constant, pythonKey, property } = option;
     for (const spelling of [property, own, pythonKey, constant]) {
       if (spelling === undefined) continue;
       const distance = editDistance(wanted, normalise(spelling));
-      if (distance < least) {
-        least = distance;
-        nearest = option;
-      }
+      if (distance < found.distance) found = { option, distance };
     }
   }
-  return nearest;
+  return found;
 }
 
 /** The exception for a key that nobody reads. */

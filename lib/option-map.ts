@@ -1,4 +1,4 @@
-import { libraryKey, OPTION_PROPERTIES, optionText, quoteOption, refuseOption } from './option-keys';
+import { OPTION_PROPERTIES, optionText, quoteOption, rawOptionKey, refuseOption } from './option-keys';
 import type { AssignedOptions, OptionProperty } from './option-keys';
 
 /** Gathers the options under the library's keys; two spellings of one key must agree. */
@@ -19,9 +19,9 @@ export function optionMap(
     if (key !== undefined && value !== undefined) put(property, key, value);
   }
   for (const [key, value] of Object.entries(values.geOptions ?? {})) {
-    put(`geOptions[${quoteOption(key)}]`, libraryKey(key), value);
+    put(`geOptions[${quoteOption(key)}]`, rawOptionKey(key, operation), value);
   }
-  for (const [key, value] of raw) put(key, libraryKey(key), value);
+  for (const [key, value] of raw) put(key, rawOptionKey(key, operation), value);
   // fromEntries defines its properties, so no key can reach a prototype.
   return Object.fromEntries(Array.from(emitted, ([key, { value }]) => [key, value]));
 }

@@ -4,6 +4,7 @@ import { refusal } from './guard/rule';
 import type { Instance } from './instance';
 import type { LimitedCall } from './limited-call';
 import type { LinkLife } from './link-lives';
+import { releasedOf } from './released';
 import type { Registration } from './registrations';
 import { LLMStatusCode } from './status';
 import { LATE_CACHE } from './status-text';
@@ -61,6 +62,10 @@ async function watched(
     const isUnknown = error.statusCode === LLMStatusCode.LLM_KV_CACHE_NOT_EXIST;
     const reported = isUnknown ? unknownCache(error, link, key, local) : error;
     link?.fail(key, error);
+    // It was given up, and may come back with a status that ends the link.
+    releasedOf(error)?.catch((late: unknown) => {
+      if (late instanceof LLMException) link?.endBy(late);
+    });
     throw reported;
   }
 }

@@ -2,6 +2,7 @@ import type { BackendCacheDesc, KvCacheExtParam, PushProgress } from './backend/
 import { LLMException } from './exception';
 import { isRefusal } from './guard/rule';
 import { withLayersCompleted } from './rejection';
+import { RELEASED, releasedOf } from './released';
 import { LLMStatusCode } from './status';
 
 /** What the library answers before it writes a layer, unless the peer has changed the link since the first one. */
@@ -28,8 +29,10 @@ export class PushLayers implements PushProgress {
    * @returns what the push is rejected with
    */
   explain(error: unknown, isReachable: boolean): unknown {
-    // One that was rejected early may still write.
-    if (this.#hasBegun && isEarly(error)) return error;
+    if (this.#hasBegun && isEarly(error)) {
+      // It may still write, unless it was taken back before it got to the library.
+      return withLayersCompleted(error, releasedOf(error) === RELEASED ? 0 : undefined);
+    }
     const hasNoLink = !isReachable && error instanceof LLMException && BEFORE_A_LAYER.has(error.statusCode);
     // A backend may look at the numbers of blocks itself.
     const isBefore = hasNoLink || isRefusal(error);
@@ -38,6 +41,6 @@ export class PushLayers implements PushProgress {
 }
 
 function isEarly(error: unknown): boolean {
-  if (error instanceof LLMException) return error.deadline === 'caller';
+  if (error instanceof LLMException) return error.deadline === 'caller' || error.deadline === 'package';
   return error instanceof Error && error.name === 'AbortError';
 }

@@ -17,8 +17,6 @@ const MOST_FREED = 16_384;
 export class Regions {
   /** Where they begin, for who frees them when nothing refers to them any more. */
   readonly addresses = new Set<bigint>();
-  /** Freed for the caller, while a link may still hold them. */
-  readonly held = new Set<AllocatedRegion>();
   readonly #regions = new SortedByAddress<AllocatedRegion>(({ address }) => address);
   readonly #freed = new SortedByAddress<MemoryRange>(({ start }) => start);
   /** The freed ranges in the order in which they were freed. */
@@ -32,7 +30,6 @@ export class Regions {
 
   /** The region has been given back. */
   delete(region: AllocatedRegion): void {
-    this.held.delete(region);
     if (!this.#regions.delete(region)) return;
     this.addresses.delete(region.address);
     this.#remember(rangeOf(region));

@@ -58,6 +58,8 @@ export interface Reservation {
   waitsForLinks: boolean;
 }
 
+const NO_ADDRESSES = new BigUint64Array(0);
+
 /** The caches of one instance that are registered now, and the memory and the table that they take. */
 export class Registrations {
   readonly #byId = new Map<bigint, Reservation>();
@@ -184,14 +186,18 @@ export class Registrations {
     this.#endWaiting(reservation);
   }
 
-  /** The library has unregistered it, whether it was withdrawn before or not. */
-  remove(cacheId: bigint): void {
+  /**
+   * The library has unregistered it, whether it was withdrawn before or not.
+   * @returns where its tensors were
+   */
+  remove(cacheId: bigint): BigUint64Array {
     const reservation = this.#byId.get(cacheId) ?? this.#withdrawn.get(cacheId);
-    if (reservation === undefined) return;
+    if (reservation === undefined) return NO_ADDRESSES;
     this.#byId.delete(cacheId);
     this.#withdrawn.delete(cacheId);
     this.#endWaiting(reservation);
     this.cancel(reservation);
+    return reservation.addrs;
   }
 
   clear(): void {

@@ -1,4 +1,4 @@
-import { asFailureOf, LLMException } from './exception';
+import { asFailureOf, copyOf, LLMException } from './exception';
 import { captureStack, moveStack } from './stack';
 import type { CallSite } from './stack';
 
@@ -48,7 +48,5 @@ export function withLayersCompleted(error: unknown, layersCompleted: number | un
 /** As {@link atCaller}, for an exception that another call is rejected with: each has a stack of its own. */
 export function alsoAtCaller(error: unknown, site: CallSite): unknown {
   if (!(error instanceof LLMException) || kept.has(error)) return error;
-  const copy = LLMException.from(error.toJSON());
-  if (error.cause !== undefined) Object.defineProperty(copy, 'cause', { value: error.cause, configurable: true });
-  return atCaller(copy, site);
+  return atCaller(copyOf(error), site);
 }

@@ -4,7 +4,7 @@ import type { Registration } from './registrations';
 
 /** Memory that a call reads or writes: rows of a cache, or a part of a region. */
 export type Access = { readonly writes: boolean } & (
-  { readonly cache: Registration; readonly rows: Iterable<number | bigint> } | ByteRange
+  { readonly cache: Registration; readonly rows: Iterable<number | bigint> | 'all' } | ByteRange
 );
 
 interface ByteRange {
@@ -12,16 +12,26 @@ interface ByteRange {
   readonly byteLength: bigint;
 }
 
-/** Memory of a call that was rejected before it has ended. */
-interface Held {
+/** A call that was rejected before it has ended. */
+export interface EarlyCall {
   readonly info: CallInfo;
+  /** When it was made; of one that the package has given up, when it got to the backend. */
   readonly since: number;
+  readonly isGivenUp?: boolean;
+}
+
+/** Memory of such a call. */
+interface Held {
+  readonly call: EarlyCall;
   readonly accesses: readonly HeldAccess[];
 }
 
-type HeldAccess = { readonly writes: boolean } & (
-  { readonly cache: Registration; readonly rows: ReadonlySet<bigint> } | ByteRange
-);
+interface HeldRows {
+  readonly cache: Registration;
+  readonly rows: ReadonlySet<bigint> | 'all';
+}
+
+type HeldAccess = { readonly writes: boolean } & (HeldRows | ByteRange);
 
 /**
  * Rule `rows-in-flight`: what a call that was rejected early may still write is no source and no destination of another call, and
@@ -41,43 +51,48 @@ export class RowsInFlight {
     return this.#held.size === 0;
   }
 
-  /** @param since when the call was made */
-  hold(call: object, info: CallInfo, since: number, accesses: readonly Access[]): void {
-    this.#held.set(call, { info, since, accesses: accesses.map(held) });
+  hold(call: EarlyCall, accesses: readonly Access[]): void {
+    this.#held.set(call, { call, accesses: accesses.map(held) });
   }
 
-  release(call: object): void {
+  release(call: EarlyCall): void {
     this.#held.delete(call);
   }
 
   /** @throws LLMException `LLM_PARAM_INVALID` that names the call that holds the memory */
   check(operation: string, accesses: readonly Access[]): void {
     for (const access of accesses.map(held)) {
-      for (const { info, since, accesses: others } of this.#held.values()) {
+      for (const { call, accesses: others } of this.#held.values()) {
         const other = others.find((each) => (each.writes || access.writes) && overlaps(each, access));
         if (other === undefined) continue;
-        const age = Math.round(this.#now() - since);
-        const peer = info.clusterId === undefined ? '' : ` with cluster ${info.clusterId}`;
-        const what = other.writes ? 'writes' : 'reads';
         throw refusal(
           'rows-in-flight',
           operation,
-          `${placeOf(access)} overlaps what ${info.operation}${peer}, called ${age} ms ago and rejected early, still ${what}`,
+          `${placeOf(access)} overlaps what ${this.#describe(call)}, still ${other.writes ? 'writes' : 'reads'}`,
           'cache' in access ? { cacheId: access.cache.cacheId } : {},
         );
       }
     }
+  }
+
+  #describe({ info: { operation, clusterId }, since, isGivenUp = false }: EarlyCall): string {
+    const age = `${Math.round(this.#now() - since)} ms`;
+    const what = clusterId === undefined ? operation : `${operation} with cluster ${clusterId}`;
+    return isGivenUp
+      ? `${what}, in the library for ${age} and given up`
+      : `${what}, called ${age} ago and rejected early`;
   }
 }
 
 function held(access: Access): HeldAccess {
   if (!('cache' in access)) return access;
   const { writes, cache, rows } = access;
-  return { writes, cache, rows: new Set(Array.from(rows, BigInt)) };
+  return { writes, cache, rows: typeof rows === 'string' ? rows : new Set(Array.from(rows, BigInt)) };
 }
 
 function placeOf(access: HeldAccess): string {
   if (!('cache' in access)) return 'the part of the region';
+  if (access.rows === 'all') return 'one of all rows';
   return access.rows.size === 1 ? `row ${[...access.rows].join('')}` : `one of ${access.rows.size} rows`;
 }
 
@@ -88,14 +103,14 @@ function overlaps(a: HeldAccess, b: HeldAccess): boolean {
   return a.cache === b.cache && haveCommon(a.rows, b.rows);
 }
 
-function hasRowsWithin(
-  { cache, rows }: { readonly cache: Registration; readonly rows: ReadonlySet<bigint> },
-  range: ByteRange,
-): boolean {
-  const { rowBytes } = cache.size;
-  for (const base of cache.addrs)
+function hasRowsWithin({ cache, rows }: HeldRows, range: ByteRange): boolean {
+  const { rowBytes, tensorBytes } = cache.size;
+  for (const base of cache.addrs) {
+    if (!rangesOverlap({ address: base, byteLength: tensorBytes }, range)) continue;
+    if (rows === 'all') return true;
     for (const row of rows)
       if (rangesOverlap({ address: base + row * rowBytes, byteLength: rowBytes }, range)) return true;
+  }
   return false;
 }
 
@@ -103,7 +118,9 @@ function rangesOverlap(a: ByteRange, b: ByteRange): boolean {
   return a.address < b.address + b.byteLength && b.address < a.address + a.byteLength;
 }
 
-function haveCommon(a: ReadonlySet<bigint>, b: ReadonlySet<bigint>): boolean {
+function haveCommon(a: HeldRows['rows'], b: HeldRows['rows']): boolean {
+  if (a === 'all') return b === 'all' || b.size > 0;
+  if (b === 'all') return a.size > 0;
   const [few, many] = a.size < b.size ? [a, b] : [b, a];
   for (const row of few) if (many.has(row)) return true;
   return false;

@@ -73,8 +73,9 @@ export class SortedByAddress<Item> {
   *from(address: bigint): Generator<Item> {
     // Those of the same address may begin in a part before.
     const first = lowerBound(this.#parts, (part) => this.#addressOf(part.at(-1) as Item) < address);
-    for (const [p, part] of this.#parts.slice(first).entries()) {
-      const behind = p === 0 ? lowerBound(part, (item) => this.#addressOf(item) < address) : 0;
+    for (let p = first; p < this.#parts.length; p++) {
+      const part = this.#parts[p] ?? [];
+      const behind = p === first ? lowerBound(part, (item) => this.#addressOf(item) < address) : 0;
       for (let i = behind; i < part.length; i++) yield part[i] as Item;
     }
   }

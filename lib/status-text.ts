@@ -215,6 +215,10 @@ export const STATUS_TEXT = {
         'The older engine (libllm_engine.so) switches roles only where init was given enableSwitchRole: true (llm.EnableSwitchRole set to 1): finalize, and init with it.',
         '旧版引擎（libllm_engine.so）仅在 init 时设置 enableSwitchRole: true（llm.EnableSwitchRole 为 1）后才能切换角色：请执行 finalize，并在 init 时设置该项。',
       ],
+      register: [
+        'The older engine (libllm_engine.so) registers no memory of the caller: use allocateCache(), whose memory is its own.',
+        '旧版引擎（libllm_engine.so）不支持注册调用方的内存：请使用 allocateCache()，其内存由引擎自行分配。',
+      ],
       link: [
         'This product or driver lacks the transport: check the transfer backend, LocalCommRes and the network between the devices.',
         '当前产品或驱动不支持该传输方式：请检查传输后端、LocalCommRes 以及设备之间的网络。',

@@ -1,5 +1,6 @@
 import type { TransferKind } from './backend/backend';
 import { LLMException } from './exception';
+import { RELEASED } from './released';
 import { LLMStatusCode } from './status';
 import type { StrandedError } from './uses';
 
@@ -24,7 +25,13 @@ const REMEDY_FOR_PUSHES =
   'pushes pass again. If it does not return, restart this process.';
 
 /** What a call with an unresponsive peer is rejected with, or a push while one hangs. */
-export function unresponsive(operation: string, clusterId: bigint, hung: HungTransfer, ageMs: number): LLMException {
+export function unresponsive(
+  operation: string,
+  clusterId: bigint,
+  hung: HungTransfer,
+  ageMs: number,
+  released: Promise<void> = RELEASED,
+): LLMException {
   const isItsOwn = clusterId === hung.clusterId;
   const what = `a ${hung.kind} ${hung.kind === 'pull' ? 'from' : 'to'} cluster ${hung.clusterId}`;
   const since = `has not returned from the library for ${Math.round(hung.elapsedMs + ageMs)} ms`;
@@ -37,6 +44,7 @@ export function unresponsive(operation: string, clusterId: bigint, hung: HungTra
     remedy: isItsOwn ? REMEDY : REMEDY_FOR_PUSHES,
     recovery: 'retry',
     deadline: 'package',
+    released,
   });
 }
 
@@ -50,6 +58,7 @@ export function stranded(operation: string, calls: string, { cause }: StrandedEr
     remedy: REMEDY_FOR_WAITING,
     recovery: 'retry',
     deadline: 'package',
+    released: RELEASED,
     cause,
   });
 }

@@ -169,14 +169,22 @@ export class Watchdog {
       cause = error;
     }
     const message = `${what}; the instance of cluster ${this.#clusterId} is lost`;
+    let lose: (loss: LLMException) => void = () => undefined;
+    const released = new Promise<void>((_, reject) => {
+      lose = reject;
+    });
+    // Nothing has to be done with it.
+    released.catch(() => undefined);
     const told = new LLMException(LLMStatusCode.LLM_TIMEOUT, {
       operation,
       message,
       recovery: 'fatal',
       deadline: 'package',
+      released,
       cause,
       ...more,
     });
+    lose(told);
     this.#loss = { what, told };
     this.#onLoss(told);
     for (const tell of [...this.#watched]) tell((of) => this.#refusal(of, what, told));

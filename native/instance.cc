@@ -22,10 +22,6 @@ constexpr std::chrono::milliseconds kDrainLimit{1000};
 
 // What the library starts in a call, with some to spare; it hangs or aborts when it cannot.
 constexpr size_t kThreadsOfInitialize = 50;
-constexpr char kOneInstance[] =
-    "One live instance per process is the rule of the vendor: use that one for all calls, finalize that one first where "
-    "nothing needs it any more, use a process for each, or make this one with allowMultipleInstances: true where the risk is "
-    "known.";
 constexpr size_t kThreadsOfSetRole = 20;
 
 // Points into `options`.
@@ -55,8 +51,8 @@ Outcome Instance::Initialize(const std::vector<Option>& options, int32_t device)
   if (initialized_ && !policy_.reuse_failed) return {};
   const LibraryLock library = LibraryLock::Get();
   if (!policy_.allow_multiple && !initialized_) {
-    const std::string problem = library.RefuseSecond(this);
-    if (!problem.empty()) return Outcome::Failure(kFailed, problem, kOneInstance);
+    const Outcome alone = library.CheckAlone(this);
+    if (alone.status != kSuccess) return alone;
   }
   if (!initialized_ && !CanStartThreads(kThreadsOfInitialize)) return TooFewThreads(kThreadsOfInitialize);
   const int32_t status = bridge_.acl_init();

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "outcome.h"
 #include "process.h"
 
 namespace llm_datadist_node {
@@ -27,8 +28,8 @@ class LibraryLock {
   // The instance was given up: if it is this one's call that has the lock, no other call gets it until that one returns.
   void GiveUp(const Instance* instance) const { process_.give_up(instance); }
 
-  // Empty when the instance may be initialised; otherwise why not. With the lock.
-  std::string RefuseSecond(const Instance* instance) const;
+  // Success when the instance may be initialised as the only one of the process; otherwise why not. With the lock.
+  Outcome CheckAlone(const Instance* instance) const;
   void Add(const Instance* instance) const;
   void Remove(const Instance* instance) const { delete process_.remove(instance); }
 

@@ -15,7 +15,7 @@
 
 #include <string>
 
-#define LLM_PROCESS_TABLE_VERSION 1
+#define LLM_PROCESS_TABLE_VERSION 2
 #define LLM_PROCESS_ENTRY "llm_datadist_process"
 
 extern "C" {
@@ -28,7 +28,15 @@ struct LlmReason {
 struct LlmMember {
   const void* instance;
   uint64_t cluster_id;
+  // It was given up; see `give_up`.
+  bool is_lost;
   LlmMember* next;
+};
+
+// What one copy learns of an instance of another one.
+struct LlmOther {
+  uint64_t cluster_id;
+  bool is_lost;
 };
 
 // The vendor's library as the process has it. Never deleted.
@@ -47,8 +55,8 @@ struct LlmProcess {
   void (*release)(const void* instance);
   void (*give_up)(const void* instance);
 
-  // The instances that are initialised. `find_other` writes the cluster id of one that is not this one.
-  bool (*find_other)(const void* instance, uint64_t* cluster_id);
+  // The instances that are initialised. `find_other` writes one that is not this one: a lost one, where there is one.
+  bool (*find_other)(const void* instance, LlmOther*);
   void (*add)(LlmMember*);
   // Null where it was not added.
   LlmMember* (*remove)(const void* instance);

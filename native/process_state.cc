@@ -59,21 +59,25 @@ void GiveUp(const void* instance) {
   State& state = State::Get();
   {
     const std::lock_guard<std::mutex> lock(state.mutex);
+    for (LlmMember* member = state.members; member != nullptr; member = member->next) {
+      if (member->instance == instance) member->is_lost = true;
+    }
     if (state.holder != instance) return;
     state.given_up = true;
   }
   state.changed.notify_all();
 }
 
-bool FindOther(const void* instance, uint64_t* cluster_id) {
+bool FindOther(const void* instance, LlmOther* other) {
   State& state = State::Get();
   const std::lock_guard<std::mutex> lock(state.mutex);
+  bool found = false;
   for (const LlmMember* member = state.members; member != nullptr; member = member->next) {
-    if (member->instance == instance) continue;
-    *cluster_id = member->cluster_id;
-    return true;
+    if (member->instance == instance || (found && !member->is_lost)) continue;
+    *other = {member->cluster_id, member->is_lost};
+    found = true;
   }
-  return false;
+  return found;
 }
 
 void Add(LlmMember* member) {

@@ -132,6 +132,37 @@ test.each<[string, CacheDesc, CacheDesc, string[]]>([
   if (what !== 'the row size') await kvCacheManager.pullBlocks(unknown, decoderCache, [0], [0]);
 });
 
+describe('a key that was changed is read as it is now', () => {
+  const changes: readonly [string, (key: Record<string, unknown>) => void, RegExp][] = [
+    ['another cache', (key) => (key.cacheId = 99n), /LLM_KV_CACHE_NOT_EXIST/],
+    ['another cluster', (key) => (key.clusterId = 99n), /LLM_NOT_YET_LINK/],
+    ['a row that there is not', (key) => (key.batchIndex = 4), /peer-layout/],
+    ['no number', (key) => (key.batchIndex = 'one'), /src\.batchIndex/],
+    ['another fingerprint', (key) => (key.fingerprint = '1:2,3:2:'), /peer-layout/],
+    ['what is no life', (key) => (key.life = 'mine'), /src\.life/],
+    ['what is no version', (key) => (key.version = -1), /src\.version/],
+    ['no layout', (key) => (key.layout = null), /src\.layout/],
+    ['a smaller layout', (key) => (key.layout = { ...(key.layout as object), rows: 0 }), /peer-layout/],
+    ['a smaller layout in place', (key) => Object.assign(key.layout as object, { rows: 0 }), /peer-layout/],
+    ['a misspelt name', (key) => (key.batchindex = 1), /batchindex/],
+    ['a misspelt name in the layout', (key) => Object.assign(key.layout as object, { rowbytes: 1n }), /rowbytes/],
+  ];
+
+  test.each(changes)('%s', async (_, change, refusal) => {
+    const { decoder, promptCache, decoderCache } = await linkedPair();
+    const key = promptCache.key();
+    change(key as unknown as Record<string, unknown>);
+    await expect(decoder.dist.kvCacheManager.pullCache(key, decoderCache)).rejects.toThrow(refusal);
+  });
+
+  test('also where a part of it is gone', async () => {
+    const { decoder, promptCache, decoderCache } = await linkedPair({ requireLife: true });
+    const key = promptCache.key();
+    Reflect.deleteProperty(key, 'life');
+    await expect(decoder.dist.kvCacheManager.pullCache(key, decoderCache)).rejects.toThrow(/require-life/);
+  });
+});
+
 test('parts of caches with one fingerprint are transferred: other numbers of tensors and rows', async () => {
   const { decoder, decoderCache, promptCache } = await linkedPair(
     {},

@@ -23,8 +23,8 @@ async function hanging(op: 'pullBlocks' | 'pushBlocks') {
 }
 
 test('a pull that never returns is given up in its time, and costs its peer only', async () => {
-  const { decoder, calls, watched, pass } = await hanging('pullBlocks');
-  const behind = watch(calls.pullCache!());
+  const { decoder, promptCache, decoderCache, calls, watched, pass } = await hanging('pullBlocks');
+  const behind = watch(decoder.kvCacheManager.pullCache(promptCache.key(), decoderCache, 0));
   await pass(LIMIT_MS - 1);
   expect([watched.outcome, behind.outcome]).toEqual(['pending', 'pending']);
   await pass(1);

@@ -1,5 +1,6 @@
 import { LLMException, LLMRole, LLMStatusCode } from '../lib';
 import type { MemoryRegion } from '../lib';
+import { AllocatedRegion } from '../lib/memory';
 import { turn } from './bad-input/states';
 import { expectQuietProcess } from './bad-input/quiet-process';
 import { client, TO_PROMPT } from './fixtures/client';
@@ -25,6 +26,10 @@ const frees: [string, (region: MemoryRegion) => PromiseLike<void>][] = [
   ['free', (region) => region.free()],
   ['the end of its block', (region) => region[Symbol.asyncDispose]()],
 ];
+
+afterEach(() => {
+  jest.restoreAllMocks();
+});
 
 describe.each(frees)('%s', (_, free) => {
   test('is refused while a cache is registered in the region, and names it', async () => {
@@ -91,6 +96,29 @@ test('memory of a cache that is deallocated while linked is freed with the link'
   await dist.unlinkClusters([PROMPT_CLUSTER]);
   await dist.switchRole(LLMRole.MIX);
   expect(free).toHaveBeenCalledTimes(4);
+});
+
+test('of the regions that links hold only those of the cache are looked at that is unregistered', async () => {
+  const { dist, caches } = await withRegion();
+  const old = await Promise.all(Array.from({ length: 8 }, () => caches.allocateCache(DESC)));
+  await dist.linkClusters([TO_PROMPT]);
+  for (const cache of old) await caches.deallocateCache(cache);
+  const looks = jest.spyOn(AllocatedRegion.prototype, 'releaseHeld');
+  // It is younger than the link, so that nothing holds it.
+  await caches.deallocateCache(await caches.allocateCache(DESC));
+  expect(looks.mock.contexts.length).toBeLessThanOrEqual(DESC.numTensors);
+  looks.mockClear();
+  await dist.unlinkClusters([TO_PROMPT]);
+  expect(new Set(looks.mock.contexts)).toEqual(new Set(old.flatMap(({ regions }) => regions)));
+  expect(looks).toHaveBeenCalledTimes(8 * DESC.numTensors);
+});
+
+test('a cache that begins to wait looks at no region of those that wait already', async () => {
+  const { prompt } = await linkedPair();
+  const { kvCacheManager } = prompt.dist;
+  const looks = jest.spyOn(AllocatedRegion.prototype, 'releaseHeld');
+  for (let i = 0; i < 8; i++) await kvCacheManager.deallocateCache(await kvCacheManager.allocateCache(DESC));
+  expect(looks).not.toHaveBeenCalled();
 });
 
 test('finalize frees what links have held, and warns of what the caller has not freed only', async () => {

@@ -1,5 +1,7 @@
 import fc from 'fast-check';
+import { LLMDataDist, LLMRole } from '../lib';
 import { LLMException } from '../lib/exception';
+import { toOptions } from '../lib/init-options';
 import {
   isOptionProperty,
   isRawOptionKey,
@@ -7,9 +9,11 @@ import {
   nearestKey,
   OPTION_KEYS,
   OPTION_PROPERTIES,
+  rawOptionKey,
   unknownOption,
 } from '../lib/option-keys';
 import { LLMStatusCode } from '../lib/status';
+import { MockBackend } from '../lib/testing';
 
 describe('the list of known keys', () => {
   test('has every property of the Python LLMConfig under its Python name', () => {
@@ -168,6 +172,47 @@ describe('the exception for an unknown key', () => {
     const { message } = unknownOption(`\u001b[31m\n${'x'.repeat(10_000)}`, 'init');
     expect(message).toContain('"\\u001b[31m\\nxxx');
     expect(message.length).toBeLessThan(1000);
+  });
+});
+
+describe("a key of the library's kind that is misspelt", () => {
+  const MISSPELT = [
+    ['llm.ListenIpinfo', 'llm.ListenIpInfo'],
+    ['llm.listen_ip_info', 'llm.ListenIpInfo'],
+    ['llm.DeviceID', 'llm.DeviceId'],
+    ['ge.DeviceId', 'llm.DeviceId'],
+    ['ge.exec.deviceID', 'llm.DeviceId'],
+    ['llm.memPoolCfg', 'llm.MemPoolConfig'],
+    ['llm.SyncKvCacheWaitTimes', 'llm.SyncKvCacheWaitTime'],
+    ['llm.syncKvTimeout', 'llm.SyncKvCacheWaitTime'],
+    ['ge.flowGraphMemMaxsize', 'ge.flowGraphMemMaxSize'],
+  ] as const;
+  const refused = (nearest: string): Error =>
+    expect.objectContaining({
+      code: 'LLM_PARAM_INVALID',
+      remedy: expect.stringContaining(`"${nearest}"`) as string,
+    }) as Error;
+
+  test.each(MISSPELT)('%s is refused, and %s is named', (key, nearest) => {
+    expect(() => rawOptionKey(key, 'init')).toThrow(refused(nearest));
+    expect(() => toOptions({ 'llm.DeviceId': '0', [key]: '1' })).toThrow(refused(nearest));
+    expect(() => toOptions({ deviceId: 0, geOptions: { [key]: '1' } })).toThrow(refused(nearest));
+  });
+
+  test.each([
+    ...OPTION_KEYS.flatMap(({ key, pythonKey }) => [key, pythonKey]).filter((key) => key !== undefined),
+    ...['llm.Role', 'llm.ListenIp', 'llm.ListenPort', 'ge.exec.deviceType', 'llm.KeyOfALaterLibrary', 'ge.socVersion'],
+  ])('%s is none', (key) => {
+    expect(rawOptionKey(key, 'init')).toBe(libraryKey(key));
+  });
+
+  test('goes as it is without guards, where the record is all in keys of the library', async () => {
+    const initialize = jest.spyOn(MockBackend.prototype, 'initialize');
+    const dist = new LLMDataDist(LLMRole.PROMPT, 1n, { backend: 'mock', guards: false });
+    await dist.init({ 'llm.DeviceId': '0', 'llm.ListenIpinfo': '127.0.0.1:1' });
+    expect(initialize).toHaveBeenCalledWith({ 'llm.DeviceId': '0', 'llm.ListenIpinfo': '127.0.0.1:1' });
+    await dist.finalize();
+    initialize.mockRestore();
   });
 });
 

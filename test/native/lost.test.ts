@@ -14,6 +14,9 @@ type Told =
 
 const TEST_LIMIT_MS = 600_000;
 const RESTART = 'Restart the process: nothing can be done with this instance any more.';
+/** Nothing can end that one: it is of no use to say that it is to be finalized first. */
+const ANOTHER_IS_LOST =
+  'cluster 2 is initialised in this process and lost: a call of it never came back from the library';
 const NOT_BACK = / had not returned after \d+ ms/;
 
 /** What the call is about, in the words of its exception. */
@@ -105,6 +108,7 @@ test.concurrent(
       slow: { code: 'LLM_TIMEOUT', recovery: 'retry', operation: 'pushBlocks' },
       isLost: true,
       later: given('pullBlocks'),
+      second: { ...given('init'), message: expect.stringContaining(ANOTHER_IS_LOST) as unknown },
     });
     expect(end.calls.filter(({ method }) => method === 'Finalize').map(({ object }) => object)).toEqual([1]);
   },
@@ -121,6 +125,23 @@ test.concurrent.each(['one', 'two'])(
         recovery: 'fatal',
         operation: 'init',
         message: expect.stringContaining('linkClusters of cluster 2 never came back from the library') as unknown,
+        remedy: RESTART,
+      },
+    });
+  },
+  TEST_LIMIT_MS,
+);
+
+test.concurrent(
+  'a worker that is terminated while a pull of it hangs leaves an instance that nothing can end, and another one is refused',
+  async () => {
+    const end = await runChild('worker-hangs.js', ['pull'], { env: { LLM_DATADIST_EXIT_TIMEOUT: '300' } });
+    expect(answerOf(end)).toMatchObject({
+      init: {
+        code: 'LLM_FAILED',
+        recovery: 'fatal',
+        operation: 'init',
+        message: expect.stringContaining(ANOTHER_IS_LOST) as unknown,
         remedy: RESTART,
       },
     });

@@ -184,16 +184,49 @@ describe('the library copies', () => {
     expect(received('CopyKvBlocks')).toEqual([]);
   });
 
-  test('not from host to host memory: its answer is what the caller gets', async () => {
+  test('not from host to host memory, where the package does it', async () => {
     const dist = await initialised();
     const host = await filled(dist, HOST, 1);
-    const rows = await rowsOf(host);
-    for (const copied of [
-      dist.kvCacheManager.copyCache(host, host, { dstBatchIndex: 1 }),
-      dist.kvCacheManager.copyBlocks(host, new Map([[0, [1]]])),
-    ]) {
-      expect(await rejection(copied)).toMatchObject({ code: 'LLM_PARAM_INVALID' });
+    const [zero, one, , three] = await rowsOf(host);
+    await dist.kvCacheManager.copyCache(host, host, { srcBatchIndex: 1, dstBatchIndex: 2 });
+    expect(await rowsOf(host)).toEqual([zero, one, one, three]);
+    await dist.kvCacheManager.copyBlocks(
+      host,
+      new Map([
+        [0, [1]],
+        [3, [2, 0]],
+      ]),
+    );
+    expect(await rowsOf(host)).toEqual([three, zero, three, three]);
+    const refusals = ['CopyKvCache', 'CopyKvBlocks'] as const;
+    for (const method of refusals) {
+      expect(received(method).map(({ returned }) => returned)).toEqual([LLMStatusCode.LLM_PARAM_INVALID]);
     }
+  });
+
+  test('a row from host to device memory, or the package does', async () => {
+    const dist = await initialised();
+    const [cache, host] = [await filled(dist, DESC, 1), await filled(dist, HOST, 101)];
+    const [of, ofHost] = [await rowsOf(cache), await rowsOf(host)];
+    await dist.kvCacheManager.copyCache(cache, host, { srcBatchIndex: 1, dstBatchIndex: 2 });
+    expect(await rowsOf(cache)).toEqual([of[0], of[1], ofHost[1], of[3]]);
+  });
+
+  test('what it refuses from device memory is refused', async () => {
+    const dist = await initialised();
+    const cache = await filled(dist, DESC, 1);
+    standIn.set('CopyKvBlocks', { status: LLMStatusCode.LLM_PARAM_INVALID, times: 1 });
+    const copied = dist.kvCacheManager.copyBlocks(cache, new Map([[0, [1]]]));
+    expect(await rejection(copied)).toMatchObject({ code: 'LLM_PARAM_INVALID', operation: 'copyBlocks' });
+  });
+
+  test('what fails in another way from host memory has failed', async () => {
+    const dist = await initialised();
+    const host = await filled(dist, HOST, 1);
+    standIn.set('CopyKvBlocks', { status: LLMStatusCode.LLM_FAILED, times: 1 });
+    const rows = await rowsOf(host);
+    const copied = dist.kvCacheManager.copyBlocks(host, new Map([[0, [1]]]));
+    expect(await rejection(copied)).toMatchObject({ code: 'LLM_FAILED', operation: 'copyBlocks' });
     expect(await rowsOf(host)).toEqual(rows);
   });
 });
@@ -243,5 +276,9 @@ test('memory of the caller cannot be registered with it: the library says so', a
   const dist = await initialised();
   await using region = await dist.allocateMemory(4 * ROW);
   const registered = dist.kvCacheManager.registerCache({ ...DESC, numTensors: 1 }, [region.address]);
-  expect(await rejection(registered)).toMatchObject({ code: 'LLM_FEATURE_NOT_ENABLED', operation: 'registerCache' });
+  expect(await rejection(registered)).toMatchObject({
+    code: 'LLM_FEATURE_NOT_ENABLED',
+    operation: 'registerCache',
+    remedy: expect.stringContaining('use allocateCache()') as string,
+  });
 });

@@ -58,6 +58,10 @@ async function endAfter(start, ending, { release = () => undefined, isCollected 
     kept = await start();
     tell('ready');
     if (ending === 'process.exit in a worker') process.exit(3);
+    if (ending === 'end of a worker') {
+      release();
+      return;
+    }
     parentPort.postMessage('ready');
     // It goes on until it is terminated.
     parentPort.on('message', () => undefined);

@@ -28,6 +28,7 @@ async function main() {
   standin.release('PushKvBlocks');
   answer.isLost = decoder.isLost;
   answer.later = await pull();
+  answer.second = await told(nodes.decoder({ allowMultipleInstances: false }).init({ deviceId: 2 }));
   process.stdout.write(JSON.stringify(answer));
 }
 

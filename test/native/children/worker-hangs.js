@@ -1,14 +1,17 @@
 'use strict';
 
-// A worker is terminated while a call of it hangs with the lock of the process. Prints what the main thread is told then.
+// A worker is terminated while a call of it hangs. Prints what another instance gets then in the main thread.
 //
-//   worker-hangs.js one|two     instances in the worker
+//   worker-hangs.js one|two|pull
+//
+// The call links, and has the lock of the process, with so many instances in the worker; or it pulls, with two.
 
 const { Worker, isMainThread, parentPort } = require('node:worker_threads');
-const { PROMPT_CLUSTER, decoder, initialisedNodes, inside, prompt, standIn } = require('./nodes');
+const { PROMPT_CLUSTER, decoder, initialisedNodes, inside, linkedNodes, prompt, standIn } = require('./nodes');
+const { OPERATIONS } = require('./operations');
 const { told } = require('./told');
 
-const [instances] = process.argv.slice(2);
+const [mode] = process.argv.slice(2);
 
 async function one() {
   const dist = decoder();
@@ -16,22 +19,33 @@ async function one() {
   return { decoder: dist };
 }
 
+const MODES = {
+  one: { setScene: one, method: 'LinkLlmClusters', call: (all) => all.decoder.linkClusters([PROMPT_CLUSTER]) },
+  two: {
+    setScene: initialisedNodes,
+    method: 'LinkLlmClusters',
+    call: (all) => all.decoder.linkClusters([PROMPT_CLUSTER]),
+  },
+  pull: { ...OPERATIONS.pullBlocks, setScene: linkedNodes },
+};
+
 async function hang() {
   const standin = standIn();
-  const { decoder: dist } = await (instances === 'one' ? one() : initialisedNodes());
-  standin.set('LinkLlmClusters', { hang: true });
-  void dist.linkClusters([PROMPT_CLUSTER]);
-  await inside(standin, 'LinkLlmClusters');
+  const { setScene, method, call } = MODES[mode];
+  const all = await setScene();
+  standin.set(method, { hang: true });
+  void call(all);
+  await inside(standin, method);
   parentPort.postMessage('inside');
 }
 
 async function main() {
-  const worker = new Worker(process.argv[1], { argv: [instances] });
+  const worker = new Worker(process.argv[1], { argv: [mode] });
   await new Promise((resolve) => {
     worker.once('message', resolve);
   });
   await worker.terminate();
-  const init = await told(prompt().init({ deviceId: 0 }));
+  const init = await told(prompt({ allowMultipleInstances: false }).init({ deviceId: 3 }));
   process.stdout.write(JSON.stringify({ init }));
 }
 
