@@ -300,7 +300,7 @@ export class Instance {
         this.#watchdog.check(operation);
         this.#lanes.check(operation, clusterId);
       }
-      const answer = this.handOver(call, () => work(local, call));
+      const answer = call === undefined ? work(local, call) : this.handOver(call, () => work(local, call));
       if (!isCounted) {
         calls.count += 1;
         peer.count += 1;

@@ -28,7 +28,7 @@ async function held() {
   return { ...nodes, first, pull };
 }
 
-/** Makes calls that wait, and aborts all of them. */
+/** Makes calls that wait, of block 1, and aborts all of them. */
 async function abortMany({ pull }) {
   const controller = new globalThis.AbortController();
   const calls = Array.from({ length: CALLS }, () => pull(1, { signal: controller.signal }));
@@ -76,8 +76,8 @@ async function endByItself() {
 async function inWorker() {
   const nodes = await held();
   await abortMany(nodes);
-  // More of them, which end with the environment.
-  for (let i = 0; i < CALLS; i++) nodes.pull(1, { timeout: 600_000 }).catch(() => undefined);
+  // More of them, of another block, which end with the environment or run before it ends.
+  for (let i = 0; i < CALLS; i++) nodes.pull(3, { timeout: 600_000 }).catch(() => undefined);
   parentPort.postMessage('released');
   parentPort.on('message', () => undefined);
 }
