@@ -35,7 +35,7 @@ export async function registerCache(
     const inTurn = async () => {
       guardLive(operation, regions);
       // Inside of the call, so that a finalize that waits for it makes the handle one of an earlier life.
-      const cache = new RegisteredCache(instance, await register(instance, desc, addrs, call));
+      const cache = new RegisteredCache(instance, await register(instance, operation, desc, addrs, call));
       if (call?.isEnded === true) await undoRegistration(instance, cache.cacheId);
       return cache;
     };
@@ -55,7 +55,10 @@ export async function allocateCache(
     const tensorBytes = allocationSize(instance, desc);
     call?.begin();
     const cache = await unlessLibraryDoes(
-      async () => ofLibrary(instance, desc, await instance.backend.allocateCache(desc)),
+      async () => {
+        const given = await instance.watchedOnTables(operation, () => instance.backend.allocateCache(desc));
+        return ofLibrary(instance, desc, given);
+      },
       () => allocateTensors(instance, desc, tensorBytes, call),
     );
     if (call?.isEnded === true) await undoAllocation(instance, cache);
@@ -108,7 +111,7 @@ async function allocateTensors(
       call?.check();
     }
     const addrs = BigUint64Array.from(regions, (region) => region.address);
-    return new RegisteredCache(instance, await register(instance, desc, addrs), regions);
+    return new RegisteredCache(instance, await register(instance, operation, desc, addrs), regions);
   } catch (error) {
     const had = instance.regions.all().reduce((sum, region) => sum + region.byteLength, 0n);
     for (const region of regions) await region.release();
@@ -161,6 +164,7 @@ function allocationSize({ guards }: Instance, desc: CheckedDesc): bigint {
 
 async function register(
   instance: Instance,
+  operation: 'registerCache' | 'allocateCache',
   desc: CheckedDesc,
   addrs: BigUint64Array,
   call?: LimitedCall,
@@ -177,7 +181,7 @@ async function register(
   const reservation = registrations.reserve(taken, size.tensorBytes, links.made);
   try {
     // The backend gets a list of its own: handles answer with this one for as long as they live.
-    const cacheId = await backend.registerKvCache(desc, addrs.slice());
+    const cacheId = await instance.watchedOnTables(operation, () => backend.registerKvCache(desc, addrs.slice()));
     const identity = identityOf(instance, desc);
     const registration = { cacheId, desc, addrs, size, identity, isOfLibrary: false, uses: new Uses() };
     registrations.confirm(reservation, registration);

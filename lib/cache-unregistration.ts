@@ -1,5 +1,4 @@
 import { hexAddress } from './address';
-import type { Backend } from './backend/backend';
 import { RegisteredCache } from './cache';
 import type { CallLimits } from './call-options';
 import { LLMException } from './exception';
@@ -62,7 +61,7 @@ function unregister(
   deallocates: boolean,
   call: LimitedCall | undefined,
 ): Promise<void> {
-  const { registrations, guards, backend } = instance;
+  const { registrations, guards } = instance;
   if (!guards) return unregisterUnguarded(instance, operation, cacheId, deallocates, call);
   const withdrawn = registrations.withdraw(cacheId);
   if (withdrawn !== undefined) {
@@ -75,7 +74,7 @@ function unregister(
     const reservation = withdrawn ?? registrations.withdraw(cacheId);
     if (reservation === undefined) {
       call?.begin();
-      if (!registrations.isWithdrawn(cacheId)) await backend.unregisterKvCache(cacheId);
+      if (!registrations.isWithdrawn(cacheId)) await libraryUnregisters(instance, cacheId);
       return;
     }
     await waitForUsers(instance, operation, cacheId, reservation.registration?.uses, call);
@@ -92,15 +91,15 @@ async function unregisterWithdrawn(
   reservation: Reservation,
   deallocates: boolean,
 ): Promise<void> {
-  const { registrations, links, backend } = instance;
+  const { registrations, links } = instance;
   try {
-    const isGone = deallocates && (await libraryDeallocates(backend, cacheId));
+    const isGone = deallocates && (await libraryDeallocates(instance, cacheId));
     if (!isGone && links.mayHold(reservation.linksBefore)) {
       registrations.defer(reservation);
       await unregisterIfUnlinked(instance, cacheId);
       return;
     }
-    if (!isGone) await backend.unregisterKvCache(cacheId);
+    if (!isGone) await libraryUnregisters(instance, cacheId);
   } catch (error) {
     registrations.restore(cacheId, reservation);
     throw error;
@@ -110,7 +109,7 @@ async function unregisterWithdrawn(
 
 /** Part of a call that has registered a cache and was rejected before: nothing has the handle of the cache. */
 export async function undoRegistration(instance: Instance, cacheId: bigint): Promise<void> {
-  const { guards, registrations, backend, clusterId } = instance;
+  const { guards, registrations, clusterId } = instance;
   const deallocates = registrations.get(cacheId)?.isOfLibrary === true;
   const reservation = registrations.withdraw(cacheId);
   if (reservation === undefined) return;
@@ -119,18 +118,23 @@ export async function undoRegistration(instance: Instance, cacheId: bigint): Pro
       await unregisterWithdrawn(instance, cacheId, reservation, deallocates);
       return;
     }
-    if (!deallocates || !(await libraryDeallocates(backend, cacheId))) await backend.unregisterKvCache(cacheId);
+    if (!deallocates || !(await libraryDeallocates(instance, cacheId))) await libraryUnregisters(instance, cacheId);
     registrations.remove(cacheId);
   } catch (error) {
+    if (instance.isLost) throw error;
     const what = `cache ${cacheId} of cluster ${clusterId}, whose call was rejected before, could not be unregistered`;
     warn(`${what}; it stays registered until finalize()`, error);
   }
 }
 
+function libraryUnregisters(instance: Instance, cacheId: bigint): Promise<void> {
+  return instance.watchedOnTables('unregisterCache', () => instance.backend.unregisterKvCache(cacheId));
+}
+
 /** @returns whether the library has done it */
-function libraryDeallocates(backend: Backend, cacheId: bigint): Promise<boolean> {
+function libraryDeallocates(instance: Instance, cacheId: bigint): Promise<boolean> {
   const deallocate = async () => {
-    await backend.deallocateCache(cacheId);
+    await instance.watchedOnTables('deallocateCache', () => instance.backend.deallocateCache(cacheId));
     return true;
   };
   return unlessLibraryDoes(deallocate, () => Promise.resolve(false));
@@ -144,14 +148,14 @@ function unregisterUnguarded(
   deallocates: boolean,
   call: LimitedCall | undefined,
 ): Promise<void> {
-  const { registrations, backend } = instance;
+  const { registrations } = instance;
   const registration = registrations.get(cacheId);
   const before = registration?.uses;
   if (registration !== undefined) registration.uses = new Uses(before);
   const work = async () => {
     await waitForUsers(instance, operation, cacheId, before, call);
     call?.begin();
-    if (!deallocates || !(await libraryDeallocates(backend, cacheId))) await backend.unregisterKvCache(cacheId);
+    if (!deallocates || !(await libraryDeallocates(instance, cacheId))) await libraryUnregisters(instance, cacheId);
     registrations.remove(cacheId);
   };
   return instance.inTurn(operation, work, call);
@@ -188,14 +192,14 @@ export async function unregisterAllUnlinked(instance: Instance): Promise<void> {
 
 /** @returns whether none of them waits any more */
 async function unregisterUnlinked(instance: Instance, cacheIds: readonly bigint[]): Promise<boolean> {
-  const { backend, links } = instance;
+  const { backend, links, transferTimeoutMs: timeoutMs } = instance;
   const ask = backend.unregisterUnlinked?.bind(backend);
   // Of links that this side made and an instance that does not listen has no others, so that there is nothing to ask.
   if (ask === undefined || links.listenIpInfo === undefined) return false;
   const operation = 'unregisterCache';
   let statuses: readonly number[];
   try {
-    statuses = await instance.watched({ operation }, () => ask(BigInt64Array.from(cacheIds)));
+    statuses = await instance.watched({ operation, timeoutMs }, () => ask(BigInt64Array.from(cacheIds)));
   } catch (error) {
     if (instance.isLost) throw error;
     warn(`it is not known whether cluster ${instance.clusterId} is linked: its unregistered caches wait`, error);
@@ -240,16 +244,21 @@ function warnOfWaiting(instance: Instance): void {
 
 /** Unregisters the caches that no link can hold any more, and frees the memory that waited for that. */
 export async function unregisterHeldCaches(instance: Instance): Promise<void> {
-  const { registrations, links, backend, clusterId } = instance;
+  // The call that has lost it says so.
+  if (!instance.isLost) await unregisterHeld(instance);
+}
+
+async function unregisterHeld(instance: Instance): Promise<void> {
+  const { registrations, links, clusterId } = instance;
   await unregisterAllUnlinked(instance);
   const gone: BigUint64Array[] = [];
   for (const { cacheId, reservation } of [...registrations.waiting()]) {
-    if (instance.isLost) return;
     if (links.mayHold(reservation.linksBefore)) continue;
     try {
-      await backend.unregisterKvCache(cacheId);
+      await libraryUnregisters(instance, cacheId);
       gone.push(registrations.remove(cacheId));
     } catch (error) {
+      if (instance.isLost) throw error;
       registrations.abandon(reservation);
       const what = `cache ${cacheId} of cluster ${clusterId} could not be unregistered when its links were gone`;
       warn(`${what}; its memory and its place in the table stay taken until finalize()`, error);

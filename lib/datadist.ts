@@ -53,20 +53,22 @@ export interface LLMDataDistOptions {
    * 2147483647, default 60000. A call that is given up rejects with `LLM_TIMEOUT` and `deadline: 'package'`; what hangs inside
    * the library cannot be ended.
    *
-   * - `linkClusters` and `unlinkClusters` have their `timeout` as limit; `init`, `switchRole` and `finalize` have none, nor has
-   *   `unregisterCache` where the instance listens. The recovery is `fatal`: the instance is lost ({@link LLMDataDist.isLost}), every later call fails at once, and the
-   *   process has to be restarted. Against a peer that accepts a connection and does not answer, a link or an unlink never
-   *   returns; the others may wait without end for a client that is connected and silent.
+   * - `linkClusters` and `unlinkClusters` have their `timeout` as limit; `init`, `switchRole` and `finalize` have none.
+   *   `registerCache`, `unregisterCache`, `allocateCache` and `deallocateCache` have `syncKvTimeout`, since they may wait for a transfer
+   *   that has the library's tables locked. The recovery is `fatal`: the instance is lost ({@link LLMDataDist.isLost}), every later
+   *   call fails at once, and the process has to be restarted. Against a peer that accepts a connection and does not answer, a
+   *   link or an unlink never returns; the others may wait without end for a client that is connected and silent.
    * - Pulls and pushes have `syncKvTimeout`. Pulls from one peer run one after the other, and so do all pushes: the time is that of
    *   each of them, and not of those that wait behind it. A transfer that hangs costs its peer only. All calls with this peer
    *   reject at once with the recovery `retry`, those that wait behind it too; nothing is sent to the peer, no unlink either.
    *   Transfers with other peers go on, but where it is a push, all pushes of the instance reject. When the call comes back
-   *   after all, calls with the peer pass again: relink then. Until then its caches cannot be unregistered.
+   *   after all, calls with the peer pass again: relink then. Until then its cache cannot be unregistered, and rule
+   *   `rows-in-flight` refuses its rows; `released` of its error says when that is over.
    * - Calls that wait for transfers or copies to end (`unlinkClusters`, `unregisterCache`, `deallocateCache`, `free`) reject with the
    *   recovery `retry` where they wait for one that was given up. Otherwise they lose the instance when none has ended for
    *   `syncKvTimeout` and this time. So does `finalize`, which waits for all: it rejects with the recovery `fatal`, does not
    *   call the library's Finalize beside a running transfer, and frees no memory. Restart the process then.
-   * - Calls that work on this side only (`registerCache`, memory, copies) are not given up themselves.
+   * - Calls that work on this side only (memory and copies) are not given up themselves.
    *
    * The time runs from when the turn of a call has come, not while it waits for others. Give at least 30000 with the transfer
    * backend `hixl`: the library may keep its links locked for that long while it unlinks a dead peer, and calls that wait for them

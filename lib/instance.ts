@@ -475,6 +475,16 @@ export class Instance {
     return this.#watchdog.call(about, work);
   }
 
+  /** The library's time limit of a transfer. */
+  get transferTimeoutMs(): number {
+    return this.#transferTimeoutMs;
+  }
+
+  /** Makes a call of the library's tables: it may wait for a transfer that has them locked, which has its own limit. */
+  watchedOnTables<T>(operation: WatchedCall['operation'], work: () => Promise<T>): Promise<T> {
+    return this.#watchdog.call({ operation, timeoutMs: this.#transferTimeoutMs, isOfTables: true }, work);
+  }
+
   /** Waits for the calls that use something; see {@link Watchdog.idle}. */
   async idle(operation: string, uses: Uses, calls: string, call?: LimitedCall): Promise<void> {
     const wait = () => (call === undefined ? uses.whenIdle() : call.orEnded(uses.whenIdle()));

@@ -70,7 +70,7 @@ export class KvCacheManager {
    * @param addrs virtual address of each tensor, none 0; the memory stays the caller's, and must outlive the cache
    * @throws LLMException `LLM_PARAM_INVALID` for a description that makes no sense or a guard's rule; `LLM_FAILED` when not
    *   initialised, or where the transport refuses the memory: it may keep a part, so that `free()` takes effect and the
-   *   memory can be registered again when the instance is finalized
+   *   memory can be registered again when the instance is finalized; `LLM_TIMEOUT` with the recovery `fatal` when it hangs
    *
    * C++ `RegisterKvCache`, Python `register_cache` / `register_blocks_cache`.
    */
@@ -97,7 +97,8 @@ export class KvCacheManager {
    * reading and writing the memory, and it cannot be registered again; nothing else is to be noticed.
    * With `guards: false` the library is told at once.
    *
-   * @throws LLMException `LLM_FAILED` when not initialised, or where the library refuses (hixl, linked, without guards)
+   * @throws LLMException `LLM_FAILED` when not initialised, or where the library refuses (hixl, linked, without guards);
+   *   `LLM_TIMEOUT` with the recovery `fatal` when it hangs
    *
    * C++ `UnregisterKvCache`, Python `unregister_cache`.
    */
@@ -124,7 +125,8 @@ export class KvCacheManager {
    * Unregisters a cache that {@link allocateCache} made and frees its regions, as {@link unregisterCache} and
    * `MemoryRegion.free` do.
    *
-   * @throws LLMException `LLM_PARAM_INVALID` for a cache whose memory is the caller's, or one that was deallocated before
+   * @throws LLMException `LLM_PARAM_INVALID` for a cache whose memory is the caller's, or one that was deallocated before;
+   *   otherwise as {@link unregisterCache}
    *
    * C++ `DeallocateCache`, Python `deallocate_cache` / `deallocate_blocks_cache`.
    */

@@ -157,7 +157,15 @@ async function listenAgain(instance: Instance, role: number, options: BackendOpt
   const { backend, guards, isLost, links } = instance;
   const { listenIpInfo: before } = links;
   const failedToBind = error instanceof LLMException && error.statusCode === LLMStatusCode.LLM_FAILED;
-  if (!guards || isLost || !failedToBind || before === undefined || options[LISTEN] === undefined) return;
+  if (
+    !guards ||
+    isLost ||
+    backend.isDead === true ||
+    !failedToBind ||
+    before === undefined ||
+    options[LISTEN] === undefined
+  )
+    return;
   try {
     await instance.watched({ operation: 'switchRole' }, () => backend.setRole(role, { [LISTEN]: before }));
   } catch (again) {

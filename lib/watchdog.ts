@@ -10,11 +10,25 @@ import type { Uses } from './uses';
 
 /** A call of the library that may never return. */
 export interface WatchedCall {
-  readonly operation: 'init' | 'switchRole' | 'linkClusters' | 'unlinkClusters' | 'unregisterCache' | 'finalize';
+  readonly operation:
+    | 'init'
+    | 'switchRole'
+    | 'linkClusters'
+    | 'unlinkClusters'
+    | 'registerCache'
+    | 'unregisterCache'
+    | 'allocateCache'
+    | 'deallocateCache'
+    | 'finalize';
   /** The peers that it talks to. */
   readonly clusters?: readonly ClusterInfo[];
   /** The time limit that the library was given; it does not always keep it. */
   readonly timeoutMs?: number;
+  /**
+   * Whether it only reads and changes the library's tables of caches and links, beside the calls of other instances: all of its time
+   * counts then, not only what {@link Backend.controlElapsedMs} says.
+   */
+  readonly isOfTables?: boolean;
 }
 
 /** What a call waits for. */
@@ -37,6 +51,10 @@ interface Hang {
 const CONNECTED_CLIENT =
   'Restart the process: the call cannot be ended. A client that is connected to the listen address and sends nothing ' +
   'may hold the library up: where this instance listens, check which clients are connected there.';
+
+const LOCKED_TABLES =
+  'Restart the process: the call cannot be ended. The library may keep its tables locked for a transfer that hangs, or for a ' +
+  'peer that does not answer.';
 
 /**
  * Sees to it that no caller waits for ever for a library that does not come back.
@@ -80,20 +98,21 @@ export class Watchdog {
 
   /** Runs a call of the library that may never return. What comes of it after its time is dropped. */
   call<T>(call: WatchedCall, work: () => Promise<T>): Promise<T> {
-    const { operation, clusters = [], timeoutMs = 0 } = call;
+    const { operation, clusters = [], timeoutMs = 0, isOfTables = false } = call;
     const allowedMs = Math.max(0, timeoutMs) + this.#graceMs;
     const start = this.#now();
     const restMs = () => {
-      const insideMs = this.#backend.controlElapsedMs?.();
+      const insideMs = isOfTables ? undefined : this.#backend.controlElapsedMs?.();
       return insideMs === undefined ? 0 : allowedMs - insideMs;
     };
     return this.#watch(operation, allowedMs, restMs, work, () => {
       const elapsed = `${Math.round(this.#now() - start)} ms`;
       const peers = shortList(clusters.map(clusterWithAddresses)).join(', ');
       const [only] = clusters;
+      const withoutPeer = isOfTables ? LOCKED_TABLES : CONNECTED_CLIENT;
       return {
         what: `${operation}${peers === '' ? '' : ` of ${peers}`} had not returned after ${elapsed}`,
-        remedy: clusters.length === 0 ? CONNECTED_CLIENT : silentPeer(clusters),
+        remedy: clusters.length === 0 ? withoutPeer : silentPeer(clusters),
         clusterId: clusters.length === 1 ? only?.remoteClusterId : undefined,
       };
     });

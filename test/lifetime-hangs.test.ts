@@ -1,4 +1,5 @@
 import { LLMDataDist, LLMException, LLMRole, LLMStatusCode } from '../lib';
+import type { Backend, KvCache } from '../lib';
 import { Deadline } from '../lib/deadline';
 import { turn } from './bad-input/states';
 import { expectQuietProcess } from './bad-input/quiet-process';
@@ -75,6 +76,87 @@ describe.each(CALLS)('%s that hangs (case %#)', (operation, method, ownMs, call)
     expect(watched.outcome).toMatchObject({ code: 'LLM_TIMEOUT' });
   });
 });
+
+/** Transfers that have the library's tables locked end within `syncKvTimeout`. */
+const OF_TABLES_MS = 1000 + GRACE;
+
+const REGISTRATIONS: [string, keyof Backend, (dist: LLMDataDist, cache: KvCache) => Promise<unknown>][] = [
+  [
+    'registerCache',
+    'registerKvCache',
+    async ({ kvCacheManager }, cache) => {
+      await kvCacheManager.unregisterCache(cache);
+      return kvCacheManager.registerCache(DESC, cache.tensorAddrs);
+    },
+  ],
+  ['allocateCache', 'registerKvCache', ({ kvCacheManager }) => kvCacheManager.allocateCache(DESC)],
+  ['allocateCache', 'allocateCache', ({ kvCacheManager }) => kvCacheManager.allocateCache(DESC)],
+  ['unregisterCache', 'unregisterKvCache', ({ kvCacheManager }, cache) => kvCacheManager.unregisterCache(cache)],
+  ['deallocateCache', 'unregisterKvCache', ({ kvCacheManager }, cache) => kvCacheManager.deallocateCache(cache)],
+  ['deallocateCache', 'deallocateCache', ({ kvCacheManager }, cache) => kvCacheManager.deallocateCache(cache)],
+];
+
+describe.each([true, false])('with guards: %p', (guards) => {
+  test.each(REGISTRATIONS)(
+    '%s that hangs in %s is given up, and the instance is lost',
+    async (operation, method, call) => {
+      // What the backend says of other control calls does not count.
+      const { dist, backend } = await initialised({ guards }, { controlElapsedMs: () => 0 });
+      const cache = await dist.kvCacheManager.allocateCache(DESC);
+      const held = hold(backend, method as Parameters<typeof hold>[1]);
+      const watched = watch(call(dist, cache));
+      await held.hasEntered(1);
+      const waiting = watch(dist.kvCacheManager.allocateCache(DESC));
+      await pass(OF_TABLES_MS - 1);
+      expect([watched.outcome, waiting.outcome, dist.isLost]).toEqual(['pending', 'pending', false]);
+      await pass(1);
+      expect(watched.outcome).toMatchObject({ code: 'LLM_TIMEOUT', operation, recovery: 'fatal', deadline: 'package' });
+      const { message, remedy } = watched.outcome as LLMException;
+      expect(message).toMatch(/had not returned after 61000 ms; the instance of cluster 2 is lost/);
+      expect(remedy).toContain('The library may keep its tables locked');
+      expect(waiting.outcome).toMatchObject({ code: 'LLM_FAILED', recovery: 'fatal' });
+      expect(await rejection(dist.finalize())).toMatchObject({ code: 'LLM_FAILED' });
+      held.open();
+    },
+  );
+
+  test('one that is rejected before, and hangs when it is undone, loses the instance too', async () => {
+    const { dist, backend } = await initialised({ guards });
+    const registering = hold(backend, 'registerKvCache');
+    const unregistering = hold(backend, 'unregisterKvCache');
+    const controller = new AbortController();
+    const watched = watch(dist.kvCacheManager.allocateCache(DESC, { signal: controller.signal }));
+    await registering.hasEntered(1);
+    controller.abort();
+    registering.open();
+    await unregistering.hasEntered(1);
+    expect(watched.outcome).toMatchObject({ name: 'AbortError' });
+    const { released } = watched.outcome as { readonly released: Promise<void> };
+    const end = watch(released);
+    await pass(OF_TABLES_MS);
+    expect(end.outcome).toMatchObject({ code: 'LLM_TIMEOUT', recovery: 'fatal' });
+    expect(dist.isLost).toBe(true);
+    unregistering.open();
+  });
+});
+
+test('an unlink whose waiting caches hang when they are unregistered says so', async () => {
+  const { dist, backend } = await initialised();
+  const cache = await dist.kvCacheManager.allocateCache(DESC);
+  Object.assign(backend, { linkLlmClusters: done, unlinkLlmClusters: done });
+  await dist.linkClusters([PROMPT]);
+  await dist.kvCacheManager.unregisterCache(cache);
+  const held = hold(backend, 'unregisterKvCache');
+  const watched = watch(dist.unlinkClusters([PROMPT]));
+  await held.hasEntered(1);
+  await pass(OF_TABLES_MS);
+  expect(watched.outcome).toMatchObject({ code: 'LLM_TIMEOUT', operation: 'unlinkClusters', recovery: 'fatal' });
+  held.open();
+});
+
+function done(): Promise<readonly number[]> {
+  return Promise.resolve([LLMStatusCode.LLM_SUCCESS]);
+}
 
 test.each([
   ['linkClusters', (dist: LLMDataDist) => dist.linkClusters([PROMPT, OTHER])],

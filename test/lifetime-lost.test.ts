@@ -149,33 +149,38 @@ test('calls that wait for their turn are refused at once when the instance is lo
 });
 
 test.each([
-  ['unregisterKvCache', ['read', 'unregisterKvCache']],
-  ['free', ['free', 'read']],
-] as const)('what waits for links is left alone when the instance is lost during a %s', async (method, expected) => {
-  const { dist, backend, caches, calls } = await initialised();
-  const all = [await caches.allocateCache(DESC), await caches.allocateCache(DESC)];
-  const region = await dist.allocateMemory(64);
-  const links = hold(backend, 'linkLlmClusters');
-  const linked = rejection(dist.linkClusters([PROMPT]));
-  // A link of which nobody knows how far it got.
-  links.fail(new LLMException(LLMStatusCode.LLM_FAILED, { operation: 'linkClusters' }));
-  await linked;
-  for (const cache of all) await caches.deallocateCache(cache);
-  const held = hold(backend, method);
-  const reads = hold(backend, 'read');
-  const unlinked = watch(dist.unlinkClusters([PROMPT], { force: true }));
-  await held.hasEntered(1);
-  const [read, freed] = [watch(region.read()), watch(region.free())];
-  await reads.hasEntered(1);
-  await pass(GRACE + 1000);
-  expect(freed.outcome).toMatchObject({ code: 'LLM_TIMEOUT', operation: 'free' });
-  calls.length = 0;
-  held.open();
-  reads.open();
-  await turn();
-  expect([read.outcome, unlinked.outcome]).toEqual(['resolved', 'resolved']);
-  expect(calls.sort()).toEqual(expected);
-});
+  ['unregisterKvCache', ['read', 'unregisterKvCache'], { code: 'LLM_FAILED', recovery: 'fatal' }],
+  ['free', ['free', 'read'], 'resolved'],
+] as const)(
+  'what waits for links is left alone when the instance is lost during a %s',
+  async (method, expected, end) => {
+    const { dist, backend, caches, calls } = await initialised();
+    const all = [await caches.allocateCache(DESC), await caches.allocateCache(DESC)];
+    const region = await dist.allocateMemory(64);
+    const links = hold(backend, 'linkLlmClusters');
+    const linked = rejection(dist.linkClusters([PROMPT]));
+    // A link of which nobody knows how far it got.
+    links.fail(new LLMException(LLMStatusCode.LLM_FAILED, { operation: 'linkClusters' }));
+    await linked;
+    for (const cache of all) await caches.deallocateCache(cache);
+    const held = hold(backend, method);
+    const reads = hold(backend, 'read');
+    const [read, freed] = [watch(region.read()), watch(region.free())];
+    await reads.hasEntered(1);
+    await pass(1);
+    const unlinked = watch(dist.unlinkClusters([PROMPT], { force: true }));
+    await held.hasEntered(1);
+    await pass(GRACE + 999);
+    expect(freed.outcome).toMatchObject({ code: 'LLM_TIMEOUT', operation: 'free' });
+    calls.length = 0;
+    held.open();
+    reads.open();
+    await turn();
+    expect(read.outcome).toBe('resolved');
+    expect([unlinked.outcome]).toMatchObject([end]);
+    expect(calls.sort()).toEqual(expected);
+  },
+);
 
 describe('waiting for calls in flight', () => {
   /** With the time that the library gives a transfer where nothing is said. */

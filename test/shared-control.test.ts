@@ -391,3 +391,24 @@ test.each([true, false])('a process keeps the rules that the host chose (strict:
   );
   expect(outcome).toMatch(strict ? /^LLM_PARAM_INVALID$/ : /^registered$/);
 });
+
+test('what chance decides follows the seed that the host chose', async () => {
+  const corrupted = async (seed: number | undefined) => {
+    await using fabric = await createFabric({ network: 'tcp', ...(seed !== undefined && { seed }) });
+    const dist = new LLMDataDist(LLMRole.MIX, 1n, { backend: fabric.backend });
+    await dist.init({ deviceId: 0 });
+    const region = await dist.allocateMemory(64);
+    await fabric.inject({ op: 'read', corrupt: 8 });
+    return Buffer.from(await region.read()).toString('hex');
+  };
+  const [first, again, other, preset, one] = [
+    await corrupted(7),
+    await corrupted(7),
+    await corrupted(8),
+    await corrupted(undefined),
+    await corrupted(1),
+  ];
+  expect(again).toBe(first);
+  expect(other).not.toBe(first);
+  expect([preset === first, preset === one]).toEqual([false, true]);
+});

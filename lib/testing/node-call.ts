@@ -244,6 +244,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
     const all = async (): Promise<T> => {
       const checking = this.check?.();
       const broken = checking instanceof Promise ? await checking : checking;
+      if (this.#interrupted !== undefined) throw this.#interrupted;
       // A process that ends is not held up by a rule.
       if (broken !== undefined && this.operation !== 'finalize') throw broken;
       const result = await work(call);

@@ -19,6 +19,7 @@ export async function end(plan: Plan, world: World, calls: Calls): Promise<void>
   await settle(stage, calls, true);
   for (const name of calls.running) calls.problems.push(`${name} has not settled`);
   if (calls.problems.length > 0) return;
+  await stage.untilBack();
   lookAtAll(plan, world, calls);
   await settle(stage, calls, true);
   await finalizeAll(plan, world, calls);

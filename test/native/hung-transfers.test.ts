@@ -1,12 +1,16 @@
 import { createNativeBackend } from '../../lib/backend/native';
 import { LLMRole } from '../../lib';
 import { DESC, rejection } from '../fixtures/cluster';
+import { warningsDuring } from '../fixtures/warnings';
 import { cluster, prompt } from './fixtures/pair';
 import { instance, received, standIn } from './fixtures/stand-in';
 
 const UNRESPONSIVE = { code: 'LLM_TIMEOUT', recovery: 'retry', deadline: 'package' };
 const HUNG = [101n, 102n];
 const WELL = 103n;
+
+/** The local row of a peer's transfers: that of a transfer which was given up is not used until it is back. */
+const rowOf = (clusterId: bigint) => Number(clusterId - 101n);
 
 /** A decoder with as many threads as peers whose pulls will hang. */
 async function star() {
@@ -23,8 +27,8 @@ async function star() {
   await dist.linkClusters(ids.map(cluster));
   return {
     dist,
-    pull: (clusterId: bigint) => caches.pullBlocks({ clusterId, cacheId: 1n }, local, [0], [0]),
-    push: (clusterId: bigint) => caches.pushBlocks({ clusterId, cacheId: 1n }, local, [0], [0]),
+    pull: (clusterId: bigint) => caches.pullBlocks({ clusterId, cacheId: 1n }, local, [0], [rowOf(clusterId)]),
+    push: (clusterId: bigint) => caches.pushBlocks({ clusterId, cacheId: 1n }, local, [rowOf(clusterId)], [0]),
   };
 }
 
@@ -66,3 +70,20 @@ test('a push that hangs stops pushes, and no pull of another peer', async () => 
     await (await dist.allocateMemory(64)).free();
   }
 });
+
+test.each([
+  [29_999, 'hixl', ['LLMDataDistHangTimeoutWarning']],
+  [30_000, 'hixl', []],
+  [29_999, undefined, []],
+])(
+  'a hangTimeout of %i ms with the transfer backend %s: the warnings %j',
+  async (hangTimeout, transferBackend, names) => {
+    const dist = instance(LLMRole.MIX, 2n, { hangTimeout });
+    const options = {
+      deviceId: 1,
+      listenIpInfo: '127.0.0.1:26002',
+      ...(transferBackend !== undefined && { transferBackend }),
+    };
+    expect(await warningsDuring(() => dist.init(options))).toEqual(names);
+  },
+);

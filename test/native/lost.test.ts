@@ -26,6 +26,19 @@ const WATCHED: Readonly<Record<string, string>> = {
   switchRole: 'switchRole',
   linkClusters: 'linkClusters of cluster 1 (127.0.0.1:26000)',
   unlinkClusters: 'unlinkClusters of cluster 1 (127.0.0.1:26000)',
+  registerCache: 'registerCache',
+  unregisterCache: 'unregisterCache',
+};
+
+/** They run beside the calls of other instances. */
+const TAKE_NO_LOCK = ['registerCache', 'unregisterCache'];
+
+/** What the remedy says of what to look at; that of the others is of a client. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  linkClusters: 'A peer may accept connections and not answer',
+  unlinkClusters: 'A peer may accept connections and not answer',
+  registerCache: 'keep its tables locked',
+  unregisterCache: 'keep its tables locked',
 };
 
 /** While they run, other calls do not wait for their turn. */
@@ -57,7 +70,7 @@ describe.each(Object.keys(WATCHED))('%s', (operation) => {
       operation: 'linkClusters',
       message: expect.stringContaining(`${operation} of cluster 2 never came back from the library`) as unknown,
       remedy: RESTART,
-    },
+    } as object,
     isLost: true,
     pull: refused('pullCache'),
     init: refused('init'),
@@ -65,6 +78,7 @@ describe.each(Object.keys(WATCHED))('%s', (operation) => {
     dispose: 'settled',
     rejections: [],
   };
+  if (TAKE_NO_LOCK.includes(operation)) lost.waitingOther = { code: 'LLM_LINK_FAILED', operation: 'linkClusters' };
 
   // With a single thread, another one must take the place of the one that hangs.
   test.concurrent.each([1, 64])(
@@ -73,9 +87,13 @@ describe.each(Object.keys(WATCHED))('%s', (operation) => {
       const end = await runChild('lost.js', [operation, 'hang', String(threads)], { env });
       const answer = answerOf(end);
       expect(answer).toMatchObject({ ...lost, other: lost.waitingOther });
+      expect(answer.hanging).toMatchObject({
+        remedy: expect.stringContaining(REMEDIES[operation] ?? 'A client') as unknown,
+      });
       if (!REFUSE_AT_ONCE.includes(operation)) expect(answer.waiting).toMatchObject(refused('linkClusters'));
       expect(answer.hanging).toMatchObject({ message: expect.stringMatching(NOT_BACK) as unknown });
-      expect(callsAfter(end, operation)).toEqual([]);
+      const isOther = ({ object }: { readonly object?: number }) => TAKE_NO_LOCK.includes(operation) && object !== 2;
+      expect(callsAfter(end, operation).filter((call) => !isOther(call))).toEqual([]);
     },
     TEST_LIMIT_MS,
   );
@@ -171,7 +189,9 @@ function answerOf({ code, signal, stdout, stderr, violations }: ChildEnd): Recor
 /** The calls of the library after the one that did not come back in time. */
 function callsAfter({ calls }: ChildEnd, operation: string): ChildEnd['calls'] {
   const method = METHODS[operation];
-  const index = calls.findIndex((call) => call.method === method && call.object === 2);
+  const made = calls.filter((call) => call.method === method && call.object === 2);
+  // Its cache was registered before.
+  const index = calls.indexOf(made[operation === 'registerCache' ? 1 : 0]!);
   return calls.slice(index + 1).filter(({ object }) => object !== undefined);
 }
 
@@ -181,4 +201,6 @@ const METHODS: Readonly<Record<string, string>> = {
   switchRole: 'SetRole',
   linkClusters: 'LinkLlmClusters',
   unlinkClusters: 'UnlinkLlmClusters',
+  registerCache: 'RegisterKvCache',
+  unregisterCache: 'UnregisterKvCache',
 };

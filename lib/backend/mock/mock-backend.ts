@@ -90,6 +90,9 @@ export class MockBackend implements Backend {
   readonly #space: AddressSpace;
   #role: number;
   #session: Session | undefined;
+  /** That of an Initialize that runs. */
+  #starting: Session | undefined;
+  #hasDied = false;
   /** How many calls were made. */
   #made = 0;
   /** Calls that were not over at once, by their numbers. */
@@ -133,6 +136,8 @@ export class MockBackend implements Backend {
 
   /** @internal The process dies: what it listened with, and its memory, are gone without a word to anybody. */
   die(): void {
+    this.#hasDied = true;
+    this.#starting?.end();
     this.#session?.end();
     this.#session = undefined;
     if (this.#leftover !== undefined) this.#fabric.release(this.#leftover.binding);
@@ -143,8 +148,13 @@ export class MockBackend implements Backend {
   initialize(options: BackendOptions): Promise<void> {
     return this.#answer('init', async () => {
       if (this.#session !== undefined) return;
+      if (this.#hasDied) throw failed(`cluster ${this.#clusterId} has died`);
       checkRole(this.#role);
-      this.#session = await this.#start(options);
+      try {
+        await this.#start(options);
+      } finally {
+        this.#starting = undefined;
+      }
     });
   }
 
@@ -345,7 +355,7 @@ export class MockBackend implements Backend {
   }
 
   /** Rows 3 to 27 of the table of Initialize (specification 4.1). */
-  async #start(options: BackendOptions): Promise<Session> {
+  async #start(options: BackendOptions): Promise<void> {
     const { devices, listen } = readDevicesAndListener(options);
     this.#clearLeftover();
     const { deviceId, backend } = readBackend(options, devices);
@@ -353,14 +363,16 @@ export class MockBackend implements Backend {
       throw failed(`device ${deviceId} does not exist: there are ${this.#deviceCount}`);
     const session =
       backend === 'hixl' ? this.#startHixl(options, deviceId, listen) : this.#startHccl(options, deviceId, listen);
+    this.#starting = session;
     await session.links.start();
+    session.checkAlive();
     try {
       session.waitTimeMs = checkLateOptions(options).waitTimeMs;
     } catch (error) {
       this.#abandon(session);
       throw error;
     }
-    return session;
+    this.#session = session;
   }
 
   #startHccl(options: BackendOptions, deviceId: number, listen: ListenAddress | undefined): Session {

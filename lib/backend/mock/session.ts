@@ -149,14 +149,22 @@ export class Session implements Peer {
   }
 
   listen(address: ListenAddress): void | Promise<void> {
+    this.checkAlive();
     const binding = this.fabric.bind(address, this);
     if (!(binding instanceof Promise)) {
       this.binding = binding;
       return undefined;
     }
     return binding.then((bound) => {
+      if (!this.alive) this.fabric.release(bound);
+      this.checkAlive();
       this.binding = bound;
     });
+  }
+
+  /** After each wait of a call that makes something which only the end of the session ends. */
+  checkAlive(): void {
+    if (!this.alive) throw failed(`cluster ${this.clusterId} was finalized, or it died, before it listened`);
   }
 
   #newEnd(): LinkEnd {

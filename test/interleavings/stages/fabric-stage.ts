@@ -84,6 +84,11 @@ export class FabricStage implements Stage {
     await this.#fabric.heal();
   }
 
+  /** No instance waits for another one. */
+  untilBack(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async pass(ms: number): Promise<void> {
     await this.#clock.advance(ms);
   }

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { LLMDataDist, LLMRole, LLMStatusCode } from '../../../lib';
+import { LLMDataDist, LLMException, LLMRole, LLMStatusCode } from '../../../lib';
 import type { LLMDataDistOptions } from '../../../lib';
 import type * as Build from '../../native/standin/build';
 import type * as Control from '../../native/standin/control';
 import type { StandIn, StandInMethod } from '../../native/standin/control';
-import type { CallName, FaultPlan, NodePlan } from '../steps';
+import type { CallName, FaultPlan, NodePlan, Plan } from '../steps';
 import type { Stage, TimeLimits } from './stage';
 
 const METHODS: Partial<Record<CallName, StandInMethod>> = {
@@ -48,14 +48,28 @@ const PORTS = 50_000;
 
 const REAL: TimeLimits = { waitsForHangs: false, longestMs: 60_000, shortMs: 20, firstStepMs: 1, mostStepMs: 5 };
 
+const HANGS: ReadonlySet<FaultPlan['effect']> = new Set(['hang', 'holdCall']);
+
+/** A cluster that nobody is. */
+const NOBODY = {
+  remoteClusterId: 2n ** 64n - 1n,
+  remoteIpInfos: [{ ip: '127.0.0.1', port: 9 }],
+  localIpInfos: [{ ip: '127.0.0.1', port: 1 }],
+};
+
 let stages = 0;
 let standIn: StandIn | undefined;
 
 /** Instances of the addon over the stand-in of the vendor's library. */
-export function nativeStage(): Promise<Stage> {
+export function nativeStage(plan: Plan): Promise<Stage> {
   standIn ??= loadStandIn();
   stages += 1;
-  return Promise.resolve(new NativeStage(standIn, stages));
+  return Promise.resolve(new NativeStage(standIn, stages, hangs(plan)));
+}
+
+/** Whether some call hangs, of whichever node: the stand-in's faults hit the calls of all. */
+function hangs({ steps }: Plan): boolean {
+  return steps.some((step) => 'fault' in step && typeof step.fault === 'object' && HANGS.has(step.fault.effect));
 }
 
 /** Builds the stand-in where it is not built, and makes it the library of this process. */
@@ -79,6 +93,18 @@ function packageFolder(folder: string): string {
   return existsSync(join(folder, 'binding.gyp')) ? folder : packageFolder(dirname(folder));
 }
 
+/** Whether the library is closed to an instance, because a call of another one has not come back. */
+async function isRefusedForAnother(dist: LLMDataDist): Promise<boolean> {
+  const { isLost, isInitialized } = dist;
+  if (isLost || !isInitialized) return false;
+  try {
+    await dist.linkClusters([NOBODY], { timeout: 1 });
+    return false;
+  } catch (error) {
+    return !dist.isLost && error instanceof LLMException && error.recovery === 'fatal';
+  }
+}
+
 class NativeStage implements Stage {
   readonly firstClusterId: bigint;
   readonly isCautious = true;
@@ -88,8 +114,11 @@ class NativeStage implements Stage {
   readonly #faults: StandInMethod[] = [];
   readonly #allocations: number;
   readonly #initialised: number;
+  readonly #hangs: boolean;
+  readonly #nodes: LLMDataDist[] = [];
 
-  constructor(control: StandIn, number: number) {
+  constructor(control: StandIn, number: number, hangs: boolean) {
+    this.#hangs = hangs;
     this.#standIn = control;
     this.firstClusterId = BigInt(number * IDS_PER_STAGE + 1);
     this.#firstPort = FIRST_PORT + ((number * IDS_PER_STAGE) % PORTS);
@@ -102,7 +131,9 @@ class NativeStage implements Stage {
 
   newNode(node: number, options: LLMDataDistOptions): LLMDataDist {
     const id = this.firstClusterId + BigInt(node);
-    return new LLMDataDist(LLMRole.MIX, id, { ...options, backend: 'native', allowMultipleInstances: true });
+    const dist = new LLMDataDist(LLMRole.MIX, id, { ...options, backend: 'native', allowMultipleInstances: true });
+    this.#nodes.push(dist);
+    return dist;
   }
 
   addressOf(node: number) {
@@ -110,8 +141,8 @@ class NativeStage implements Stage {
   }
 
   hangTimeoutOf({ hangTimeout }: NodePlan): number {
-    // Some are to give up what hangs, and on a busy machine no other one may.
-    return hangTimeout === 1000 ? 100 : 600_000;
+    // Some are to give up what hangs, and on a busy machine nothing else.
+    return this.#hangs && hangTimeout === 1000 ? 100 : 600_000;
   }
 
   inject({ call, effect, delayMs, times, skip }: FaultPlan): Promise<void> {
@@ -169,6 +200,11 @@ class NativeStage implements Stage {
     for (let node = 0; node < IDS_PER_STAGE; node++)
       this.#standIn.run(`peer ${this.firstClusterId + BigInt(node)} alive`);
     return Promise.resolve();
+  }
+
+  async untilBack(): Promise<void> {
+    if (!this.#nodes.some(({ isLost }) => isLost)) return;
+    for (const dist of this.#nodes) while (await isRefusedForAnother(dist)) await this.pass(1);
   }
 
   pass(ms: number): Promise<void> {

@@ -34,6 +34,11 @@ export interface Stage {
   restart(node: number): Promise<void>;
   partition(a: number, b: number): Promise<void>;
   heal(): Promise<void>;
+  /**
+   * When no fault holds anything any more: resolves when the calls have come back that were given up with their instance. Until then
+   * the library refuses those of others.
+   */
+  untilBack(): Promise<void>;
   /** Lets time pass. */
   pass(ms: number): Promise<void>;
   /** @throws Error that names what is left when all nodes were finalized */
