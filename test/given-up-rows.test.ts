@@ -413,6 +413,42 @@ describe('over a backend of the user', () => {
     await bytesOf(cache);
   });
 
+  test('one that waits in the backend is taken back, and gives its row back at once', async () => {
+    const inside: ((error?: Error) => void)[] = [];
+    const withdrawn: number[] = [];
+    let made = 0;
+    const { clock, cache, promptCache, dist } = await alone({
+      pullKvBlocks: () =>
+        new Promise((resolve, reject) => {
+          inside[++made] = (error) => {
+            if (error === undefined) resolve();
+            else reject(error);
+          };
+        }),
+      lastCall: () => made,
+      withdraw: (call) => {
+        if (call === 1) return false;
+        withdrawn.push(call);
+        inside[call]?.(new Error('withdrawn'));
+        return true;
+      },
+    });
+    const pulled = [1, 2, 3].map((row) => watch(dist.kvCacheManager.pullBlocks(promptCache.key(), cache, [0], [row])));
+    await clock.advance(LIMIT_MS);
+    await turn();
+    expect(pulled.map(({ outcome }) => outcome)).toMatchObject([GIVEN_UP, GIVEN_UP, GIVEN_UP]);
+    expect(withdrawn).toEqual([2, 3]);
+    const [first, ...behind] = pulled.map(({ outcome }) => (outcome as Hung['error']).released);
+    await Promise.all(behind);
+    await cache.readBlocks([2, 3]);
+    expect(await rejection(cache.readBlocks([1]))).toMatchObject(REFUSED);
+    // It is one that still uses the link.
+    expect(await rejection(dist.unlinkClusters([LOCAL_PROMPT]))).toMatchObject(GIVEN_UP);
+    inside[1]?.();
+    await first;
+    await cache.readBlocks([1]);
+  });
+
   test('one that the backend takes back gives its row back at once', async () => {
     const rejects: ((error: Error) => void)[] = [];
     const { clock, cache, promptCache, dist } = await alone({

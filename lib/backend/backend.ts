@@ -185,7 +185,9 @@ export interface Backend {
   /**
    * Transfers with a peer (or all pushes, without one) are not waited for any more. Those that have not begun never begin, and
    * are rejected. The one that is inside the library is rejected at once, and until it comes back it takes no thread from
-   * others. `released` of these exceptions settles when nothing of the call can go on.
+   * others. `released` of these exceptions settles when nothing of the call can go on: of the one inside when it comes back, as its
+   * promise would have. Where {@link readsBlocksAtOnce} is set, the exception of the one inside has `blocks`, the
+   * `BigUint64Array` of blocks of this side that it was called with. Without that all rows of its cache count as in use.
    * @returns `released` of the one inside, where there is one that was not given up before
    */
   giveUpTransfers?(kind: TransferKind, clusterId: bigint | undefined): Promise<void> | undefined;
