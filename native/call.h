@@ -83,6 +83,12 @@ class Call final : public Task, public Completion {
     returned.Resolve(nullptr);
   }
 
+  void CallOff() override {
+    completions_->Forget(1);
+    Release();
+    Reject(Outcome::Failure(kFailed, "the call was withdrawn before it got to the library"), nullptr);
+  }
+
   void* Part() override {
     completions_->ExpectNoMore(this);
     // What Settle concludes from now on; the present promise is rejected.

@@ -340,4 +340,14 @@ Napi::Value DataDist::GiveUpTransfers(const Napi::CallbackInfo& info) {
   return {info.Env(), static_cast<napi_value>(tasks.running->Part())};
 }
 
+Napi::Value DataDist::LastCall(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(executor_->LastSubmitted()));
+}
+
+Napi::Value DataDist::Withdraw(const Napi::CallbackInfo& info) {
+  const std::unique_ptr<Task> task = executor_->CallOff(Arguments(info).Limit().value_or(0));
+  if (task != nullptr) task->CallOff();
+  return Napi::Boolean::New(info.Env(), task != nullptr);
+}
+
 }  // namespace llm_datadist_node
