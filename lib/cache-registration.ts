@@ -109,8 +109,8 @@ async function allocateTensors(
   const regions: AllocatedRegion[] = [];
   try {
     for (let i = 0; i < desc.numTensors; i++) {
-      regions.push(await instance.allocate(tensorBytes, desc.placement));
       // Where the call was rejected meanwhile, what there is goes back.
+      regions.push(await instance.allocate(tensorBytes, desc.placement, call));
       call?.check();
     }
     const addrs = BigUint64Array.from(regions, (region) => region.address);

@@ -302,15 +302,11 @@ export class Instance {
     moved: BlockLists | number,
     call: LimitedCall | undefined,
   ): Promise<void> {
-    call?.begin();
-    let answer: Promise<void>;
     try {
-      answer = work(local, call);
+      return call === undefined ? work(local, call) : this.handOver(call, () => work(local, call));
     } catch (error) {
       throw typeof moved === 'object' ? moved.explain(error) : error;
     }
-    if (call !== undefined) this.submitted(call);
-    return answer;
   }
 
   /** Makes a transfer that an unlink is ahead of. */
@@ -444,16 +440,26 @@ export class Instance {
     return rest.then(release);
   }
 
-  /** A call that has begun has been handed to the backend, in this turn and as the last one. */
-  submitted(call: LimitedCall): void {
+  /**
+   * Makes a call of the backend, or one step of a call. As long as it waits in a queue of the backend it can be withdrawn.
+   * @param make makes at most one call of the backend before it returns
+   */
+  handOver<T>(call: LimitedCall | undefined, make: () => Promise<T>): Promise<T> {
+    if (call === undefined) return make();
+    call.begin();
     const { backend } = this;
+    const before = backend.lastCall?.();
+    const answer = make();
     const made = backend.lastCall?.();
-    if (made !== undefined) call.canBeTakenBack(() => backend.withdraw?.(made) ?? false);
+    // Where the numbers are the same, no call was made, and the number is that of another one.
+    if (made !== undefined && made !== before) call.canBeTakenBack(() => backend.withdraw?.(made) ?? false);
+    return answer;
   }
 
   /**
    * Runs a copy within local caches, which are not unregistered before it has ended.
-   * @param work is given what it calls after each step, so that what waits for it knows that it goes on
+   * @param work is given what it calls after each step, so that what waits for it knows that it goes on; it makes each step
+   *   with {@link handOver}
    */
   copy<T>(
     operation: string,
@@ -476,7 +482,6 @@ export class Instance {
           // One that was rejected does not go on to the next step.
           call?.check();
         };
-        call?.begin();
         const answer = work(moved, call);
         const held = first === undefined ? answer : first.hold(answer);
         return await (second === undefined ? held : second.hold(held));
@@ -537,8 +542,8 @@ export class Instance {
     return limits === undefined ? work(undefined) : limited(limits, info, this.#owner, work);
   }
 
-  async allocate(byteLength: bigint, placement: number): Promise<AllocatedRegion> {
-    const address = await this.backend.malloc(byteLength, placement);
+  async allocate(byteLength: bigint, placement: number, call?: LimitedCall): Promise<AllocatedRegion> {
+    const address = await this.handOver(call, () => this.backend.malloc(byteLength, placement));
     const where = isHost(placement) ? Placement.HOST : Placement.DEVICE;
     const region = new AllocatedRegion(this, address, byteLength, where);
     this.regions.add(region);

@@ -33,7 +33,8 @@ export interface Hang extends HungTransfer {
 interface Waiting {
   readonly clusterId: bigint;
   readonly returned: Promise<unknown>;
-  readonly giveUp: (hang: Hang) => void;
+  /** @returns whether it goes on in the backend */
+  readonly giveUp: (hang: Hang) => boolean;
 }
 
 /** The package's own promise of a transfer was rejected with this. */
@@ -77,7 +78,7 @@ export class Lane {
     return this.count === 0;
   }
 
-  /** A transfer has been handed to the backend. @returns what to wait for; see `count` */
+  /** A transfer has been handed to the backend, in this turn. @returns what to wait for; see `count` */
   enter(clusterId: bigint, answer: Promise<void>): Promise<void> {
     const { canGiveUp } = this.#lanes;
     if (this.count === 0 && !canGiveUp) this.#sinceMs = this.#lanes.now();
@@ -107,8 +108,13 @@ export class Lane {
         comesBack = back;
       });
       const sinceMs = this.#lanes.now();
+      const { backend } = this.#lanes;
+      const made = backend.lastCall?.();
       const giveUp = (hang: Hang) => {
-        reject(new PartedError({ hang, inside: { sinceMs, returned, blocks: undefined } }));
+        const isTakenBack = made !== undefined && backend.withdraw?.(made) === true;
+        const inside = isTakenBack ? undefined : { sinceMs, returned, blocks: undefined };
+        reject(new PartedError({ hang, inside }));
+        return !isTakenBack;
       };
       const waiting = { clusterId, returned, giveUp };
       const passed = (error?: unknown) => {
@@ -365,9 +371,8 @@ function isPush(operation: string): boolean {
 }
 
 function giveUpAll(hang: Hang, transfers: readonly Waiting[]): Promise<unknown> | undefined {
-  if (transfers.length === 0) return undefined;
-  for (const { giveUp } of transfers) giveUp(hang);
-  return Promise.all(transfers.map(({ returned }) => returned));
+  const inside = transfers.filter(({ giveUp }) => giveUp(hang));
+  return inside.length === 0 ? undefined : Promise.all(inside.map(({ returned }) => returned));
 }
 
 /** What the exception of a transfer carries that the backend has given up inside the library. */

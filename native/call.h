@@ -5,6 +5,7 @@
 
 #include <napi.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -13,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "bridge/bridge.h"
 #include "completions.h"
 #include "executor.h"
 #include "failure.h"
@@ -22,6 +24,16 @@
 #include "settler.h"
 
 namespace llm_datadist_node {
+
+// The blocks of this side that work moves, where it has lists of blocks.
+template <typename Work>
+auto BlocksOfThisSide(const Work& work, int) -> decltype(std::optional<LlmNumbers>(work.BlocksOfThisSide())) {
+  return work.BlocksOfThisSide();
+}
+template <typename Work>
+std::optional<LlmNumbers> BlocksOfThisSide(const Work&, long) {
+  return {};
+}
 
 // `Work` is called on a thread of the executor as `Outcome work(Instance&, Result&)`; there is a ToValue for `Result`.
 template <typename Result, typename Work>
@@ -72,13 +84,20 @@ class Call final : public Task, public Completion {
 
   void Withdraw() override {
     completions_->Forget(1);
-    settler_->Withdraw(number_, GivenUp("the call was given up before it got to the library"));
+    settler_->Withdraw(number_, GivenUp("the call was given up before it got to the library", {}));
+    handle_->Unref();
+  }
+
+  void CallOff() override {
+    completions_->Forget(1);
+    Reject(Outcome::Failure(kFailed, "the call was withdrawn before it got to the library"), nullptr);
     handle_->Unref();
   }
 
   void* Part() override {
     completions_->ExpectNoMore(this);
-    return settler_->Part(number_, GivenUp("the call was given up and has not come back from the library"));
+    return settler_->Part(number_, GivenUp("the call was given up and has not come back from the library",
+                                           BlocksOfThisSide(work_, 0)));
   }
 
   std::optional<uint64_t> peer() const override { return info_.cluster_id; }
@@ -103,11 +122,17 @@ class Call final : public Task, public Completion {
                      }));
   }
 
-  napi_value GivenUp(const char* why) {
+  // The exception says what the call may move until it has come back: the caller may have changed its lists since the call.
+  napi_value GivenUp(const char* why, const std::optional<LlmNumbers>& blocks) {
     return MadeOrThrown([&] {
       const Napi::Env env = settler_->Env();
       Napi::Value exception =
           ToException(env, exception_class_->Value(), info_, Outcome::Failure(kFailed, why), nullptr);
+      if (blocks) {
+        auto list = Napi::TypedArrayOf<uint64_t>::New(env, blocks->size, napi_biguint64_array);
+        std::copy_n(blocks->data, blocks->size, list.Data());
+        SetOwn(exception.As<Napi::Object>(), "blocks", list);
+      }
       // It says nothing of the link.
       SetOwn(exception.As<Napi::Object>(), "recovery", Napi::String::New(env, "retry"));
       return exception;
