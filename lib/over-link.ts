@@ -3,7 +3,7 @@ import { LLMException, withAdvice } from './exception';
 import { refusal } from './guard/rule';
 import type { Instance } from './instance';
 import type { LimitedCall } from './limited-call';
-import type { LinkLife } from './link-lives';
+import type { LinkLife, PeerLives } from './link-lives';
 import { releasedOf } from './released';
 import type { Registration } from './registrations';
 import { LLMStatusCode } from './status';
@@ -27,14 +27,16 @@ export function overLink(
 ): Promise<void> {
   const { lives } = instance;
   const { clusterId, life } = key;
-  if (life !== undefined && instance.guards) guardLife(instance, operation, key);
+  if (life === undefined) return watched(start(), lives.linkTo(clusterId), key, local, call);
+  const peer = lives.of(clusterId);
+  if (instance.guards) guardLife(peer, operation, key);
   const answer = start();
-  return watched(answer, life === undefined ? lives.linkTo(clusterId) : lives.use(key, life), key, local, call);
+  return watched(answer, peer.use(life), key, local, call);
 }
 
-function guardLife({ lives }: Instance, operation: string, key: CheckedKey): void {
+function guardLife(peer: PeerLives, operation: string, key: CheckedKey): void {
   const { clusterId, cacheId, life } = key;
-  const reason = lives.refusalOf(key);
+  const reason = peer.refusalOf(key);
   if (reason === undefined) return;
   throw refusal('stale-key', operation, `the key is of life ${life} of cluster ${clusterId}, but ${reason}`, {
     clusterId,
