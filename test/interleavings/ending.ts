@@ -46,7 +46,8 @@ async function finalizeAll(plan: Plan, world: World, calls: Calls): Promise<void
       operation: 'finalize',
       make: () => dist.finalize(),
       rejected: (error) => {
-        if (!dist.isLost) calls.problems.push(`the last finalize of cluster ${dist.clusterId} failed: ${String(error)}`);
+        if (!dist.isLost)
+          calls.problems.push(`the last finalize of cluster ${dist.clusterId} failed: ${String(error)}`);
       },
     });
   }
