@@ -4,6 +4,7 @@ interface AddressRange<Owner> {
   readonly start: bigint;
   readonly end: bigint;
   readonly owner: Owner;
+  readonly order: number;
 }
 
 /** An address that is taken; by whom, unless by another one of the same list. */
@@ -14,8 +15,13 @@ export interface Overlap<Owner> {
 
 /** Address ranges in ascending order of their starts. */
 export class AddressRanges<Owner extends { readonly addrs: BigUint64Array }> {
-  readonly #ranges = new SortedByAddress<AddressRange<Owner>>(({ start }) => start);
+  readonly #ranges = new SortedByAddress<AddressRange<Owner>>(
+    ({ start }) => start,
+    ({ order }) => order,
+  );
   readonly #byOwner = new Map<Owner, AddressRange<Owner>[]>();
+  /** Ranges so far: without guards a million of them may begin at one address. */
+  #added = 0;
 
   /** An address whose range overlaps another one of the list or one that is held here. */
   findOverlap(addrs: BigUint64Array, byteLength: bigint): Overlap<Owner> | undefined {
@@ -40,7 +46,12 @@ export class AddressRanges<Owner extends { readonly addrs: BigUint64Array }> {
   }
 
   add(owner: Owner, byteLength: bigint): void {
-    const ranges = Array.from(owner.addrs, (start) => ({ start, end: start + byteLength, owner }));
+    const ranges = Array.from(owner.addrs, (start) => ({
+      start,
+      end: start + byteLength,
+      owner,
+      order: this.#added++,
+    }));
     for (const range of ranges) this.#ranges.add(range);
     this.#byOwner.set(owner, ranges);
   }

@@ -1,4 +1,3 @@
-import type { Backend } from './backend/backend';
 import { checkCallOptions } from './call-options';
 import type { CallLimits } from './call-options';
 import { checkBytes, checkUint64List, outOfRange } from './check';
@@ -31,19 +30,35 @@ interface BlockAccess {
   readonly limits: CallLimits | undefined;
 }
 
+/** Where the blocks are. */
+interface Places {
+  /** The address of every block in every tensor: block after block, tensor after tensor. */
+  readonly addrs: BigUint64Array;
+  /** Bytes at each. */
+  readonly pieceBytes: number;
+  /** A step of the call has ended. */
+  readonly moved: () => void;
+  /** Where its options may end it early. */
+  readonly call: LimitedCall | undefined;
+}
+
 /** Bytes of blocks in all tensors, block after block; see `KvCache.readBlocks`. */
 export async function readBlocks(cache: OwnCache, blocks: unknown, call: unknown): Promise<Uint8Array> {
   const operation = 'readBlocks';
   const limits = checkCallOptions(call);
   const list = checkUint64List(blocks, 'blocks');
   const byteLength = totalBytes(cache, list, 'blocks');
-  const read = async (addrs: BigUint64Array, pieceBytes: number, moved: () => void) => {
-    const { backend } = cache.instance;
+  const read = async ({ addrs, pieceBytes, moved, call: limited }: Places) => {
+    const { instance } = cache;
+    const { backend } = instance;
+    const readRanges = backend.readRanges?.bind(backend);
     if (byteLength === 0) return new Uint8Array(0);
-    if (backend.readRanges !== undefined) return await backend.readRanges(addrs, pieceBytes);
+    if (readRanges !== undefined) {
+      return await instance.handOver(limited, () => readRanges(addrs, pieceBytes));
+    }
     const bytes = new Uint8Array(byteLength);
     for (const [i, address] of addrs.entries()) {
-      bytes.set(await backend.read(address, pieceBytes), i * pieceBytes);
+      bytes.set(await instance.handOver(limited, () => backend.read(address, pieceBytes)), i * pieceBytes);
       moved();
     }
     return bytes;
@@ -68,24 +83,21 @@ export async function writeBlocks(cache: OwnCache, blocks: unknown, data: unknow
   }
   // As it is at the call: the caller may use its memory again as soon as this has returned.
   const bytes = snapshot(given);
-  await onCache({ cache, operation, blocks: list, limits }, (addrs, pieceBytes, moved) =>
-    byteLength === 0 ? Promise.resolve() : write(cache.instance.backend, addrs, pieceBytes, bytes, moved),
+  await onCache({ cache, operation, blocks: list, limits }, (places) =>
+    byteLength === 0 ? Promise.resolve() : write(cache.instance, places, bytes),
   );
 }
 
-async function write(
-  backend: Backend,
-  addrs: BigUint64Array,
-  pieceBytes: number,
-  bytes: Uint8Array,
-  moved: () => void,
-): Promise<void> {
-  if (backend.writeRanges !== undefined) {
-    await backend.writeRanges(addrs, pieceBytes, bytes);
+async function write(instance: Instance, { addrs, pieceBytes, moved, call }: Places, bytes: Uint8Array): Promise<void> {
+  const { backend } = instance;
+  const writeRanges = backend.writeRanges?.bind(backend);
+  if (writeRanges !== undefined) {
+    await instance.handOver(call, () => writeRanges(addrs, pieceBytes, bytes));
     return;
   }
   for (const [i, address] of addrs.entries()) {
-    await backend.write(address, bytes.subarray(i * pieceBytes, (i + 1) * pieceBytes));
+    const piece = bytes.subarray(i * pieceBytes, (i + 1) * pieceBytes);
+    await instance.handOver(call, () => backend.write(address, piece));
     moved();
   }
 }
@@ -99,10 +111,10 @@ function totalBytes({ registration: { desc, size } }: OwnCache, blocks: BigUint6
   throw outOfRange(`${name}.length`, `such that blocks of ${what} stay within ${most} a call`, blocks.length);
 }
 
-/** Runs `work` with the address of every block in every tensor: block after block, tensor after tensor. */
+/** Runs `work` with the places of blocks. */
 function onCache<T>(
   { cache: { instance, registration, isCurrent }, operation, blocks, limits }: BlockAccess,
-  work: (addrs: BigUint64Array, pieceBytes: number, moved: () => void) => Promise<T>,
+  work: (places: Places) => Promise<T>,
 ): Promise<T> {
   const { cacheId, addrs, size } = registration;
   // Before init and after finalize there is one answer to everything, and the call is going to get it.
@@ -133,7 +145,7 @@ function onCache<T>(
       const offset = block * size.rowBytes;
       for (const [t, address] of addrs.entries()) places[i * addrs.length + t] = address + offset;
     }
-    return await work(places, Number(size.rowBytes), moved);
+    return await work({ addrs: places, pieceBytes: Number(size.rowBytes), moved, call });
   };
   return instance.copy(operation, [cacheId], onPlaces, limits);
 }

@@ -1,5 +1,5 @@
 import { types } from 'node:util';
-import type { Backend, Cache } from './backend/backend';
+import type { Cache } from './backend/backend';
 import { RegisteredCache } from './cache';
 import { CALL_OPTIONS, limitsOf } from './call-options';
 import type { CallLimits, CallOptions } from './call-options';
@@ -65,7 +65,8 @@ export async function copyCache(
   const wanted = checkInt64(size, 'options.size');
   const limits = limitsOf(options);
   const refuse = (problem: string) => invalid(operation, src, problem);
-  const copy = async ({ source, destination, moved, uses }: CopiedCaches) => {
+  const copy = async (copied: CopiedCaches) => {
+    const { source, destination, uses, call } = copied;
     const { rowBytes } = source.size;
     if (wanted !== -1n && wanted <= 0n) throw refuse(`size ${wanted} is neither -1 nor positive`);
     if (source.desc.numTensors !== destination.desc.numTensors) {
@@ -86,13 +87,15 @@ export async function copyCache(
     );
     await unlessLibraryDoes(
       () =>
-        instance.backend.copyKvCache(
-          asCache(source),
-          asCache(destination),
-          Number(srcRow),
-          Number(dstRow),
-          from,
-          wanted,
+        instance.handOver(call, () =>
+          instance.backend.copyKvCache(
+            asCache(source),
+            asCache(destination),
+            Number(srcRow),
+            Number(dstRow),
+            from,
+            wanted,
+          ),
         ),
       () => {
         const piece = {
@@ -100,7 +103,7 @@ export async function copyCache(
           dst: BigUint64Array.of(dstRow * destination.size.rowBytes + from),
           byteLength: BigUint64Array.of(bytes),
         };
-        return copyPieces(instance, source, destination, piece, moved);
+        return copyPieces(instance, copied, piece);
       },
       refusalFrom(source),
     );
@@ -116,7 +119,8 @@ export async function copyBlocks(
 ): Promise<void> {
   const operation = 'copyBlocks';
   const lists = destinationsOf(srcToDst, 'srcToDst');
-  const copy = async ({ source, moved, uses }: CopiedCaches) => {
+  const copy = async (copied: CopiedCaches) => {
+    const { source, uses } = copied;
     const { rows } = source.size;
     // Block numbers have 32 bits; a number of rows that is not exact is beyond all of them.
     const end = Number(rows);
@@ -130,7 +134,7 @@ export async function copyBlocks(
     );
     const pairs: BlockPair[] = [];
     for (const { src, dst } of lists) for (const to of dst) pairs.push({ src, dst: to });
-    await copyPairs(instance, source, source, pairs, moved);
+    await copyPairs(instance, copied, pairs);
   };
   await onCaches(instance, operation, cache, cache, copy, limits);
 }
@@ -148,7 +152,8 @@ export async function swapBlocks(
     dst: checkUint32(to, `srcToDst.get(${String(from)})`),
   }));
   const refuse = (problem: string) => invalid(operation, src, problem);
-  const copy = async ({ source, destination, moved, uses }: CopiedCaches) => {
+  const copy = async (copied: CopiedCaches) => {
+    const { source, destination, uses } = copied;
     if (isHost(source.desc.placement) === isHost(destination.desc.placement)) {
       throw refuse('one of the caches must be in host memory and the other one in device memory');
     }
@@ -169,7 +174,7 @@ export async function swapBlocks(
       () => pairs.map(({ src }) => src),
       () => pairs.map(({ dst }) => dst),
     );
-    await copyPairs(instance, source, destination, pairs, moved);
+    await copyPairs(instance, copied, pairs);
   };
   await onCaches(instance, operation, src, dst, copy, limits);
 }
@@ -179,25 +184,22 @@ export async function swapBlocks(
  * sources; it has no list for one source, as a map of Python's `copy_blocks` has. So it gets one list, in which a source is named
  * once for each of its destinations.
  */
-async function copyPairs(
-  instance: Instance,
-  src: Registration,
-  dst: Registration,
-  pairs: readonly BlockPair[],
-  moved: () => void,
-): Promise<void> {
+async function copyPairs(instance: Instance, caches: CopiedCaches, pairs: readonly BlockPair[]): Promise<void> {
+  const { source, destination, call } = caches;
   // The library refuses to copy nothing.
   if (pairs.length === 0) return;
   await unlessLibraryDoes(
     () =>
-      instance.backend.copyKvBlocks(
-        asCache(src),
-        asCache(dst),
-        BigUint64Array.from(pairs, (pair) => BigInt(pair.src)),
-        [BigUint64Array.from(pairs, (pair) => BigInt(pair.dst))],
+      instance.handOver(call, () =>
+        instance.backend.copyKvBlocks(
+          asCache(source),
+          asCache(destination),
+          BigUint64Array.from(pairs, (pair) => BigInt(pair.src)),
+          [BigUint64Array.from(pairs, (pair) => BigInt(pair.dst))],
+        ),
       ),
-    () => copyPieces(instance, src, dst, blockPieces(copyRuns(pairs, src === dst), src.size.rowBytes), moved),
-    refusalFrom(src),
+    () => copyPieces(instance, caches, blockPieces(copyRuns(pairs, source === destination), source.size.rowBytes)),
+    refusalFrom(source),
   );
 }
 
@@ -208,21 +210,24 @@ function refusalFrom({ desc }: Registration): LLMStatusCode | undefined {
 
 /** Copies pieces in all tensors: one call of the backend for each tensor, where it takes lists. */
 async function copyPieces(
-  { backend }: Instance,
-  src: Registration,
-  dst: Registration,
+  instance: Instance,
+  { source, destination, moved, call }: CopiedCaches,
   pieces: Pieces,
-  moved: () => void,
 ): Promise<void> {
-  for (const [i, from] of src.addrs.entries()) {
-    const to = dst.addrs[i] ?? 0n;
-    if (backend.copyRanges !== undefined && pieces.src.length > 1) {
-      await backend.copyRanges(shifted(pieces.dst, to), shifted(pieces.src, from), pieces.byteLength.slice());
+  const { backend } = instance;
+  const copyRanges = backend.copyRanges?.bind(backend);
+  for (const [i, from] of source.addrs.entries()) {
+    const to = destination.addrs[i] ?? 0n;
+    if (copyRanges !== undefined && pieces.src.length > 1) {
+      const dst = shifted(pieces.dst, to);
+      const src = shifted(pieces.src, from);
+      await instance.handOver(call, () => copyRanges(dst, src, pieces.byteLength.slice()));
       moved();
       continue;
     }
     for (const [piece, byteLength] of pieces.byteLength.entries()) {
-      await copyPiece(backend, to + (pieces.dst[piece] ?? 0n), from + (pieces.src[piece] ?? 0n), Number(byteLength));
+      const at = { dst: to + (pieces.dst[piece] ?? 0n), src: from + (pieces.src[piece] ?? 0n) };
+      await copyPiece(instance, at, Number(byteLength), call);
       moved();
     }
   }
@@ -232,9 +237,20 @@ function shifted(offsets: BigUint64Array, start: bigint): BigUint64Array {
   return offsets.map((offset) => start + offset);
 }
 
-async function copyPiece(backend: Backend, dst: bigint, src: bigint, byteLength: number): Promise<void> {
-  if (backend.copy !== undefined) await backend.copy(dst, src, byteLength);
-  else await backend.write(dst, await backend.read(src, byteLength));
+async function copyPiece(
+  instance: Instance,
+  { dst, src }: { readonly dst: bigint; readonly src: bigint },
+  byteLength: number,
+  call: LimitedCall | undefined,
+): Promise<void> {
+  const { backend } = instance;
+  const copy = backend.copy?.bind(backend);
+  if (copy !== undefined) {
+    await instance.handOver(call, () => copy(dst, src, byteLength));
+    return;
+  }
+  const bytes = await instance.handOver(call, () => backend.read(src, byteLength));
+  await instance.handOver(call, () => backend.write(dst, bytes));
 }
 
 type Rows = Iterable<number | bigint>;
@@ -246,6 +262,8 @@ interface CopiedCaches {
   readonly moved: () => void;
   /** Says which rows are read and which are written, where that is asked for. */
   readonly uses: (read: () => Rows, written: () => Rows) => void;
+  /** Where its options may end it early. */
+  readonly call: LimitedCall | undefined;
 }
 
 function onCaches(
@@ -263,6 +281,7 @@ function onCaches(
       source,
       destination,
       moved,
+      call,
       uses(read, written) {
         if (!instance.noticesAccess(call)) return;
         instance.access(operation, call, () => [

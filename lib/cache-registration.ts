@@ -6,7 +6,7 @@ import type { CallLimits } from './call-options';
 import type { CheckedDesc } from './cache';
 import { LLMException } from './exception';
 import { fingerprintOf } from './fingerprint';
-import { guardDescription, guardRegistration, guardTable, lacksRoom } from './guard/registration';
+import { guardDescription, guardRegistration, guardTable, guardTensors, lacksRoom } from './guard/registration';
 import { refusal } from './guard/rule';
 import type { Instance } from './instance';
 import { unlessLibraryDoes } from './library-call';
@@ -101,13 +101,16 @@ async function allocateTensors(
   if (instance.guards) {
     await makeRoom(instance, desc.numTensors, NO_ADDRESSES, tensorBytes);
     guardTable(instance, operation, desc.numTensors);
+  } else {
+    // The library registers no more, so that what the package allocates for them is lost time, and at last the process.
+    guardTensors(operation, desc.numTensors);
   }
   checkTotal(operation, tensorBytes * BigInt(desc.numTensors), desc.placement);
   const regions: AllocatedRegion[] = [];
   try {
     for (let i = 0; i < desc.numTensors; i++) {
-      regions.push(await instance.allocate(tensorBytes, desc.placement));
       // Where the call was rejected meanwhile, what there is goes back.
+      regions.push(await instance.allocate(tensorBytes, desc.placement, call));
       call?.check();
     }
     const addrs = BigUint64Array.from(regions, (region) => region.address);

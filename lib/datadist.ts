@@ -343,10 +343,7 @@ export class LLMDataDist implements AsyncDisposable {
     const wanted = checkAllocation(byteLength, fields);
     const allocate = async (call: LimitedCall | undefined) => {
       checkTotal(operation, wanted.byteLength, wanted.placement);
-      call?.begin();
-      const allocating = this.#instance.allocate(wanted.byteLength, wanted.placement);
-      if (call !== undefined) this.#instance.submitted(call);
-      const region = await allocating;
+      const region = await this.#instance.allocate(wanted.byteLength, wanted.placement, call);
       // Nothing has its handle.
       if (call?.isEnded === true) await region.release();
       return region;

@@ -300,8 +300,7 @@ export class Instance {
         this.#watchdog.check(operation);
         this.#lanes.check(operation, clusterId);
       }
-      call?.begin();
-      const answer = work(local, call);
+      const answer = call === undefined ? work(local, call) : this.handOver(call, () => work(local, call));
       if (!isCounted) {
         calls.count += 1;
         peer.count += 1;
@@ -309,7 +308,6 @@ export class Instance {
         isCounted = true;
       }
       hasBegun = true;
-      if (call !== undefined) this.submitted(call);
       lane = this.#lanes.of(operation, clusterId);
       await (lane === undefined ? answer : lane.enter(clusterId, answer));
     } catch (error) {
@@ -397,16 +395,26 @@ export class Instance {
     return rest.then(release);
   }
 
-  /** A call that has begun has been handed to the backend, in this turn and as the last one. */
-  submitted(call: LimitedCall): void {
+  /**
+   * Makes a call of the backend, or one step of a call. As long as it waits in a queue of the backend it can be withdrawn.
+   * @param make makes at most one call of the backend before it returns
+   */
+  handOver<T>(call: LimitedCall | undefined, make: () => Promise<T>): Promise<T> {
+    if (call === undefined) return make();
+    call.begin();
     const { backend } = this;
+    const before = backend.lastCall?.();
+    const answer = make();
     const made = backend.lastCall?.();
-    if (made !== undefined) call.canBeTakenBack(() => backend.withdraw?.(made) ?? false);
+    // Where the numbers are the same, no call was made, and the number is that of another one.
+    if (made !== undefined && made !== before) call.canBeTakenBack(() => backend.withdraw?.(made) ?? false);
+    return answer;
   }
 
   /**
    * Runs a copy within local caches, which are not unregistered before it has ended.
-   * @param work is given what it calls after each step, so that what waits for it knows that it goes on
+   * @param work is given what it calls after each step, so that what waits for it knows that it goes on; it makes each step
+   *   with {@link handOver}
    */
   copy<T>(
     operation: string,
@@ -429,7 +437,6 @@ export class Instance {
           // One that was rejected does not go on to the next step.
           call?.check();
         };
-        call?.begin();
         const answer = work(moved, call);
         if (first !== undefined) first.count += 1;
         if (second !== undefined) second.count += 1;
@@ -496,8 +503,8 @@ export class Instance {
     return limits === undefined ? work(undefined) : limited(limits, info, this.#owner, work);
   }
 
-  async allocate(byteLength: bigint, placement: number): Promise<AllocatedRegion> {
-    const address = await this.backend.malloc(byteLength, placement);
+  async allocate(byteLength: bigint, placement: number, call?: LimitedCall): Promise<AllocatedRegion> {
+    const address = await this.handOver(call, () => this.backend.malloc(byteLength, placement));
     const where = isHost(placement) ? Placement.HOST : Placement.DEVICE;
     const region = new AllocatedRegion(this, address, byteLength, where);
     this.regions.add(region);

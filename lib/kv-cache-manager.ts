@@ -167,8 +167,13 @@ export class KvCacheManager {
       if (transfer !== undefined)
         guardRowAgainstLayout(transfer, size > 0n ? size : (transfer.local?.size.rowBytes ?? 0n));
       this.#access(operation, call, local, [row]);
-      return overLink(this.#instance, operation, remote, local, () =>
-        this.#backend.pullKvCache(remote, cache, row, size, ext),
+      return overLink(
+        this.#instance,
+        operation,
+        remote,
+        local,
+        () => this.#backend.pullKvCache(remote, cache, row, size, ext),
+        call,
       );
     };
     await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, row, limits);
@@ -202,8 +207,13 @@ export class KvCacheManager {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
       this.#access(operation, call, local, lists.dst);
-      return overLink(this.#instance, operation, remote, local, () =>
-        this.#backend.pullKvBlocks(remote, cache, lists.src, lists.dst, ext, limits),
+      return overLink(
+        this.#instance,
+        operation,
+        remote,
+        local,
+        () => this.#backend.pullKvBlocks(remote, cache, lists.src, lists.dst, ext, limits),
+        call,
       );
     };
     await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists, limits);
@@ -241,10 +251,17 @@ export class KvCacheManager {
       if (transfer !== undefined) guardRowAgainstLayout(transfer, transfer.local?.size.rowBytes ?? 0n);
       this.#access(operation, call, local, [row]);
       const source = this.#described(cache, local, ext);
-      return overLink(this.#instance, operation, remote, local, () => {
-        layers.begin(ext, source.desc);
-        return this.#backend.pushKvCache(source, remote, row, size, ext, layers);
-      });
+      return overLink(
+        this.#instance,
+        operation,
+        remote,
+        local,
+        () => {
+          layers.begin(ext, source.desc);
+          return this.#backend.pushKvCache(source, remote, row, size, ext, layers);
+        },
+        call,
+      );
     };
     try {
       await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, row, limits);
@@ -281,10 +298,17 @@ export class KvCacheManager {
       const limits = transfer && lists.guard(transfer);
       this.#access(operation, call, local, lists.src);
       const source = this.#described(cache, local, ext);
-      return overLink(this.#instance, operation, remote, local, () => {
-        layers.begin(ext, source.desc);
-        return this.#backend.pushKvBlocks(source, remote, lists.src, lists.dst, ext, limits, layers);
-      });
+      return overLink(
+        this.#instance,
+        operation,
+        remote,
+        local,
+        () => {
+          layers.begin(ext, source.desc);
+          return this.#backend.pushKvBlocks(source, remote, lists.src, lists.dst, ext, limits, layers);
+        },
+        call,
+      );
     };
     try {
       await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists, limits);

@@ -33,7 +33,8 @@ export interface Hang extends HungTransfer {
 interface Waiting {
   readonly clusterId: bigint;
   readonly returned: Promise<unknown>;
-  readonly giveUp: (hang: Hang) => void;
+  /** @returns whether it goes on in the backend */
+  readonly giveUp: (hang: Hang) => boolean;
 }
 
 /** The package's own promise of a transfer was rejected with this. */
@@ -73,7 +74,7 @@ export class Lane {
     return this.#count === 0;
   }
 
-  /** A transfer has been handed to the backend. @returns what to wait for, and then to {@link leave} */
+  /** A transfer has been handed to the backend, in this turn. @returns what to wait for, and then to {@link leave} */
   enter(clusterId: bigint, answer: Promise<void>): Promise<void> {
     const { canGiveUp } = this.#lanes;
     if (this.#count === 0 && !canGiveUp) this.#sinceMs = this.#lanes.now();
@@ -104,8 +105,13 @@ export class Lane {
         comesBack = back;
       });
       const sinceMs = this.#lanes.now();
+      const { backend } = this.#lanes;
+      const made = backend.lastCall?.();
       const giveUp = (hang: Hang) => {
-        reject(new PartedError({ hang, inside: { sinceMs, returned, blocks: undefined } }));
+        const isTakenBack = made !== undefined && backend.withdraw?.(made) === true;
+        const inside = isTakenBack ? undefined : { sinceMs, returned, blocks: undefined };
+        reject(new PartedError({ hang, inside }));
+        return !isTakenBack;
       };
       const waiting = { clusterId, returned, giveUp };
       this.waiting.add(waiting);
@@ -356,9 +362,8 @@ function isPush(operation: string): boolean {
 }
 
 function giveUpAll(hang: Hang, transfers: readonly Waiting[]): Promise<unknown> | undefined {
-  if (transfers.length === 0) return undefined;
-  for (const { giveUp } of transfers) giveUp(hang);
-  return Promise.all(transfers.map(({ returned }) => returned));
+  const inside = transfers.filter(({ giveUp }) => giveUp(hang));
+  return inside.length === 0 ? undefined : Promise.all(inside.map(({ returned }) => returned));
 }
 
 /** What the exception of a transfer carries that the backend has given up inside the library. */

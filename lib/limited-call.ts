@@ -47,6 +47,7 @@ export class LimitedCall implements EarlyCall {
   readonly #owner: CallOwner;
   #isEnded = false;
   #isRunning = false;
+  #isWithdrawn = false;
   #takeBack: (() => boolean) | undefined;
   #undo: (() => void) | undefined;
   #wake: (() => void) | undefined;
@@ -66,6 +67,11 @@ export class LimitedCall implements EarlyCall {
     return this.#isEnded;
   }
 
+  /** Whether it ended before it got to the library. Of a call in several steps: with none of them in the library. */
+  get isWithdrawn(): boolean {
+    return this.#isWithdrawn;
+  }
+
   /** At each place where it has waited: throws where it was withdrawn meanwhile. */
   check(): void {
     if (this.#isEnded) throw new Withdrawn();
@@ -80,7 +86,7 @@ export class LimitedCall implements EarlyCall {
 
   /**
    * The backend has it.
-   * @param takeBack returns whether the backend has taken the call out of its own queue
+   * @param takeBack returns whether the backend has taken the call out of its queue
    */
   canBeTakenBack(takeBack: () => boolean): void {
     this.#takeBack = takeBack;
@@ -167,6 +173,7 @@ export class LimitedCall implements EarlyCall {
 
   #released(): Promise<void> {
     if (!this.#isRunning || this.#takeBack?.() === true) {
+      this.#isWithdrawn = true;
       this.#undo?.();
       return RELEASED;
     }

@@ -81,9 +81,18 @@ export class LinkLife {
     const { statusCode } = error;
     this.endBy(error);
     if (life === undefined) return;
-    this.#running -= 1;
     if (!MOVED_NOTHING.has(statusCode)) this.#isUsed = true;
-    else if (!this.#isUsed && this.#running === 0) this.#used = undefined;
+    this.#leave();
+  }
+
+  /** The call of a key was taken back before the library used the key. */
+  withdraw({ life }: KeyOfLife): void {
+    if (life !== undefined) this.#leave();
+  }
+
+  #leave(): void {
+    this.#running -= 1;
+    if (!this.#isUsed && this.#running === 0) this.#used = undefined;
   }
 
   /** Whether the cache of a key was registered after this link had copied the peer's table, as far as keys say. */

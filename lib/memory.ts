@@ -124,9 +124,9 @@ export class AllocatedRegion implements MemoryRegion {
       this.#state = 'live';
     });
     await this.#instance.idle('free', this.#copies, 'the copies of this memory', call);
-    call?.begin();
+    call?.check();
     if (this.#isHeldByLibrary()) this.#state = 'held';
-    else await this.giveBack();
+    else await this.giveBack(call);
   }
 
   /** Gives a held region back, unless something still holds it. */
@@ -135,10 +135,15 @@ export class AllocatedRegion implements MemoryRegion {
   }
 
   /** Gives the memory back, whatever holds it. */
-  async giveBack(): Promise<void> {
+  async giveBack(call?: LimitedCall): Promise<void> {
+    const { regions, backend } = this.#instance;
     this.#state = 'gone';
-    this.#instance.regions.delete(this);
-    await this.#instance.backend.free(this.address);
+    regions.delete(this);
+    call?.onWithdrawal(() => {
+      this.#state = 'live';
+      regions.add(this);
+    });
+    await this.#instance.handOver(call, () => backend.free(this.address));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -185,11 +190,9 @@ export class AllocatedRegion implements MemoryRegion {
       if (instance.noticesAccess(call)) {
         instance.access(operation, call, () => [{ ...range, writes: operation === 'write' }]);
       }
-      call?.begin();
-      const answer = work();
+      const answer = instance.handOver(call, work);
       this.#copies.count += 1;
       try {
-        if (call !== undefined) instance.submitted(call);
         return await answer;
       } finally {
         this.#copies.leave();

@@ -2,6 +2,7 @@ import type { CheckedKey } from './cache';
 import { LLMException, withAdvice } from './exception';
 import { refusal } from './guard/rule';
 import type { Instance } from './instance';
+import type { LimitedCall } from './limited-call';
 import type { LinkLife } from './link-lives';
 import { releasedOf } from './released';
 import type { Registration } from './registrations';
@@ -13,6 +14,7 @@ const NOT_HERE = 'Use a cache that this instance registered, and has not unregis
 /**
  * Makes a transfer over the link to the peer of its key, when nothing says that the key is of another life of the peer.
  * @param local `undefined` for an id that is not registered here
+ * @param call where its options may end it early
  * @throws LLMException rule `stale-key`, before `start` is called
  */
 export function overLink(
@@ -21,12 +23,13 @@ export function overLink(
   key: CheckedKey,
   local: Registration | undefined,
   start: () => Promise<void>,
+  call?: LimitedCall,
 ): Promise<void> {
   const { lives } = instance;
   const { clusterId, life } = key;
   if (life !== undefined && instance.guards) guardLife(instance, operation, key);
   const answer = start();
-  return watched(answer, life === undefined ? lives.linkTo(clusterId) : lives.use(key, life), key, local);
+  return watched(answer, life === undefined ? lives.linkTo(clusterId) : lives.use(key, life), key, local, call);
 }
 
 function guardLife({ lives }: Instance, operation: string, key: CheckedKey): void {
@@ -48,12 +51,14 @@ async function watched(
   link: LinkLife | undefined,
   key: CheckedKey,
   local: Registration | undefined,
+  call: LimitedCall | undefined,
 ): Promise<void> {
   try {
     await answer;
     link?.succeed(key);
   } catch (error) {
-    if (!(error instanceof LLMException)) throw error;
+    if (call?.isWithdrawn === true) link?.withdraw(key);
+    if (call?.isWithdrawn === true || !(error instanceof LLMException)) throw error;
     const isUnknown = error.statusCode === LLMStatusCode.LLM_KV_CACHE_NOT_EXIST;
     const reported = isUnknown ? unknownCache(error, link, key, local) : error;
     link?.fail(key, error);

@@ -9,12 +9,15 @@ const MOST_IN_A_PART = 512;
  */
 export class SortedByAddress<Item> {
   readonly #addressOf: (item: Item) => bigint;
+  readonly #orderOf: (item: Item) => number;
   /** Each holds at least one item, and all of its items are before those of the next part. */
   readonly #parts: Item[][] = [];
   #size = 0;
 
-  constructor(addressOf: (item: Item) => bigint) {
+  /** @param orderOf of items that may share an address: greater the later it is added. One of many is found by it. */
+  constructor(addressOf: (item: Item) => bigint, orderOf: (item: Item) => number = () => 0) {
     this.#addressOf = addressOf;
+    this.#orderOf = orderOf;
   }
 
   get size(): number {
@@ -41,10 +44,11 @@ export class SortedByAddress<Item> {
   /** @returns whether it was there */
   delete(item: Item): boolean {
     const address = this.#addressOf(item);
-    for (let p = this.#partOf(address); p >= 0; p--) {
+    const order = this.#orderOf(item);
+    for (let p = this.#partOf(address, order); p >= 0; p--) {
       const part = this.#parts[p];
       if (part === undefined) return false;
-      for (let i = this.#countUpTo(part, address) - 1; i >= 0; i--) {
+      for (let i = this.#countUpTo(part, address, order) - 1; i >= 0; i--) {
         const candidate = part[i] as Item;
         if (candidate === item) {
           part.splice(i, 1);
@@ -86,12 +90,17 @@ export class SortedByAddress<Item> {
   }
 
   /** Index of the last part that begins at `address` or before it, of the first one where none does; -1 without parts. */
-  #partOf(address: bigint): number {
-    const index = lowerBound(this.#parts, (part) => this.#addressOf(part[0] as Item) <= address) - 1;
+  #partOf(address: bigint, order = Infinity): number {
+    const index = lowerBound(this.#parts, ([first]) => this.#isUpTo(first as Item, address, order)) - 1;
     return index < 0 && this.#parts.length > 0 ? 0 : index;
   }
 
-  #countUpTo(part: readonly Item[], address: bigint): number {
-    return lowerBound(part, (item) => this.#addressOf(item) <= address);
+  #countUpTo(part: readonly Item[], address: bigint, order = Infinity): number {
+    return lowerBound(part, (item) => this.#isUpTo(item, address, order));
+  }
+
+  #isUpTo(item: Item, address: bigint, order: number): boolean {
+    const own = this.#addressOf(item);
+    return own < address || (own === address && this.#orderOf(item) <= order);
   }
 }

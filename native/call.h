@@ -5,12 +5,14 @@
 
 #include <napi.h>
 
+#include <algorithm>
 #include <exception>
 #include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "bridge/bridge.h"
 #include "completions.h"
 #include "deferred.h"
 #include "executor.h"
@@ -20,6 +22,16 @@
 #include "results.h"
 
 namespace llm_datadist_node {
+
+// The blocks of this side that work moves, where it has lists of blocks.
+template <typename Work>
+auto BlocksOfThisSide(const Work& work, int) -> decltype(std::optional<LlmNumbers>(work.BlocksOfThisSide())) {
+  return work.BlocksOfThisSide();
+}
+template <typename Work>
+std::optional<LlmNumbers> BlocksOfThisSide(const Work&, long) {
+  return {};
+}
 
 // `Work` is called on a thread of the executor as `Outcome work(Instance&, Result&)`; there is a ToValue for `Result`.
 template <typename Result, typename Work>
@@ -67,8 +79,14 @@ class Call final : public Task, public Completion {
     completions_->Forget(1);
     Release();
     Deferred returned(deferred_.Env());
-    RejectAsGivenUp(&deferred_, "the call was given up before it got to the library", returned.Promise());
+    RejectAsGivenUp(&deferred_, "the call was given up before it got to the library", returned.Promise(), {});
     returned.Resolve(nullptr);
+  }
+
+  void CallOff() override {
+    completions_->Forget(1);
+    Release();
+    Reject(Outcome::Failure(kFailed, "the call was withdrawn before it got to the library"), nullptr);
   }
 
   void* Part() override {
@@ -76,7 +94,8 @@ class Call final : public Task, public Completion {
     // What Settle concludes from now on; the present promise is rejected.
     Deferred present(deferred_.Env());
     present.Swap(deferred_);
-    RejectAsGivenUp(&present, "the call was given up and has not come back from the library", deferred_.Promise());
+    RejectAsGivenUp(&present, "the call was given up and has not come back from the library", deferred_.Promise(),
+                    BlocksOfThisSide(work_, 0));
     return deferred_.Promise();
   }
 
@@ -104,12 +123,19 @@ class Call final : public Task, public Completion {
     });
   }
 
-  // The exception carries what settles when the call has come back.
-  void RejectAsGivenUp(Deferred* deferred, const char* why, Napi::Promise returned) {
+  // The exception carries what settles when the call has come back, and what it may move until then: the caller may have
+  // changed its lists since the call.
+  void RejectAsGivenUp(Deferred* deferred, const char* why, Napi::Promise returned,
+                       const std::optional<LlmNumbers>& blocks) {
     try {
       const Napi::Value exception =
           ToException(deferred->Env(), exception_class_->Value(), info_, Outcome::Failure(kFailed, why), nullptr);
       SetOwn(exception.As<Napi::Object>(), "released", returned);
+      if (blocks) {
+        auto list = Napi::TypedArrayOf<uint64_t>::New(deferred->Env(), blocks->size, napi_biguint64_array);
+        std::copy_n(blocks->data, blocks->size, list.Data());
+        SetOwn(exception.As<Napi::Object>(), "blocks", list);
+      }
       // It says nothing of the link.
       SetOwn(exception.As<Napi::Object>(), "recovery", Napi::String::New(deferred->Env(), "retry"));
       deferred->Reject(exception);

@@ -29,6 +29,22 @@ Outcome RefuseText(const char* what, const std::string& text) {
 // TypeScript says which block and why: it looks through the lists again when it sees this.
 Outcome RefuseBlocks() { return Outcome::Failure(kParamInvalid, "a block number is too large for its cache"); }
 
+// `run(instance, blocks)` moves blocks. They are not changed meanwhile, so that the JavaScript thread may read them too.
+template <typename Run>
+struct BlocksWork {
+  Outcome operator()(Instance& instance, Nothing&) const {
+    return blocks.AreWithinLimits() ? run(instance, blocks) : RefuseBlocks();
+  }
+  LlmNumbers BlocksOfThisSide() const { return is_pull ? blocks.dst() : blocks.src(); }
+
+  bool is_pull;
+  Run run;
+  BlocksInput blocks;
+};
+
+template <typename Run>
+BlocksWork(bool, Run, BlocksInput) -> BlocksWork<Run>;
+
 }  // namespace
 
 DataDist::DataDist(const Napi::CallbackInfo& info)
@@ -250,14 +266,12 @@ Napi::Value DataDist::PullKvBlocks(const Napi::CallbackInfo& info) {
   const LlmCacheIndex src = arguments.CacheIndex();
   const int64_t dst_cache_id = arguments.Int64();
   const LlmExtParam ext = arguments.ExtParam();
-  return Submit(PullLane(src), AboutTransfer("pullBlocks", src),
-                [=, blocks = BlocksInput(arguments)](Instance& instance, Nothing&) {
-                  if (!blocks.AreWithinLimits()) return RefuseBlocks();
-                  return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
-                    return bridge.pull_blocks(object, &src, dst_cache_id, blocks.src(), blocks.dst(), &ext,
-                                              error);
-                  });
-                });
+  const auto pull = [=](Instance& instance, const BlocksInput& blocks) {
+    return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+      return bridge.pull_blocks(object, &src, dst_cache_id, blocks.src(), blocks.dst(), &ext, error);
+    });
+  };
+  return Submit(PullLane(src), AboutTransfer("pullBlocks", src), BlocksWork{true, pull, BlocksInput(arguments)});
 }
 
 Napi::Value DataDist::PushKvCache(const Napi::CallbackInfo& info) {
@@ -280,14 +294,13 @@ Napi::Value DataDist::PushKvBlocks(const Napi::CallbackInfo& info) {
   const CacheInput src(arguments);
   const LlmCacheIndex dst = arguments.CacheIndex();
   const LlmExtParam ext = arguments.ExtParam();
-  return Submit(kPush, AboutTransfer("pushBlocks", dst),
-                [=, blocks = BlocksInput(arguments)](Instance& instance, Nothing&) {
-                  if (!blocks.AreWithinLimits()) return RefuseBlocks();
-                  return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
-                    const LlmCache from = src.View();
-                    return bridge.push_blocks(object, &from, &dst, blocks.src(), blocks.dst(), &ext, error);
-                  });
-                });
+  const auto push = [=](Instance& instance, const BlocksInput& blocks) {
+    return instance.Call([&](const LlmBridge& bridge, LlmObject* object, LlmError* error) {
+      const LlmCache from = src.View();
+      return bridge.push_blocks(object, &from, &dst, blocks.src(), blocks.dst(), &ext, error);
+    });
+  };
+  return Submit(kPush, AboutTransfer("pushBlocks", dst), BlocksWork{false, push, BlocksInput(arguments)});
 }
 
 void DataDist::Abandon(const Napi::CallbackInfo&) {
@@ -325,6 +338,16 @@ Napi::Value DataDist::GiveUpTransfers(const Napi::CallbackInfo& info) {
   for (const auto& task : tasks.waiting) task->Withdraw();
   if (tasks.running == nullptr) return info.Env().Undefined();
   return {info.Env(), static_cast<napi_value>(tasks.running->Part())};
+}
+
+Napi::Value DataDist::LastCall(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(executor_->LastSubmitted()));
+}
+
+Napi::Value DataDist::Withdraw(const Napi::CallbackInfo& info) {
+  const std::unique_ptr<Task> task = executor_->CallOff(Arguments(info).Limit().value_or(0));
+  if (task != nullptr) task->CallOff();
+  return Napi::Boolean::New(info.Env(), task != nullptr);
 }
 
 }  // namespace llm_datadist_node

@@ -58,6 +58,9 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
   // Of transfers: what a lane is at, and that the package does not wait for it any more.
   Napi::Value RunningTransfer(const Napi::CallbackInfo& info);
   Napi::Value GiveUpTransfers(const Napi::CallbackInfo& info);
+  // Of any call that has not started.
+  Napi::Value LastCall(const Napi::CallbackInfo& info);
+  Napi::Value Withdraw(const Napi::CallbackInfo& info);
 
   // Queues `work` and returns the promise of its result.
   template <typename Result = Nothing, typename Work>

@@ -155,6 +155,8 @@ Napi::Function DataDist::Define(Napi::Env env) {
                          InstanceMethod<&DataDist::ElapsedMs>("elapsedMs"),
                          InstanceMethod<&DataDist::RunningTransfer>("runningTransfer"),
                          InstanceMethod<&DataDist::GiveUpTransfers>("giveUpTransfers"),
+                         InstanceMethod<&DataDist::LastCall>("lastCall"),
+                         InstanceMethod<&DataDist::Withdraw>("withdraw"),
                      });
 }
 

@@ -8,13 +8,48 @@ namespace llm_datadist_node {
 
 void Executor::Lane::Push(std::unique_ptr<Task> task) {
   Task* const last = task.get();
+  last->previous_ = first_waiting == nullptr ? nullptr : last_waiting;
   (first_waiting == nullptr ? first_waiting : last_waiting->next_) = std::move(task);
   last_waiting = last;
 }
 
-std::unique_ptr<Task> Executor::Lane::Pop() {
-  std::unique_ptr<Task> task = std::move(first_waiting);
-  first_waiting = std::move(task->next_);
+std::unique_ptr<Task> Executor::Lane::Take(Task* task) {
+  std::unique_ptr<Task>& place = task->previous_ == nullptr ? first_waiting : task->previous_->next_;
+  std::unique_ptr<Task> taken = std::move(place);
+  place = std::move(taken->next_);
+  (place == nullptr ? last_waiting : place->previous_) = taken->previous_;
+  taken->previous_ = nullptr;
+  return taken;
+}
+
+std::unique_ptr<Task> Executor::Pop(Lane& lane) {
+  std::unique_ptr<Task> task = lane.Take(lane.first_waiting.get());
+  Unlist(*task);
+  return task;
+}
+
+void Executor::Unlist(Task& task) {
+  if (last_.task == &task) last_.task = nullptr;
+  if (task.number_ != 0) numbered_.erase(std::exchange(task.number_, 0));
+}
+
+uint64_t Executor::LastSubmitted() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (last_.task != nullptr && last_.task->number_ == 0) {
+    numbered_.emplace(submitted_, last_);
+    last_.task->number_ = submitted_;
+  }
+  return submitted_;
+}
+
+std::unique_ptr<Task> Executor::CallOff(uint64_t number) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = numbered_.find(number);
+  if (found == numbered_.end()) return nullptr;
+  const Place place = found->second;
+  Unlist(*place.task);
+  std::unique_ptr<Task> task = place.lane->second.Take(place.task);
+  if (place.lane->second.IsEmpty()) EraseReady(place.lane);
   return task;
 }
 
@@ -24,6 +59,8 @@ std::unique_ptr<Task> Executor::Submit(LaneId id, std::unique_ptr<Task> task) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto lane = lanes_.try_emplace(id).first;
     const bool scheduled = !lane->second.IsEmpty();
+    ++submitted_;
+    last_ = {lane, task.get()};
     lane->second.Push(std::move(task));
     // Whoever works on the lane comes to this task by himself: a burst of short calls wakes nobody.
     if (scheduled) return nullptr;
@@ -34,7 +71,7 @@ std::unique_ptr<Task> Executor::Submit(LaneId id, std::unique_ptr<Task> task) {
       wake = true;
     } else if (threads_ < max_threads_ && !StartThread() && threads_ == 0) {
       ready_.pop_back();
-      task = lane->second.Pop();
+      task = Pop(lane->second);
       lanes_.erase(lane);
       return task;
     }
@@ -80,7 +117,7 @@ bool Executor::RunNext(std::unique_lock<std::mutex>& lock) {
   ready_.pop_front();
   // Where the lane is given up, it leaves the map and stays where it is.
   Lane& state = lane->second;
-  std::unique_ptr<Task> task = state.Pop();
+  std::unique_ptr<Task> task = Pop(state);
   state.busy = true;
   state.running = task.get();
   state.since = std::chrono::steady_clock::now();
@@ -127,15 +164,25 @@ void Executor::WakeForReady() {
 void Executor::Release(Lanes::iterator lane) {
   lane->second.busy = false;
   if (lane->second.IsEmpty()) {
-    lanes_.erase(lane);
-    if (lanes_.empty()) {
-      stopped_ = stopped_ || stop_when_idle_;
-      if (stopped_) wake_.notify_all();
-    }
-    if (lanes_.size() == set_aside_) changed_.notify_all();
+    Erase(lane);
   } else {
     ready_.push_back(lane);
   }
+}
+
+void Executor::Erase(Lanes::iterator lane) {
+  lanes_.erase(lane);
+  if (lanes_.empty()) {
+    stopped_ = stopped_ || stop_when_idle_;
+    if (stopped_) wake_.notify_all();
+  }
+  if (lanes_.size() == set_aside_) changed_.notify_all();
+}
+
+void Executor::EraseReady(Lanes::iterator lane) {
+  const auto ready = std::find(ready_.begin(), ready_.end(), lane);
+  if (ready != ready_.end()) ready_.erase(ready);
+  Erase(lane);
 }
 
 std::vector<std::unique_ptr<Task>> Executor::Cancel() {
@@ -143,7 +190,7 @@ std::vector<std::unique_ptr<Task>> Executor::Cancel() {
   std::vector<std::unique_ptr<Task>> cancelled;
   ready_.clear();
   for (auto lane = lanes_.begin(); lane != lanes_.end();) {
-    while (lane->second.first_waiting != nullptr) cancelled.push_back(lane->second.Pop());
+    while (lane->second.first_waiting != nullptr) cancelled.push_back(Pop(lane->second));
     lane = lane->second.IsEmpty() ? lanes_.erase(lane) : std::next(lane);
   }
   return cancelled;
@@ -189,16 +236,13 @@ Executor::SetAsideTasks Executor::SetAside(LaneId id, std::optional<uint64_t> pe
   const auto found = lanes_.find(id);
   if (found == lanes_.end()) return tasks;
   Lane& lane = found->second;
-  std::unique_ptr<Task> all = std::move(lane.first_waiting);
-  lane.last_waiting = nullptr;
-  while (all != nullptr) {
-    std::unique_ptr<Task> rest = std::move(all->next_);
-    if (is_meant(*all)) {
-      tasks.waiting.push_back(std::move(all));
-    } else {
-      lane.Push(std::move(all));
+  for (Task* task = lane.first_waiting.get(); task != nullptr;) {
+    Task* const next = task->next_.get();
+    if (is_meant(*task)) {
+      Unlist(*task);
+      tasks.waiting.push_back(lane.Take(task));
     }
-    all = std::move(rest);
+    task = next;
   }
   if (lane.running != nullptr && !lane.running->set_aside_ && is_meant(*lane.running)) {
     tasks.running = lane.running;
@@ -207,14 +251,7 @@ Executor::SetAsideTasks Executor::SetAside(LaneId id, std::optional<uint64_t> pe
     --threads_;
     WakeForReady();
   }
-  if (lane.IsEmpty()) {
-    for (auto ready = ready_.begin(); ready != ready_.end(); ++ready) {
-      if (*ready != found) continue;
-      ready_.erase(ready);
-      break;
-    }
-    lanes_.erase(found);
-  }
+  if (lane.IsEmpty()) EraseReady(found);
   changed_.notify_all();
   return tasks;
 }

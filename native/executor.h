@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -28,8 +29,11 @@ class Task {
   virtual void Done(std::unique_ptr<Task> self) = 0;
   // It is not waited for any more. Called by who gives it up, without a lock; it may still be running. Must not throw.
   virtual void GiveUp() {}
-  // It was taken back from its lane, by the thread that settles tasks. Must not throw.
+  // It was taken out of its lane because an earlier task of the lane was given up. Called by the thread that settles tasks.
+  // Must not throw.
   virtual void Withdraw() {}
+  // It was taken out of its lane because nothing waits for it any more. Called as above.
+  virtual void CallOff() {}
   // It was set aside while it runs: its caller does not wait for it any more. Called as above; gives the promise, if it
   // has one, that is settled when it is done.
   virtual void* Part() { return nullptr; }
@@ -40,7 +44,10 @@ class Task {
   friend class Executor;
   // It was set aside while it ran; see Executor::SetAside.
   bool set_aside_ = false;
-  // The next one of its lane: a queue that costs no allocation.
+  // Under which it can be called off; 0 where nothing has asked for it.
+  uint64_t number_ = 0;
+  // Its neighbours in its lane: a queue that costs no allocation, and that a task can leave from any place.
+  Task* previous_ = nullptr;
   std::unique_ptr<Task> next_;
 };
 
@@ -63,6 +70,11 @@ class Executor : public std::enable_shared_from_this<Executor> {
 
   // Gives the task back when there is no thread and none can be started.
   std::unique_ptr<Task> Submit(LaneId lane, std::unique_ptr<Task> task);
+
+  // How many tasks were submitted. As long as the last one waits in its lane it can be called off under this number.
+  uint64_t LastSubmitted();
+  // Takes a task out of its lane, where it has not started: it never does. Null where it has, and for other numbers.
+  std::unique_ptr<Task> CallOff(uint64_t number);
 
   // Takes back what has not started.
   std::vector<std::unique_ptr<Task>> Cancel();
@@ -118,9 +130,13 @@ class Executor : public std::enable_shared_from_this<Executor> {
 
     bool IsEmpty() const { return first_waiting == nullptr && !busy; }
     void Push(std::unique_ptr<Task> task);
-    std::unique_ptr<Task> Pop();
+    std::unique_ptr<Task> Take(Task* task);
   };
   using Lanes = std::map<LaneId, Lane>;
+  struct Place {
+    Lanes::iterator lane;
+    Task* task;
+  };
 
   // A thread keeps the executor alive: an abandoned one may outlive everything else.
   static void ThreadMain(std::shared_ptr<Executor> executor) { executor->Work(); }
@@ -130,8 +146,16 @@ class Executor : public std::enable_shared_from_this<Executor> {
   bool StartThread();
   // For the lanes that are ready when none of the threads looks at them.
   void WakeForReady();
+  // Takes the first task of a lane.
+  std::unique_ptr<Task> Pop(Lane& lane);
+  // The task waits no longer.
+  void Unlist(Task& task);
   // When no thread is at the lane any more.
   void Release(Lanes::iterator lane);
+  // When the lane is empty.
+  void Erase(Lanes::iterator lane);
+  // When all of its tasks were taken out: it may be in line for a thread.
+  void EraseReady(Lanes::iterator lane);
 
   const size_t max_threads_;
   std::mutex mutex_;
@@ -143,6 +167,11 @@ class Executor : public std::enable_shared_from_this<Executor> {
   std::vector<std::unique_ptr<Task>> given_up_tasks_;
   // Lanes with work and without a thread, first come first served.
   std::deque<Lanes::iterator> ready_;
+  uint64_t submitted_ = 0;
+  // The task that was submitted last, while it waits.
+  Place last_{};
+  // Tasks that wait and whose numbers were asked for.
+  std::unordered_map<uint64_t, Place> numbered_;
   // Without those of tasks that were given up or set aside.
   size_t threads_ = 0;
   size_t set_aside_ = 0;

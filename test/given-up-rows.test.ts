@@ -157,22 +157,6 @@ test('without guards no row is refused, and the error carries the same promise',
   await net.error.released;
 });
 
-test('a transfer that waited behind it may still come to run in the mock, which keeps its row', async () => {
-  const net = await star();
-  const { fabric, decoder, promptCache, decoderCache } = net;
-  const injected = fabric.inject({ op: 'pullBlocks', peer: 1n, times: 1, hang: true });
-  const first = watch(call(net, 'pullBlocks'));
-  const behind = watch(decoder.kvCacheManager.pullCache(promptCache.key(), decoderCache, 3));
-  await fabric.clock.advance(LIMIT_MS);
-  await turn();
-  expect([first.outcome, behind.outcome]).toMatchObject([GIVEN_UP, { ...GIVEN_UP, operation: 'pullCache' }]);
-  expect(await rejection(decoderCache.readBlocks([3]))).toMatchObject(REFUSED);
-  injected.remove();
-  await turn();
-  await (behind.outcome as Hung['error']).released;
-  expect(await rowOf(decoderCache, 0, 3)).toEqual(await rowOf(promptCache, 0, 0));
-});
-
 test.each([{ timeout: 5 }, { signal: true }])(
   'one that its caller had stopped before keeps its row until it has come back: %j',
   async ({ timeout, signal }) => {
@@ -411,6 +395,60 @@ describe('over a backend of the user', () => {
     comeBack();
     await released;
     await bytesOf(cache);
+  });
+
+  test('where the backend takes nothing back, one that waited behind it keeps its row until it has come back', async () => {
+    const { clock, mock, dist, cache, promptCache, pull } = await alone({ lastCall: () => 0, withdraw: () => false });
+    const held = hold(mock, 'pullKvBlocks');
+    const first = watch(pull());
+    const behind = watch(dist.kvCacheManager.pullBlocks(promptCache.key(), cache, [0], [3]));
+    await held.hasEntered(2);
+    await clock.advance(LIMIT_MS);
+    await turn();
+    expect([first.outcome, behind.outcome]).toMatchObject([GIVEN_UP, GIVEN_UP]);
+    held.letGo();
+    await (first.outcome as Hung['error']).released;
+    await cache.readBlocks([ROW]);
+    expect(await rejection(cache.readBlocks([3]))).toMatchObject(REFUSED);
+    held.open();
+    await (behind.outcome as Hung['error']).released;
+    expect(await rowOf(cache, 0, 3)).toEqual(await rowOf(promptCache, 0, 0));
+  });
+
+  test('one that waits in the backend is taken back, and gives its row back at once', async () => {
+    const inside: ((error?: Error) => void)[] = [];
+    const withdrawn: number[] = [];
+    let made = 0;
+    const { clock, cache, promptCache, dist } = await alone({
+      pullKvBlocks: () =>
+        new Promise((resolve, reject) => {
+          inside[++made] = (error) => {
+            if (error === undefined) resolve();
+            else reject(error);
+          };
+        }),
+      lastCall: () => made,
+      withdraw: (call) => {
+        if (call === 1) return false;
+        withdrawn.push(call);
+        inside[call]?.(new Error('withdrawn'));
+        return true;
+      },
+    });
+    const pulled = [1, 2, 3].map((row) => watch(dist.kvCacheManager.pullBlocks(promptCache.key(), cache, [0], [row])));
+    await clock.advance(LIMIT_MS);
+    await turn();
+    expect(pulled.map(({ outcome }) => outcome)).toMatchObject([GIVEN_UP, GIVEN_UP, GIVEN_UP]);
+    expect(withdrawn).toEqual([2, 3]);
+    const [first, ...behind] = pulled.map(({ outcome }) => (outcome as Hung['error']).released);
+    await Promise.all(behind);
+    await cache.readBlocks([2, 3]);
+    expect(await rejection(cache.readBlocks([1]))).toMatchObject(REFUSED);
+    // It is one that still uses the link.
+    expect(await rejection(dist.unlinkClusters([LOCAL_PROMPT]))).toMatchObject(GIVEN_UP);
+    inside[1]?.();
+    await first;
+    await cache.readBlocks([1]);
   });
 
   test('one that the backend takes back gives its row back at once', async () => {

@@ -159,6 +159,19 @@ describe('freed ranges', () => {
 });
 
 describe('what cannot be allocated', () => {
+  test.each([true, false])('more tensors than the table takes allocate nothing, with guards: %s', async (guards) => {
+    const { dist, backend } = node(LLMRole.MIX, 6n, {}, { guards });
+    await dist.init({ deviceId: 0 });
+    const malloc = jest.spyOn(backend, 'malloc');
+    for (const numTensors of [131_062, 2 ** 32 - 1]) {
+      const error = await rejection(dist.kvCacheManager.allocateCache({ ...DESC, numTensors, shape: [1, 1] }));
+      expect(error).toMatchObject({ code: 'LLM_PARAM_INVALID', operation: 'allocateCache' });
+      expect((error as LLMException).remedy).toContain('Rule cache-tensors');
+    }
+    expect(malloc).not.toHaveBeenCalled();
+    await dist.finalize();
+  });
+
   const sizes: [string, bigint][] = [
     ['2^33', 2n ** 33n],
     ['2^41', 2n ** 41n],

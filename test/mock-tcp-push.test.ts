@@ -1,66 +1,18 @@
-import type { Socket } from 'node:net';
 import { DataType, LLMDataDist, LLMRole } from '../lib';
-import { CacheEntry } from '../lib/backend/mock/cache-table';
 import { failed } from '../lib/backend/mock/refusal';
-import type { Tensor } from '../lib/backend/mock/registered-memory';
 import { FrameKind } from '../lib/backend/mock/tcp/frame';
-import { readTransfer, writeIdentity, writeRefusal, writeTable } from '../lib/backend/mock/tcp/messages';
+import { writeRefusal } from '../lib/backend/mock/tcp/messages';
 import { createTcpFabric } from '../lib/testing';
 import { bytesOf, fill, rejection, track } from './fixtures/cluster';
-import { frame, Frames, identityOf } from './fixtures/frames';
-import { DESC, intruder, listenAs, listening, transfer } from './fixtures/intruder';
+import { LAYERED, LAYERS, peerThat, WINDOW } from './fixtures/layered-peer';
+import type { Layer } from './fixtures/layered-peer';
+import { frame } from './fixtures/frames';
+import { DESC, intruder, listening, transfer } from './fixtures/intruder';
 import { clusterAt, freePort, TcpNode } from './fixtures/tcp-node';
 
 jest.setTimeout(120_000);
 
 const LONG = { timeout: 60_000 };
-const LAYERS = 40;
-/** Layers that are sent without an answer. */
-const WINDOW = 16;
-const ROW = 100;
-const LAYERED = { numTensors: LAYERS, dataType: DataType.DT_INT8, shape: [2, ROW] };
-
-/** A WRITE as the peer receives it, with all of its bytes. */
-interface Layer {
-  readonly id: number;
-  readonly after: number;
-  readonly tensor: number;
-}
-
-/** A peer of the test with a cache of {@link LAYERED}: does what `behave` does with each layer, and knows what was cancelled. */
-async function peerThat(behave: (layer: Layer, answer: (bytes: Buffer) => void) => void, syncKvTimeout = 60_000) {
-  const tensors = Array.from({ length: LAYERS }, () => ({})) as Tensor[];
-  const table = writeTable(new Map([[1n, new CacheEntry(1n, tensors, 2 * ROW, 2)]]));
-  const cancelled: number[] = [];
-  const serve = async (socket: Socket) => {
-    const frames = new Frames(socket);
-    let layer: Layer | undefined;
-    for (let next = await frames.next(); next !== undefined; next = await frames.next()) {
-      const { kind, id, payload } = next;
-      if (kind === FrameKind.HELLO) socket.write(frame(FrameKind.ANSWER, id, writeIdentity(identityOf(1n))));
-      else if (kind === FrameKind.TABLE) socket.write(frame(FrameKind.ANSWER, id, table));
-      else if (kind === FrameKind.PREPARE || kind === FrameKind.COMMIT) socket.write(frame(FrameKind.ANSWER, id));
-      else if (kind === FrameKind.CANCEL) cancelled.push(id);
-      else if (kind === FrameKind.WRITE) {
-        const { after = 0, firstTensor } = readTransfer(payload);
-        layer = { id, after, tensor: firstTensor };
-      } else if (kind === FrameKind.PUSHED && layer !== undefined) {
-        behave(layer, (bytes) => {
-          socket.write(bytes);
-        });
-      }
-    }
-  };
-  const port = await listenAs((socket) => void serve(socket));
-  const dist = track(new LLMDataDist(LLMRole.DECODER, 2n, { backend: createTcpFabric().backend }));
-  await dist.init({ deviceId: 1, syncKvTimeout });
-  const cache = await dist.kvCacheManager.allocateCache(LAYERED);
-  await dist.linkClusters([clusterAt(1n, port)], LONG);
-  const push = () =>
-    dist.kvCacheManager.pushBlocks({ clusterId: 1n, cacheId: 1n }, cache, [0], [0], { tensorNumPerLayer: 1 });
-  return { push, cancelled };
-}
-
 describe('a push of many layers', () => {
   test('sends layers before the first one is answered, and no more than a window of them', async () => {
     const held: Layer[] = [];

@@ -51,6 +51,31 @@ test('items of one address are all kept, and each is removed by itself', () => {
   expect(list.toArray()).toEqual(items.filter(({ name }) => name !== 3 && name !== 1999));
 });
 
+test('one of many items of an address is found by its order, without a look at the others', () => {
+  let looks = 0;
+  const addressOf = ({ address }: Item) => {
+    looks += 1;
+    return address;
+  };
+  const list = new SortedByAddress(addressOf, ({ name }: Item) => name);
+  const items = Array.from({ length: 4096 }, (_, name) => ({ address: 7n, name }));
+  for (const item of items) list.add(item);
+  looks = 0;
+  for (const item of items) expect(list.delete(item)).toBe(true);
+  expect(list.size).toBe(0);
+  expect(looks).toBeLessThan(4096 * 40);
+});
+
+test('tensors that all begin at one address are given back one by one', () => {
+  const owners = [1, 2, 3].map(() => ({ addrs: new BigUint64Array(2000).fill(64n) }));
+  const ranges = new AddressRanges<(typeof owners)[number]>();
+  for (const owner of owners) ranges.add(owner, 8n);
+  for (const [i, owner] of owners.entries()) {
+    ranges.remove(owner);
+    expect(new Set(ranges.ownersWithin(64n, 65n))).toEqual(new Set(owners.slice(i + 1)));
+  }
+});
+
 test('an item that is not there removes nothing', () => {
   const list = sorted();
   expect(list.delete({ address: 1n, name: 0 })).toBe(false);

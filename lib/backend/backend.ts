@@ -149,11 +149,15 @@ export interface Backend {
   abandon?(): void;
   /** How long after an unlink a device may still do what the link has begun, in milliseconds. Default 0. */
   readonly settleAfterUnlinkMs?: number;
-  /** A number for the call that was made last, by which {@link withdraw} knows it; asked for in the same turn. */
+  /**
+   * A number for the call that was made last, by which {@link withdraw} knows it: each call has a greater one than the call
+   * before it. It is asked for in the turn in which the call was made, and before that, so that a call that was not made shows.
+   */
   lastCall?(): number;
   /**
-   * Takes a call back that still waits in a queue of the backend: it never reaches the library, and its promise settles, however.
-   * @returns false where it has begun, or ended
+   * Takes a call back that still waits in a queue of the backend: it never reaches the library. Of a call in several parts those
+   * that wait or are still to come never reach it. The promise of the call settles; nobody looks at the result.
+   * @returns whether nothing of the call is in the library now, and nothing of it will be. False where it runs or has ended
    */
   withdraw?(call: number): boolean;
   /** Whether the process that it stands for has died, and its memory with it: there is nothing left to warn of at the end. */
@@ -181,7 +185,9 @@ export interface Backend {
   /**
    * Transfers with a peer (or all pushes, without one) are not waited for any more. Those that have not begun never begin, and
    * are rejected. The one that is inside the library is rejected at once, and until it comes back it takes no thread from
-   * others. `released` of these exceptions settles when nothing of the call can go on.
+   * others. `released` of these exceptions settles when nothing of the call can go on: of the one inside when it comes back, as its
+   * promise would have. Where {@link readsBlocksAtOnce} is set, the exception of the one inside has `blocks`, the
+   * `BigUint64Array` of blocks of this side that it was called with. Without that all rows of its cache count as in use.
    * @returns `released` of the one inside, where there is one that was not given up before
    */
   giveUpTransfers?(kind: TransferKind, clusterId: bigint | undefined): Promise<void> | undefined;

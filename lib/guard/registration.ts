@@ -13,8 +13,7 @@ const MAX_ROWS = 0xffff_ffffn;
 export function guardDescription(operation: string, desc: BackendCacheDesc): void {
   const [rows = 1n] = desc.shape;
   if (rows > MAX_ROWS) throw refusal('first-dimension', operation, `the first dimension is ${rows}`);
-  if (desc.numTensors > MAX_TENSORS)
-    throw refusal('cache-tensors', operation, `the cache has ${desc.numTensors} tensors`);
+  guardTensors(operation, desc.numTensors);
   const size = tensorSize(desc.shape, desc.dataType);
   if ('problem' in size || !isSubByte(desc.dataType)) return;
   if (size.bits > MAX_SUB_BYTE_BITS) throw refusal('whole-byte-rows', operation, `a tensor has ${size.bits} bits`);
@@ -25,6 +24,11 @@ export function guardDescription(operation: string, desc: BackendCacheDesc): voi
       `a row of shape [${desc.shape.join(', ')}] has ${size.bits / rows} bits of ${bitsOf(desc.dataType)}-bit elements`,
     );
   }
+}
+
+/** Refuses a cache for which no table has room. */
+export function guardTensors(operation: string, numTensors: number): void {
+  if (numTensors > MAX_TENSORS) throw refusal('cache-tensors', operation, `the cache has ${numTensors} tensors`);
 }
 
 /** Whether a cache would be refused for what caches take that are unregistered and wait for links. */

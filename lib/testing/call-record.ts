@@ -3,8 +3,8 @@ import type { ClusterResult } from '../cluster';
 import type { Fault } from './fault';
 
 /**
- * A call that reached the backend of an instance. Calls that the package refuses itself do not, and `allocateCache` comes
- * as `allocateMemory` for each tensor and `registerCache`.
+ * A call that reached the backend of an instance. Calls that the package refuses itself do not, nor do those that were withdrawn
+ * while they waited. `allocateCache` comes as `allocateMemory` for each tensor and `registerCache`.
  */
 export interface CallRecord {
   /** Calls of a fabric are numbered from 1 on, as they began. */

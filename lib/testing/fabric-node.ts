@@ -15,7 +15,7 @@ import type { Refusal } from '../backend/mock/refusal';
 import { letGoOfDead } from '../held-instances';
 import type { NodeCall } from './node-call';
 import { NodeCalls } from './node-calls';
-import type { Surroundings } from './node-calls';
+import type { LaneFinder, Surroundings } from './node-calls';
 
 /** The rules of a fabric that are more than what a node knows by itself. */
 export interface NodeRules {
@@ -48,8 +48,8 @@ export class FabricNode extends MockBackend {
         if (session === undefined) return [];
         const pushes = operation === 'pushCache' || operation === 'pushBlocks' ? [() => session.pushLane] : [];
         const find = () => session.links.find(peer);
-        const link = () => {
-          const waiting = session.links.unlocked();
+        const link: LaneFinder = (call) => {
+          const waiting = session.links.unlocked(call);
           return waiting === undefined ? find() : waiting.then(find);
         };
         return [...pushes, link];

@@ -1,6 +1,7 @@
 import type { ClusterInfo, KvCacheExtParam } from '../backend/backend';
 import type { ClusterWork, ObservedCall, Operation } from '../backend/mock/call-observer';
 import type { Lane } from '../backend/mock/lane';
+import type { MockCall } from '../backend/mock/mock-call';
 import { failed, Refusal } from '../backend/mock/refusal';
 import { settle } from '../backend/mock/settle';
 import { waitFor } from '../backend/mock/within';
@@ -58,6 +59,8 @@ export class NodeCall implements ObservedCall, LoggedCall {
   /** What ends what hangs in its name. */
   readonly #hangs = new Set<(error: Error) => void>();
   #interrupted: Error | undefined;
+  /** The call as the instance knows it. */
+  #call: MockCall | undefined;
 
   constructor(calls: NodeCalls) {
     this.#calls = calls;
@@ -67,9 +70,9 @@ export class NodeCall implements ObservedCall, LoggedCall {
     return this.#calls.node;
   }
 
-  run<T>(work: (call: ObservedCall) => T | Promise<T>): T | Promise<T> {
-    if (!this.#calls.isQuiet || this.check !== undefined) return this.#interruptible(this.#follow(work));
-    const result = work(this);
+  run<T>(call: MockCall, work: (call: MockCall) => T | Promise<T>): T | Promise<T> {
+    if (!this.#calls.isQuiet || this.check !== undefined) return this.#interruptible(this.#follow(call, work));
+    const result = work(call);
     return result instanceof Promise ? this.#interruptible(result) : result;
   }
 
@@ -150,6 +153,11 @@ export class NodeCall implements ObservedCall, LoggedCall {
     this.#end(error);
   }
 
+  withdrawn(): void {
+    this.isBusy = false;
+    this.#forget();
+  }
+
   /** Ends it from outside: its process has died, or what held it up has gone. */
   interrupt(error: Error): void {
     this.giveUp(error);
@@ -165,6 +173,10 @@ export class NodeCall implements ObservedCall, LoggedCall {
   #end(error: unknown): void {
     this.isBusy = false;
     this.#calls.ended(this, error);
+    this.#forget();
+  }
+
+  #forget(): void {
     // An interrupted one may still be used by work that was left behind.
     if (this.#interrupted !== undefined) this.#calls.discard(this);
     else this.#reset();
@@ -188,6 +200,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
     this.#pieces = undefined;
     this.#toCorrupt = 0;
     this.#held = NO_LANES;
+    this.#call = undefined;
     if (this.#waits.size > 0) this.#waits.clear();
     this.#calls.giveBack(this);
   }
@@ -212,9 +225,10 @@ export class NodeCall implements ObservedCall, LoggedCall {
   }
 
   /** The course of a call where something may be in its way. */
-  async #follow<T>(work: (call: ObservedCall) => T | Promise<T>): Promise<T> {
+  async #follow<T>(call: MockCall, work: (call: MockCall) => T | Promise<T>): Promise<T> {
     this.#calls.checkAlive(this.operation);
-    if (this.#calls.isDead) return work(this);
+    if (this.#calls.isDead) return work(call);
+    this.#call = call;
     const isOnClusters = this.operation === 'linkClusters' || this.operation === 'unlinkClusters';
     const hit = isOnClusters ? undefined : this.#calls.faults.hit(this.#target());
     this.isAsking = hit instanceof Promise;
@@ -222,6 +236,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
     this.isAsking = false;
     // It may have been ended while another process was asked.
     if (this.#interrupted !== undefined) throw this.#interrupted;
+    call.check();
     if (fault !== undefined) {
       this.faults = [fault];
       this.#calls.record(this);
@@ -232,7 +247,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
       if (this.#interrupted !== undefined) throw this.#interrupted;
       // A process that ends is not held up by a rule.
       if (broken !== undefined && this.operation !== 'finalize') throw broken;
-      const result = await work(this);
+      const result = await work(call);
       if (broken !== undefined) throw broken;
       return result;
     };
@@ -243,26 +258,34 @@ export class NodeCall implements ObservedCall, LoggedCall {
     this.isDelayed = fault.delayMs > 0;
     const course = () => this.#takeCourse(fault, work);
     const isHolding = (fault.hang || fault.delayMs > 0) && fault.hold === 'link' && TRANSFERS.has(this.operation);
-    return isHolding ? this.#holding(this.#calls.lanesOf(this.operation, this.peer), course) : course();
+    const { operation, peer } = this;
+    const call = this.#call;
+    return isHolding && call !== undefined
+      ? this.#holding(call, this.#calls.lanesOf(operation, peer), course)
+      : course();
   }
 
   /** Keeps lanes, one after the other, while the work is done that would take them by itself otherwise. */
-  async #holding<T>([find, ...rest]: readonly LaneFinder[], work: () => Promise<T>): Promise<T> {
+  async #holding<T>(call: MockCall, [find, ...rest]: readonly LaneFinder[], work: () => Promise<T>): Promise<T> {
     if (find === undefined) return work();
-    const finding = find();
+    const finding = find(call);
     const lane = finding instanceof Promise ? await finding : finding;
-    if (lane === undefined) return this.#holding(rest, work);
+    if (lane === undefined) return this.#holding(call, rest, work);
     return new Promise((resolve, reject) => {
       const course = async (): Promise<T> => {
         if (this.#interrupted !== undefined) throw this.#interrupted;
         this.#held = [...this.#held, lane];
-        return this.#holding(rest, work);
+        return this.#holding(call, rest, work);
       };
-      void lane.run(() => course().then(resolve, reject));
+      const holding = lane.run(() => course().then(resolve, reject), call);
+      // It fails where the call was withdrawn while it waited.
+      void Promise.resolve(holding).catch(reject);
     });
   }
 
   async #takeCourse<T>(fault: CheckedFault, work: () => Promise<T>): Promise<T> {
+    // What it does now it does in the library.
+    this.#call?.begin();
     if (fault.partialLayers !== undefined) await this.#moveSome(fault.partialLayers, work);
     if (fault.delayMs > 0) await this.#delay(fault.delayMs);
     if (fault.hang) await this.#hang(fault);

@@ -1,6 +1,7 @@
 import type { CallObserver, Operation } from '../backend/mock/call-observer';
 import type { Clock } from '../backend/mock/clock';
 import type { Lane } from '../backend/mock/lane';
+import type { MockCall } from '../backend/mock/mock-call';
 import { failed, Refusal } from '../backend/mock/refusal';
 import type { Random } from '../random';
 import type { CallLog } from './call-log';
@@ -20,8 +21,8 @@ export interface Surroundings {
 /** The place of a call that is not logged. */
 const NOT_LOGGED = -1;
 
-/** Finds a lane when its turn has come; `undefined` where there is none. */
-export type LaneFinder = () => Lane | undefined | Promise<Lane | undefined>;
+/** Finds a lane when its turn has come; `undefined` where there is none. The call can be withdrawn while it waits. */
+export type LaneFinder = (call: MockCall) => Lane | undefined | Promise<Lane | undefined>;
 
 /** What an instance says of itself to its calls. */
 export interface Callee {

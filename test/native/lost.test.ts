@@ -133,6 +133,28 @@ test.concurrent(
   TEST_LIMIT_MS,
 );
 
+test.concurrent.each(['unlinks', 'links'])(
+  'a pull that hangs stops every peer when its own one comes back (which %s), and all calls end',
+  async (request) => {
+    const end = await runChild('lost-table.js', [request], { env });
+    const given = (operation: string) => ({ code: 'LLM_TIMEOUT', recovery: 'retry', operation });
+    const lost = (operation: string) => ({ code: 'LLM_FAILED', recovery: 'fatal', operation, remedy: RESTART });
+    expect(answerOf(end)).toMatchObject({
+      pull: given('pullBlocks'),
+      behind: given('pullBlocks'),
+      pullOfOther: given('pullBlocks'),
+      pushToOther: given('pushBlocks'),
+      link: { code: 'LLM_TIMEOUT', recovery: 'fatal', operation: 'linkClusters' },
+      unlink: given('unlinkClusters'),
+      finalize: lost('finalize'),
+      isLost: true,
+      later: lost('pullBlocks'),
+      released: { pull: 'fatal', behind: 'released', pullOfOther: 'fatal', pushToOther: 'fatal', unlink: 'released' },
+    });
+  },
+  TEST_LIMIT_MS,
+);
+
 test.concurrent.each(['one', 'two'])(
   'a worker that is terminated while a call of it hangs leaves nobody waiting for the lock that the call has (%s instances)',
   async (instances) => {

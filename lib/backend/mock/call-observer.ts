@@ -2,6 +2,7 @@ import type { Operation as PublicOperation } from '../../status';
 import type { ClusterInfo } from '../backend';
 import type { CacheEntry } from './cache-table';
 import type { Lane } from './lane';
+import type { MockCall } from './mock-call';
 import type { Refusal } from './refusal';
 import type { MovedBytes } from './transfer';
 
@@ -19,12 +20,14 @@ export type ClusterWork = (clusters: readonly ClusterInfo[]) => Promise<(Refusal
 /** A call that is under way. */
 export interface ObservedCall extends ObservedTransfer {
   /** Does the work of the call, or something else. What it throws is what the call is rejected with. */
-  run<T>(work: (call: ObservedCall) => T | Promise<T>): T | Promise<T>;
+  run<T>(call: MockCall, work: (call: MockCall) => T | Promise<T>): T | Promise<T>;
   /** As {@link run} for the clusters of a link or unlink call. */
   onClusters(clusters: readonly ClusterInfo[], work: ClusterWork): Promise<(Refusal | undefined)[]>;
   /** The call is over; called once. */
   succeeded(result: unknown): void;
   failed(error: unknown): void;
+  /** The call was taken back before it began. Called instead of the others. */
+  withdrawn(): void;
 }
 
 /** The part of a call that is known where bytes are moved. */

@@ -6,6 +6,7 @@ import { checkCommResources, generateCommResource } from '../../option-text/comm
 import { Link } from './link';
 import { LinkTable } from './link-table';
 import type { ListenAddress } from '../../option-text/listen-address';
+import type { MockCall } from './mock-call';
 import { failed, invalid, Refusal, refusedBy } from './refusal';
 import type { Identity, LinkEnd, Peer } from './peer';
 import type { LinkManager, Session } from './session';
@@ -46,8 +47,8 @@ export class HcclLinks implements LinkManager {
     return this.#links.all;
   }
 
-  unlocked(): void | Promise<void> {
-    return this.#links.unlocked();
+  unlocked(call?: MockCall): void | Promise<void> {
+    return this.#links.unlocked(call);
   }
 
   find(clusterId: bigint): Link | undefined {

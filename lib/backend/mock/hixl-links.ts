@@ -3,6 +3,7 @@ import type { ClusterInfo } from '../backend';
 import { Link } from './link';
 import { LinkTable } from './link-table';
 import type { ListenAddress } from '../../option-text/listen-address';
+import type { MockCall } from './mock-call';
 import { failed, invalid, Refusal, refusedBy } from './refusal';
 import type { Identity, Peer } from './peer';
 import type { LinkManager, Session } from './session';
@@ -41,8 +42,8 @@ export class HixlLinks implements LinkManager {
     return this.#links.all;
   }
 
-  unlocked(): void | Promise<void> {
-    return this.#links.unlocked();
+  unlocked(call?: MockCall): void | Promise<void> {
+    return this.#links.unlocked(call);
   }
 
   find(clusterId: bigint): Link | undefined {

@@ -1,5 +1,6 @@
 import { Lane } from './lane';
 import type { Link } from './link';
+import type { MockCall } from './mock-call';
 
 /**
  * The links of one instance, and the library's lock of them. A lookup takes the lock. The removal of a link
@@ -13,9 +14,12 @@ export class LinkTable {
     return this.#links;
   }
 
-  /** Resolves when the lock is free; `undefined` where it is free already. */
-  unlocked(): void | Promise<void> {
-    return this.#lock.run(nothing);
+  /**
+   * Resolves when the lock is free; `undefined` where it is free already.
+   * @param call can be withdrawn while it waits
+   */
+  unlocked(call?: MockCall): void | Promise<void> {
+    return this.#lock.run(nothing, call);
   }
 
   /**

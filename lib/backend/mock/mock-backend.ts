@@ -23,11 +23,12 @@ import type {
 } from '../backend';
 import { Addresses, AddressSpace } from './address-space';
 import { CacheEntry, rowsOf } from './cache-table';
-import type { CallObserver, ClusterWork, ObservedCall, Operation } from './call-observer';
+import type { CallObserver, ClusterWork, Operation } from './call-observer';
 import { checkClock } from './clock';
 import type { Clock } from './clock';
 import { HcclLinks } from './hccl-links';
 import { HixlLinks } from './hixl-links';
+import { MockCall, Withdrawn } from './mock-call';
 import type { Binding, Network } from './network';
 import type { ListenAddress } from '../../option-text/listen-address';
 import { isIpv4, parseListenAddress } from '../../option-text/listen-address';
@@ -92,6 +93,12 @@ export class MockBackend implements Backend {
   /** That of an Initialize that runs. */
   #starting: Session | undefined;
   #hasDied = false;
+  /** How many calls were made. */
+  #made = 0;
+  /** Calls that were not over at once, by their numbers. */
+  readonly #unfinished = new Map<number, MockCall>();
+  /** For the next call. */
+  #spare: MockCall | undefined;
   /** What an Initialize that failed late leaves behind: its listener keeps the port. */
   #leftover: { readonly engine: Engine; readonly binding: Binding } | undefined;
 
@@ -240,7 +247,7 @@ export class MockBackend implements Backend {
   }
 
   pullKvCache(src: CacheIndex, dst: Cache, batchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
-    const work = (call?: ObservedCall) => pullCache(this.#initialised(), src, dst.cacheId, batchIndex, size, ext, call);
+    const work = (call: MockCall) => pullCache(this.#initialised(), src, dst.cacheId, batchIndex, size, ext, call);
     return this.#answer('pullCache', work, src);
   }
 
@@ -251,8 +258,7 @@ export class MockBackend implements Backend {
     dstBlocks: BigUint64Array,
     ext: KvCacheExtParam,
   ): Promise<void> {
-    const work = (call?: ObservedCall) =>
-      pullBlocks(this.#initialised(), src, dst.cacheId, srcBlocks, dstBlocks, ext, call);
+    const work = (call: MockCall) => pullBlocks(this.#initialised(), src, dst.cacheId, srcBlocks, dstBlocks, ext, call);
     return this.#answer('pullBlocks', work, src);
   }
 
@@ -265,8 +271,7 @@ export class MockBackend implements Backend {
     progress: PushProgress = { layersCompleted: 0 },
   ): Promise<void> {
     progress.layersCompleted = 0;
-    const work = (call?: ObservedCall) =>
-      pushCache(this.#initialised(), src, dst, srcBatchIndex, size, ext, progress, call);
+    const work = (call: MockCall) => pushCache(this.#initialised(), src, dst, srcBatchIndex, size, ext, progress, call);
     return this.#answer('pushCache', work, dst);
   }
 
@@ -280,7 +285,7 @@ export class MockBackend implements Backend {
     progress: PushProgress = { layersCompleted: 0 },
   ): Promise<void> {
     progress.layersCompleted = 0;
-    const work = (call?: ObservedCall) =>
+    const work = (call: MockCall) =>
       pushBlocks(this.#initialised(), src, dst, srcBlocks, dstBlocks, ext, progress, call);
     return this.#answer('pushBlocks', work, dst);
   }
@@ -333,6 +338,14 @@ export class MockBackend implements Backend {
         this.#space.write(address, data.subarray(i * byteLength, (i + 1) * byteLength));
       }
     });
+  }
+
+  lastCall(): number {
+    return this.#made;
+  }
+
+  withdraw(call: number): boolean {
+    return this.#unfinished.get(call)?.withdraw() ?? false;
   }
 
   #initialised(): Session {
@@ -415,7 +428,8 @@ export class MockBackend implements Backend {
       const session = this.#initialised();
       checkClusters(clusters, timeoutMs);
       const work = workOf(session);
-      const outcomes = await (call === undefined ? work(clusters) : call.onClusters(clusters, work));
+      const { observed } = call;
+      const outcomes = await (observed === undefined ? work(clusters) : observed.onClusters(clusters, work));
       // The overall status is the last failure in input order.
       const last = outcomes.findLast((outcome) => outcome !== undefined);
       const statuses = outcomes.map((outcome) => outcome?.statusCode ?? LLMStatusCode.LLM_SUCCESS);
@@ -436,19 +450,34 @@ export class MockBackend implements Backend {
    * Runs `work` at once, and turns what it refuses into the exception that the seam promises. Only what comes of it is
    * reported in a turn of its own.
    */
-  async #answer<T>(operation: Operation, work: (call?: ObservedCall) => T | Promise<T>, peer?: CacheIndex): Promise<T> {
-    const call = this.#observer?.begin(operation);
+  async #answer<T>(operation: Operation, work: (call: MockCall) => T | Promise<T>, peer?: CacheIndex): Promise<T> {
+    const observed = this.#observer?.begin(operation);
+    const call = this.#spare ?? new MockCall();
+    this.#spare = undefined;
+    call.start(observed, peer !== undefined);
+    const number = (this.#made += 1);
     let value: T;
     try {
-      const result = call === undefined ? work() : call.run(work);
+      const result = observed === undefined ? work(call) : observed.run(call, work);
       // Awaiting a plain value would cost a turn of the event loop's microtask queue per transfer.
-      value = result instanceof Promise ? await result : result;
-      call?.succeeded(value);
+      if (result instanceof Promise) {
+        this.#unfinished.set(number, call);
+        try {
+          value = await result;
+        } finally {
+          this.#unfinished.delete(number);
+        }
+      } else {
+        value = result;
+        this.#spare = call;
+      }
+      observed?.succeeded(value);
     } catch (error) {
-      const told = toException(operation, error, peer);
-      call?.failed(told);
+      const reported = toException(operation, error, peer);
+      if (error instanceof Withdrawn) observed?.withdrawn();
+      else observed?.failed(reported);
       await turns.next();
-      throw told;
+      throw reported;
     }
     await turns.next();
     return value;

@@ -2,10 +2,10 @@ import type { CacheIndex, KvCacheExtParam } from '../backend';
 import type { BlockRun } from './block-run';
 import { blockRuns, lastOf } from './block-run';
 import type { CacheEntry, CacheLayout } from './cache-table';
-import type { ObservedTransfer } from './call-observer';
 import type { TensorRange } from './layer-range';
 import { checkExtParam, tensorRanges } from './layer-range';
 import { invalid } from './refusal';
+import type { MockCall } from './mock-call';
 import type { Session } from './session';
 import type { Span } from './transfer';
 import { localEntry, move, onLink, withRemote } from './transfer';
@@ -21,7 +21,7 @@ export function pullCache(
   batchIndex: number,
   size: bigint,
   ext: KvCacheExtParam,
-  call?: ObservedTransfer,
+  call: MockCall,
 ): void | Promise<void> {
   if (size !== -1n && size <= 0n) throw invalid(`size ${size} is neither -1 nor positive`);
   checkExtParam(ext, { equalSpans: false });
@@ -47,7 +47,7 @@ export function pullCache(
         remote: src.batchIndex * local.stride,
         length: remote.tensorBytes % remote.stride || wanted,
       };
-      return move('pull', link, local, remote, pairs, [span], call);
+      return move('pull', link, local, remote, pairs, [span], call.observed);
     }),
   );
 }
@@ -60,7 +60,7 @@ export function pullBlocks(
   srcBlocks: BigUint64Array,
   dstBlocks: BigUint64Array,
   ext: KvCacheExtParam,
-  call?: ObservedTransfer,
+  call: MockCall,
 ): void | Promise<void> {
   if (src.batchIndex !== 0) throw invalid(`remote row ${src.batchIndex} given, block calls take 0 only`);
   checkExtParam(ext, { equalSpans: false });
@@ -87,7 +87,7 @@ export function pullBlocks(
     return withRemote(link, src, (remote) => {
       if (local.stride === 0) throw invalid(`blocks of cache ${local.id} have no bytes`);
       const pairs = pairTensors(ranges, local, remote);
-      return move('pull', link, local, remote, pairs, pullSpans(runs, local, remote), call);
+      return move('pull', link, local, remote, pairs, pullSpans(runs, local, remote), call.observed);
     });
   });
 }

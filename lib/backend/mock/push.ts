@@ -2,11 +2,11 @@ import { isHost } from '../../placement';
 import type { Cache, CacheIndex, KvCacheExtParam, PushProgress } from '../backend';
 import { blockRuns, lastOf } from './block-run';
 import type { CacheEntry, CacheLayout } from './cache-table';
-import type { ObservedTransfer } from './call-observer';
 import { checkExtParam } from './layer-range';
 import type { LinkEnd } from './peer';
 import { checkBlockLists } from './pull';
 import { invalid } from './refusal';
+import type { MockCall } from './mock-call';
 import type { Session } from './session';
 import type { Span } from './transfer';
 import { localEntry, move, onLane, onLink, withRemote } from './transfer';
@@ -26,7 +26,7 @@ export function pushCache(
   size: bigint,
   ext: KvCacheExtParam,
   progress: PushProgress,
-  call?: ObservedTransfer,
+  call: MockCall,
 ): void | Promise<void> {
   checkPlacement(src);
   if (size !== -1n) throw invalid(`size ${size} given, a push takes -1 only`);
@@ -58,7 +58,7 @@ export function pushBlocks(
   dstBlocks: BigUint64Array,
   ext: KvCacheExtParam,
   progress: PushProgress,
-  call?: ObservedTransfer,
+  call: MockCall,
 ): void | Promise<void> {
   checkPlacement(src);
   checkBlockLists(srcBlocks, dstBlocks);
@@ -128,7 +128,7 @@ interface Push {
   readonly dst: CacheIndex;
   readonly ext: KvCacheExtParam;
   readonly progress: PushProgress;
-  readonly call: ObservedTransfer | undefined;
+  readonly call: MockCall;
 }
 
 /** Layers go one after the other, and those that went stay written when a later one fails. */
@@ -196,7 +196,7 @@ function pushLayer(
         remoteStart: dstLayer * tensorNumPerLayer,
         count: tensorNumPerLayer,
       };
-      return move('push', link, local, remote, pairs, payload.spans(local, remote), call, written);
+      return move('push', link, local, remote, pairs, payload.spans(local, remote), call.observed, written);
     });
   });
 }

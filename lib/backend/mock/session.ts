@@ -7,6 +7,7 @@ import type { Clock } from './clock';
 import { Lane } from './lane';
 import type { Link } from './link';
 import { LocalEnd } from './local-end';
+import type { MockCall } from './mock-call';
 import type { Binding, Network } from './network';
 import type { Identity, LinkEnd, Peer } from './peer';
 import type { ListenAddress } from '../../option-text/listen-address';
@@ -36,8 +37,11 @@ export interface LinkManager {
   find(clusterId: bigint): Link | undefined;
   /** All links of this side, by the ids under which they are found. */
   readonly all: ReadonlyMap<bigint, Link>;
-  /** Resolves when the table of links is not locked; nothing where it is not. Who looks a link up waits for it. */
-  unlocked(): void | Promise<void>;
+  /**
+   * Resolves when the table of links is not locked; nothing where it is not. A look-up of a link waits for it.
+   * @param call can be withdrawn while it waits
+   */
+  unlocked(call?: MockCall): void | Promise<void>;
   link(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<(Refusal | undefined)[]>;
   unlink(clusters: readonly ClusterInfo[], timeoutMs: number, force: boolean): Promise<(Refusal | undefined)[]>;
   /** What SetRole does about links and the listener. */

@@ -6,6 +6,7 @@ import type { ObservedTransfer } from './call-observer';
 import type { Lane } from './lane';
 import type { Link } from './link';
 import { checkInside, LocalEnd } from './local-end';
+import type { MockCall } from './mock-call';
 import { failed, invalid, Refusal } from './refusal';
 import type { Session } from './session';
 import type { Arrival, Load } from './wire';
@@ -53,40 +54,39 @@ function linkTo(session: Session, clusterId: bigint): Link {
   return link;
 }
 
-/** Runs `work` on the lane of the link to a cluster; a link that went away while waiting is none. */
+/** Runs `work` on the lane of the link to a cluster; a link that went away while waiting is none. From then on the call runs. */
 export function onLink(
   session: Session,
   clusterId: bigint,
-  call: ObservedTransfer | undefined,
+  call: MockCall,
   work: (link: Link) => void | Promise<void>,
 ): void | Promise<void> {
-  const held = call === undefined ? undefined : session.links.find(clusterId);
+  const { observed } = call;
+  const held = observed === undefined ? undefined : session.links.find(clusterId);
   // It was looked up before its lane was taken; the call that has locked the table may be waiting for that lane.
-  if (held !== undefined && call?.holds(held) === true) return work(held);
-  const waiting = session.links.unlocked();
-  if (waiting === undefined) return onFoundLink(session, clusterId, work);
-  return waiting.then(() => onFoundLink(session, clusterId, work));
+  if (held !== undefined && observed?.holds(held) === true) return work(held);
+  const waiting = session.links.unlocked(call);
+  if (waiting === undefined) return onFoundLink(session, clusterId, call, work);
+  return waiting.then(() => onFoundLink(session, clusterId, call, work));
 }
 
 function onFoundLink(
   session: Session,
   clusterId: bigint,
+  call: MockCall,
   work: (link: Link) => void | Promise<void>,
 ): void | Promise<void> {
   const link = linkTo(session, clusterId);
   return link.run(() => {
+    call.begin();
     if (link.closed) throw notLinked(clusterId);
     return work(link);
-  });
+  }, call);
 }
 
 /** Runs `work` on a lane, at once where the call holds it already. */
-export function onLane(
-  lane: Lane,
-  call: ObservedTransfer | undefined,
-  work: () => void | Promise<void>,
-): void | Promise<void> {
-  return call?.holds(lane) === true ? work() : lane.run(work);
+export function onLane(lane: Lane, call: MockCall, work: () => void | Promise<void>): void | Promise<void> {
+  return call.observed?.holds(lane) === true ? work() : lane.run(work, call);
 }
 
 /** Looks the remote cache up, then goes on with it; looking up may need the peer, and the peer may not answer. */
@@ -171,7 +171,7 @@ function deliver(
   return undefined;
 }
 
-/** Tells an observer of what was copied, which may have been all that he admitted of `wanted` tensors. */
+/** Tells an observer of what was copied, which may have been all that it admitted of `wanted` tensors. */
 function tell(
   call: ObservedTransfer,
   direction: Direction,

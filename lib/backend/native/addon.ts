@@ -117,6 +117,10 @@ export interface NativeDataDist {
   runningTransfer(isPush: boolean, clusterId: bigint): RunningTransfer | undefined;
   /** See `Backend.giveUpTransfers`. */
   giveUpTransfers(isPush: boolean, clusterId: bigint, ofAllPeers: boolean): Promise<void> | undefined;
+  /** How many calls were made; the last one can be withdrawn under this number while it waits. */
+  lastCall(): number;
+  /** Takes a call back, and rejects it. @returns false where it does not wait any more, and for other numbers */
+  withdraw(call: number): boolean;
 }
 
 /** Of each cluster its id, role and numbers of addresses; then all addresses, the local ones of a cluster first. */

@@ -32,6 +32,8 @@ export class NativeBackend implements Backend {
   readonly name = 'native';
   readonly readsBlocksAtOnce = true;
   readonly #dist: NativeDataDist;
+  /** Calls in several parts that are under way, by the numbers of their first parts. */
+  readonly #inParts = new Map<number, CallInParts>();
 
   constructor(dist: NativeDataDist) {
     this.#dist = dist;
@@ -174,20 +176,17 @@ export class NativeBackend implements Backend {
   }
 
   async write(address: bigint, data: Uint8Array): Promise<void> {
-    const { length } = data;
-    for (let start = 0; start === 0 || start < length; start += CHUNK_BYTES) {
-      await this.#dist.write(address + BigInt(start), data.subarray(start, start + CHUNK_BYTES));
-    }
+    if (data.length <= CHUNK_BYTES) return this.#dist.write(address, data);
+    return this.#inSeveralParts('write', (part) => this.#writeAt(address, data, part));
   }
 
   async read(address: bigint, byteLength: number): Promise<Uint8Array> {
     if (byteLength <= CHUNK_BYTES) return this.#dist.read(address, byteLength);
-    const bytes = allocated(byteLength);
-    for (let start = 0; start < byteLength; start += CHUNK_BYTES) {
-      const length = Math.min(CHUNK_BYTES, byteLength - start);
-      bytes.set(await this.#dist.read(address + BigInt(start), length), start);
-    }
-    return bytes;
+    return this.#inSeveralParts('read', async (part) => {
+      const bytes = allocated(byteLength);
+      await this.#readInto(bytes, address, part);
+      return bytes;
+    });
   }
 
   copy(dst: bigint, src: bigint, byteLength: number): Promise<void> {
@@ -201,26 +200,31 @@ export class NativeBackend implements Backend {
   async readRanges(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array> {
     const atATime = rangesAtATime(byteLength);
     if (addresses.length <= atATime && byteLength <= CHUNK_BYTES) return this.#dist.readRanges(addresses, byteLength);
-    const bytes = allocated(addresses.length * byteLength);
-    for (let first = 0; first < addresses.length; first += atATime) {
-      const some = addresses.subarray(first, first + atATime);
-      const part =
-        byteLength > CHUNK_BYTES
-          ? await this.read(some[0] ?? 0n, byteLength)
-          : await this.#dist.readRanges(some, byteLength);
-      bytes.set(part, first * byteLength);
-    }
-    return bytes;
+    return this.#inSeveralParts('read', async (part) => {
+      const bytes = allocated(addresses.length * byteLength);
+      for (let first = 0; first < addresses.length; first += atATime) {
+        const some = addresses.subarray(first, first + atATime);
+        const start = first * byteLength;
+        const place = bytes.subarray(start, start + some.length * byteLength);
+        if (byteLength > CHUNK_BYTES) await this.#readInto(place, some[0] ?? 0n, part);
+        else place.set(await part(() => this.#dist.readRanges(some, byteLength)));
+      }
+      return bytes;
+    });
   }
 
   async writeRanges(addresses: BigUint64Array, byteLength: number, data: Uint8Array): Promise<void> {
     const atATime = rangesAtATime(byteLength);
-    for (let first = 0; first < addresses.length; first += atATime) {
-      const some = addresses.subarray(first, first + atATime);
-      const part = data.subarray(first * byteLength, (first + some.length) * byteLength);
-      if (byteLength > CHUNK_BYTES) await this.write(some[0] ?? 0n, part);
-      else await this.#dist.writeRanges(some, part);
-    }
+    const isInOne = addresses.length > 0 && addresses.length <= atATime && byteLength <= CHUNK_BYTES;
+    if (isInOne) return this.#dist.writeRanges(addresses, data);
+    return this.#inSeveralParts('write', async (part) => {
+      for (let first = 0; first < addresses.length; first += atATime) {
+        const some = addresses.subarray(first, first + atATime);
+        const bytes = data.subarray(first * byteLength, (first + some.length) * byteLength);
+        if (byteLength > CHUNK_BYTES) await this.#writeAt(some[0] ?? 0n, bytes, part);
+        else await part(() => this.#dist.writeRanges(some, bytes));
+      }
+    });
   }
 
   abandon(): void {
@@ -238,6 +242,69 @@ export class NativeBackend implements Backend {
   giveUpTransfers(kind: TransferKind, clusterId: bigint | undefined): Promise<void> | undefined {
     return this.#dist.giveUpTransfers(kind === 'push', clusterId ?? 0n, clusterId === undefined);
   }
+
+  lastCall(): number {
+    return this.#dist.lastCall();
+  }
+
+  withdraw(call: number): boolean {
+    const parts = this.#inParts.get(call);
+    if (parts === undefined) return this.#dist.withdraw(call);
+    // The present part may run; none comes after it.
+    parts.isWithdrawn = true;
+    return this.#dist.withdraw(parts.present);
+  }
+
+  async #writeAt(address: bigint, data: Uint8Array, part: Part): Promise<void> {
+    for (let start = 0; start < data.length; start += CHUNK_BYTES) {
+      await part(() => this.#dist.write(address + BigInt(start), data.subarray(start, start + CHUNK_BYTES)));
+    }
+  }
+
+  async #readInto(bytes: Uint8Array, address: bigint, part: Part): Promise<void> {
+    for (let start = 0; start < bytes.length; start += CHUNK_BYTES) {
+      const length = Math.min(CHUNK_BYTES, bytes.length - start);
+      bytes.set(await part(() => this.#dist.read(address + BigInt(start), length)), start);
+    }
+  }
+
+  /** @param work makes its parts one after the other, the first one at once */
+  async #inSeveralParts<T>(operation: 'read' | 'write', work: (part: Part) => Promise<T>): Promise<T> {
+    const call: CallInParts = { present: 0, isWithdrawn: false };
+    let first = 0;
+    const part: Part = (make) => {
+      if (call.isWithdrawn) throw withdrawnBetweenParts(operation);
+      const answer = make();
+      call.present = this.#dist.lastCall();
+      if (first === 0) {
+        first = call.present;
+        this.#inParts.set(first, call);
+      }
+      return answer;
+    };
+    try {
+      return await work(part);
+    } finally {
+      this.#inParts.delete(first);
+    }
+  }
+}
+
+/** A call that goes to the library in parts. */
+interface CallInParts {
+  /** The number of the part that was made last. */
+  present: number;
+  isWithdrawn: boolean;
+}
+
+/** Makes one part of a call. */
+type Part = <T>(make: () => Promise<T>) => Promise<T>;
+
+function withdrawnBetweenParts(operation: 'read' | 'write'): LLMException {
+  return new LLMException(LLMStatusCode.LLM_FAILED, {
+    operation,
+    message: 'the call was withdrawn before all parts of it had got to the library',
+  });
 }
 
 /** How many ranges are copied in one go on the JavaScript thread; of larger ones one at a time. */
