@@ -34,6 +34,7 @@ export class NativeBackend implements Backend {
   readonly #dist: NativeDataDist;
   /** Calls in several parts that are under way, by the numbers of their first parts. */
   readonly #inParts = new Map<number, CallInParts>();
+  #wasBarred = false;
 
   constructor(dist: NativeDataDist) {
     this.#dist = dist;
@@ -43,8 +44,19 @@ export class NativeBackend implements Backend {
     return this.#dist.initialize(Object.keys(options), Object.values(options), deviceOf(options));
   }
 
-  finalize(): Promise<void> {
-    return this.#dist.finalize();
+  async finalize(): Promise<void> {
+    this.#wasBarred = false;
+    try {
+      await this.#dist.finalize();
+    } catch (error) {
+      // The addon says so of nothing else.
+      this.#wasBarred = error instanceof LLMException && error.recovery === 'fatal';
+      throw error;
+    }
+  }
+
+  get wasBarred(): boolean {
+    return this.#wasBarred;
   }
 
   setRole(role: number, options: BackendOptions): Promise<void> {
