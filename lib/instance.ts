@@ -231,17 +231,10 @@ export class Instance {
   ): Promise<T> {
     this.#checkAlive(operation);
     const site = callSite();
-    const calls = this.#calls;
-    let isCounted = false;
     try {
-      const answer = work(call);
-      calls.count += 1;
-      isCounted = true;
-      return await answer;
+      return await this.#calls.hold(work(call));
     } catch (error) {
       throw this.#located(this.#named(error, operation, cacheId), site);
-    } finally {
-      if (isCounted) calls.leave();
     }
   }
 
@@ -266,7 +259,7 @@ export class Instance {
     );
   }
 
-  async #transfer(
+  #transfer(
     operation: TransferOperation,
     clusterId: bigint,
     cacheId: bigint,
@@ -280,36 +273,90 @@ export class Instance {
     if (local === undefined && this.guards && this.registrations.isWithdrawn(cacheId)) {
       throw unregistered(operation, cacheId);
     }
-    const calls = this.#calls;
     const cache = local?.uses;
     const peer = this.peers.of(clusterId);
-    let isCounted = false;
-    let hasBegun = false;
+    const { opens } = peer;
+    let ended: Promise<void>;
+    if (opens === undefined) {
+      const answer = this.#submit(work, local, moved, call);
+      const lane = this.#lanes.of(operation, clusterId);
+      const passed = lane === undefined ? answer : lane.enter(clusterId, answer);
+      ended = this.#ended(passed, operation, clusterId, cacheId, peer, cache, local, lane, moved, call);
+      // What lowers the counts waits already: no function may be entered from here on, see `Uses.count`.
+      if (lane !== undefined && this.#lanes.canGiveUp) lane.count += 1;
+    } else {
+      if (typeof moved === 'object') moved.keep();
+      const opened = call === undefined ? opens : call.orEnded(opens);
+      ended = this.#afterUnlink(opened, operation, clusterId, cacheId, peer, cache, local, work, moved, call);
+    }
+    this.#calls.count += 1;
+    peer.count += 1;
+    if (cache !== undefined) cache.count += 1;
+    return ended;
+  }
+
+  /** Hands a transfer to the backend. What is thrown at once has the caller in its stack already. */
+  #submit(
+    work: TransferWork,
+    local: Registration | undefined,
+    moved: BlockLists | number,
+    call: LimitedCall | undefined,
+  ): Promise<void> {
+    try {
+      return call === undefined ? work(local, call) : this.handOver(call, () => work(local, call));
+    } catch (error) {
+      throw typeof moved === 'object' ? moved.explain(error) : error;
+    }
+  }
+
+  /** Makes a transfer that an unlink is ahead of. */
+  async #afterUnlink(
+    opened: Promise<void>,
+    operation: TransferOperation,
+    clusterId: bigint,
+    cacheId: bigint,
+    peer: Uses,
+    cache: Uses | undefined,
+    local: Registration | undefined,
+    work: TransferWork,
+    moved: BlockLists | number,
+    call: LimitedCall | undefined,
+  ): Promise<void> {
+    let passed: Promise<void>;
     let lane: Lane | undefined;
+    try {
+      await opened;
+      this.#watchdog.check(operation);
+      this.#lanes.check(operation, clusterId);
+      const answer = this.#submit(work, local, moved, call);
+      lane = this.#lanes.of(operation, clusterId);
+      passed = lane === undefined ? answer : lane.enter(clusterId, answer);
+    } catch (error) {
+      cache?.leave();
+      peer.leave();
+      this.#calls.leave();
+      throw error;
+    }
+    if (lane !== undefined && this.#lanes.canGiveUp) lane.count += 1;
+    await this.#ended(passed, operation, clusterId, cacheId, peer, cache, local, lane, moved, call);
+  }
+
+  /** Waits for a transfer that has begun, and leaves what it uses. Arguments, because an object would cost each pull more. */
+  async #ended(
+    passed: Promise<void>,
+    operation: TransferOperation,
+    clusterId: bigint,
+    cacheId: bigint,
+    peer: Uses,
+    cache: Uses | undefined,
+    local: Registration | undefined,
+    lane: Lane | undefined,
+    moved: BlockLists | number,
+    call: LimitedCall | undefined,
+  ): Promise<void> {
     let runsOn = false;
     try {
-      const { opens } = peer;
-      if (opens !== undefined) {
-        if (typeof moved === 'object') moved.keep();
-        const opened = call === undefined ? opens : call.orEnded(opens);
-        calls.count += 1;
-        peer.count += 1;
-        if (cache !== undefined) cache.count += 1;
-        isCounted = true;
-        await opened;
-        this.#watchdog.check(operation);
-        this.#lanes.check(operation, clusterId);
-      }
-      const answer = call === undefined ? work(local, call) : this.handOver(call, () => work(local, call));
-      if (!isCounted) {
-        calls.count += 1;
-        peer.count += 1;
-        if (cache !== undefined) cache.count += 1;
-        isCounted = true;
-      }
-      hasBegun = true;
-      lane = this.#lanes.of(operation, clusterId);
-      await (lane === undefined ? answer : lane.enter(clusterId, answer));
+      await passed;
     } catch (error) {
       const givenUp = this.#lanes.givenUp(error, operation, clusterId);
       if (givenUp !== undefined) {
@@ -319,15 +366,13 @@ export class Instance {
         const memory = !this.guards || local === undefined || call?.isEnded === true ? undefined : { local, moved };
         throw this.#located(this.#giveUp(givenUp, { operation, clusterId, cacheId }, uses, memory));
       }
-      const explained = typeof moved === 'object' ? moved.explain(error) : error;
-      // What was thrown at once has the caller in its stack already.
-      throw hasBegun ? this.#located(explained) : explained;
+      throw this.#located(typeof moved === 'object' ? moved.explain(error) : error);
     } finally {
       lane?.leave();
-      if (isCounted && !runsOn) {
+      if (!runsOn) {
         cache?.leave();
         peer.leave();
-        calls.leave();
+        this.#calls.leave();
       }
     }
   }
@@ -438,14 +483,8 @@ export class Instance {
           call?.check();
         };
         const answer = work(moved, call);
-        if (first !== undefined) first.count += 1;
-        if (second !== undefined) second.count += 1;
-        try {
-          return await answer;
-        } finally {
-          first?.leave();
-          second?.leave();
-        }
+        const held = first === undefined ? answer : first.hold(answer);
+        return await (second === undefined ? held : second.hold(held));
       },
       cacheIds[0],
       limits,

@@ -57,7 +57,11 @@ export class Lane {
   readonly #lanes: Lanes;
   /** In the order of the calls, where the backend cannot give them up itself. */
   readonly waiting = new Set<Waiting>();
-  #count = 0;
+  /**
+   * Transfers that are not over. Where the backend gives them up itself, each raises it as it does those of `Uses`: then
+   * {@link leave} lowers it.
+   */
+  count = 0;
   #moves = 0;
   #seen = 0;
   /** Since when the first of those that are waiting has been the first. */
@@ -71,14 +75,13 @@ export class Lane {
   }
 
   get isIdle(): boolean {
-    return this.#count === 0;
+    return this.count === 0;
   }
 
-  /** A transfer has been handed to the backend, in this turn. @returns what to wait for, and then to {@link leave} */
+  /** A transfer has been handed to the backend, in this turn. @returns what to wait for; see `count` */
   enter(clusterId: bigint, answer: Promise<void>): Promise<void> {
     const { canGiveUp } = this.#lanes;
-    if (this.#count === 0 && !canGiveUp) this.#sinceMs = this.#lanes.now();
-    this.#count += 1;
+    if (this.count === 0 && !canGiveUp) this.#sinceMs = this.#lanes.now();
     this.#watch ??= this.#arm();
     return canGiveUp ? answer : this.#wait(clusterId, answer);
   }
@@ -94,7 +97,7 @@ export class Lane {
   }
 
   #passed(): void {
-    this.#count -= 1;
+    this.count -= 1;
     this.#moves += 1;
   }
 
@@ -114,12 +117,11 @@ export class Lane {
         return !isTakenBack;
       };
       const waiting = { clusterId, returned, giveUp };
-      this.waiting.add(waiting);
       const passed = (error?: unknown) => {
         this.waiting.delete(waiting);
         this.#passed();
         this.#sinceMs = this.#lanes.now();
-        if (this.#count === 0) this.end();
+        if (this.count === 0) this.end();
         comesBack(error);
       };
       answer.then(
@@ -134,24 +136,31 @@ export class Lane {
           reject(error);
         },
       );
+      // What takes it out again waits already: no function is entered from here on, where a `vm` timeout could stop it.
+      this.waiting.add(waiting);
+      this.count += 1;
     });
   }
 
   #arm(): Deadline {
     this.#seen = this.#moves;
     const { allowedMs, backend, canGiveUp } = this.#lanes;
-    const look = () => this.#restMs();
+    const made: { watch?: Deadline } = {};
+    // Not where a `vm` timeout has stopped the call when the timer had started: then nothing knows of it.
+    const isIt = () => made.watch !== undefined && made.watch === this.#watch;
+    const look = () => (isIt() ? this.#restMs() : 0);
     const expire = () => {
+      if (!isIt()) return;
       this.#watch = undefined;
       this.#expire();
     };
     // A call inside the library keeps the process alive by itself, and this timer stays when it has ended.
-    return new Deadline(allowedMs, look, expire, backend.clock, !canGiveUp);
+    return (made.watch = new Deadline(allowedMs, look, expire, backend.clock, !canGiveUp));
   }
 
   /** How much longer the first transfer may take; nothing when there is none. */
   #restMs(): number {
-    if (this.#count === 0) return 0;
+    if (this.count === 0) return 0;
     const elapsedMs = this.#elapsedMs();
     return elapsedMs === undefined ? this.#lanes.allowedMs : this.#lanes.allowedMs - elapsedMs;
   }
@@ -166,7 +175,7 @@ export class Lane {
   }
 
   #expire(): void {
-    if (this.#count === 0) return;
+    if (this.count === 0) return;
     const [first] = this.waiting;
     const running = this.#lanes.backend.runningTransfer?.(this.kind, this.clusterId);
     const clusterId = running?.clusterId ?? first?.clusterId ?? this.clusterId;

@@ -46,6 +46,7 @@ export class LimitedCall implements EarlyCall {
   accesses: (() => readonly Access[]) | undefined;
   readonly #owner: CallOwner;
   #isEnded = false;
+  #isSettled = false;
   #isRunning = false;
   #isWithdrawn = false;
   #takeBack: (() => boolean) | undefined;
@@ -124,6 +125,8 @@ export class LimitedCall implements EarlyCall {
       };
       this.#stop = stop;
       const settled = (error?: unknown) => {
+        // Also where a `vm` timeout has stopped the call below, and its deadline is not known here.
+        this.#isSettled = true;
         stop();
         if (this.#release === undefined) return;
         const rest = this.#owner.hasEnded(this, error);
@@ -158,7 +161,7 @@ export class LimitedCall implements EarlyCall {
 
   /** Rejects the call now, where it has not got its answer. */
   end(errorOf: (released: Promise<void>) => Error): void {
-    if (this.#isEnded) return;
+    if (this.#isEnded || this.#isSettled) return;
     this.#isEnded = true;
     this.#stop?.();
     const released = this.#released();

@@ -95,16 +95,26 @@ export async function unlinkClusters(
       const turnstile = instance.peers.close(clusters.map(({ remoteClusterId }) => remoteClusterId));
       const answer = instance.inTurn(operation, () => unlink(turnstile, call), call);
       call?.onWithdrawal(turnstile.open);
-      turnstile.isHeld = true;
-      try {
-        return await answer;
-      } finally {
-        turnstile.open();
-      }
+      return await holding(turnstile, answer);
     },
     undefined,
     limits,
   );
+}
+
+/** Keeps a turnstile closed until the answer has come. */
+function holding<T>(turnstile: Turnstile, answer: Promise<T>): Promise<T> {
+  const opening = async () => {
+    try {
+      return await answer;
+    } finally {
+      turnstile.open();
+    }
+  };
+  const ended = opening();
+  // What opens it waits already: nothing may come in between.
+  turnstile.isHeld = true;
+  return ended;
 }
 
 /**

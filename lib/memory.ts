@@ -190,13 +190,7 @@ export class AllocatedRegion implements MemoryRegion {
       if (instance.noticesAccess(call)) {
         instance.access(operation, call, () => [{ ...range, writes: operation === 'write' }]);
       }
-      const answer = instance.handOver(call, work);
-      this.#copies.count += 1;
-      try {
-        return await answer;
-      } finally {
-        this.#copies.leave();
-      }
+      return await this.#copies.hold(instance.handOver(call, work));
     };
     return await this.#instance.run(operation, copy, undefined, limits);
   }

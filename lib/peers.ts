@@ -32,21 +32,23 @@ export class Peers {
     const opens = new Promise<void>((resolve) => {
       open = resolve;
     });
-    const before = Array.from(ids, (id) => this.#peers.get(id)?.busy ?? []).flat();
-    const after = Array.from(ids, (id) => {
-      const uses = new PeerUses(this.#peers.get(id));
-      uses.opens = opens;
-      return this.#add(id, uses);
-    });
+    const after: PeerUses[] = [];
     // Ahead of those who wait, so that none of the next ones waits any more.
     void opens.then(() => {
       for (const uses of after) uses.opens = undefined;
     });
+    const before = Array.from(ids, (id) => this.#peers.get(id)?.busy ?? []).flat();
     const turnstile = { before, open, isHeld: false };
-    // A `vm` timeout may have stopped the call that made it.
+    // Before anything is closed: a `vm` timeout may stop the call that makes it at any place.
     queueMicrotask(() => {
       if (!turnstile.isHeld) open();
     });
+    for (const id of ids) {
+      const uses = new PeerUses(this.#peers.get(id));
+      after.push(uses);
+      uses.opens = opens;
+      this.#add(id, uses);
+    }
     return turnstile;
   }
 

@@ -4,9 +4,10 @@
  */
 export class Uses {
   /**
-   * Raised by each call itself, with its promise in hand and with nothing but the `await` of it in between: a `vm` timeout or the
-   * end of a worker stops JavaScript wherever a function is entered or a loop goes round, and no `finally` runs then. What was
-   * counted before that moment would stay counted for ever.
+   * Raised by {@link hold}, and by transfers themselves in the same way: when what lowers it again waits already, and with nothing in
+   * between. A `vm` timeout or the end of a worker stops JavaScript wherever a function is entered or a loop goes round, also within an
+   * `await` where promise hooks are installed, and no `finally` runs then. What was counted before that moment would stay counted for
+   * ever.
    */
   count = 0;
   /** Those of before, where some calls have not ended: what was to wait for them has not, and the next one has to. */
@@ -31,6 +32,22 @@ export class Uses {
   /** Grows whenever a call ends or gets a step further: who waits can tell slow calls from those that stand still. */
   get moves(): number {
     return this.#moves;
+  }
+
+  /** Counts a call until its answer has come. @returns the answer */
+  hold<T>(answer: Promise<T>): Promise<T> {
+    const held = this.#held(answer);
+    // Nothing may come in between; see `count`.
+    this.count += 1;
+    return held;
+  }
+
+  async #held<T>(answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } finally {
+      this.leave();
+    }
   }
 
   leave(): void {

@@ -139,45 +139,58 @@ export class Watchdog {
     return (this.#backend.clock ?? nodeTimers).now();
   }
 
-  async #watch<T>(
+  #watch<T>(
     operation: string,
     allowedMs: number,
     restMs: () => number,
     work: () => Promise<T>,
     describe: () => Hang,
   ): Promise<T> {
-    this.check(operation);
     let end = (): void => undefined;
     let told: LLMException | undefined;
+    // A `vm` timeout may stop the call here, where nothing waits for it yet: then nobody is told of anything.
+    const watch = { isHeld: false, isOver: false };
+    let onLoss: ((refusal: (operation: string) => LLMException) => void) | undefined;
     const givenUp = new Promise<never>((_, reject) => {
       const tell = (exception: LLMException) => {
         end();
         told = exception;
         reject(exception);
       };
+      onLoss = (refusal) => {
+        tell(refusal(operation));
+      };
       const expire = () => {
+        if (!watch.isHeld) return;
         end();
         tell(this.#lose(operation, describe()));
       };
-      const deadline = new Deadline(allowedMs, restMs, expire, this.#backend.clock);
-      const onLoss = (refusal: (operation: string) => LLMException) => {
-        tell(refusal(operation));
-      };
-      this.#watched.add(onLoss);
+      const rest = () => (watch.isHeld ? restMs() : 0);
+      const deadline = new Deadline(allowedMs, rest, expire, this.#backend.clock);
       end = () => {
+        watch.isHeld = false;
         deadline.end();
-        this.#watched.delete(onLoss);
+        if (onLoss !== undefined) this.#watched.delete(onLoss);
       };
     });
-    try {
-      return await Promise.race([work(), givenUp]);
-    } catch (error) {
-      // A backend rejects what it abandons, and knows less of it.
-      if (told !== undefined) throw atCaller(told);
-      throw error;
-    } finally {
-      end();
-    }
+    const race = async () => {
+      try {
+        this.check(operation);
+        return await Promise.race([work(), givenUp]);
+      } catch (error) {
+        // A backend rejects what it abandons, and knows less of it.
+        if (told !== undefined) throw atCaller(told);
+        throw error;
+      } finally {
+        watch.isOver = true;
+        end();
+      }
+    };
+    const ended = race();
+    // What ends the watch waits already, unless the call has failed at once: nothing may come in between.
+    watch.isHeld = !watch.isOver;
+    if (watch.isHeld && onLoss !== undefined) this.#watched.add(onLoss);
+    return ended;
   }
 
   #lose(operation: string, { what, ...more }: Hang): LLMException {

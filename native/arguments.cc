@@ -47,7 +47,7 @@ auto Arguments::ElementsOf(Napi::Value value, const char* what, Read read) {
 
 Napi::Function Arguments::Function() {
   const Napi::Value value = Next();
-  if (!value.IsFunction()) throw Napi::TypeError::New(value.Env(), "a class is needed");
+  if (!value.IsFunction()) throw Napi::TypeError::New(value.Env(), "a function is needed");
   return value.As<Napi::Function>();
 }
 

@@ -1,4 +1,4 @@
-// One call in flight: its arguments, what came of it, and the promise that waits for it.
+// One call in flight: its arguments, what came of it, and the number of the promise that waits for it.
 
 #ifndef LLM_DATADIST_NODE_CALL_H_
 #define LLM_DATADIST_NODE_CALL_H_
@@ -6,20 +6,22 @@
 #include <napi.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "bridge/bridge.h"
 #include "completions.h"
-#include "deferred.h"
 #include "executor.h"
 #include "failure.h"
 #include "instance.h"
 #include "own_property.h"
 #include "results.h"
+#include "settler.h"
 
 namespace llm_datadist_node {
 
@@ -37,23 +39,22 @@ std::optional<LlmNumbers> BlocksOfThisSide(const Work&, long) {
 template <typename Result, typename Work>
 class Call final : public Task, public Completion {
  public:
-  // JavaScript thread, as all that needs `handle`.
-  Call(Napi::Reference<Napi::Object>* handle, const Napi::FunctionReference* exception_class,
+  // JavaScript thread, as all that needs `handle`. `settler` and `exception_class` live as long as that.
+  Call(Napi::Reference<Napi::Object>* handle, Settler* settler, const Napi::FunctionReference* exception_class,
        std::shared_ptr<Completions> completions, std::shared_ptr<Instance> instance, const CallInfo& info, Work work)
       : handle_(handle),
+        settler_(settler),
         exception_class_(exception_class),
         completions_(std::move(completions)),
         instance_(std::move(instance)),
         info_(info),
         work_(std::move(work)),
-        deferred_(handle->Env()) {
+        number_(settler->Take()) {
     handle_->Ref();
   }
 
-  // In the scope in which the call was made.
-  Napi::Promise promise() const { return deferred_.Promise(); }
-
-  void Fail(Outcome outcome) { outcome_ = std::move(outcome); }
+  // Of its promise.
+  uint32_t number() const { return number_; }
 
   void Run() override {
     try {
@@ -69,103 +70,99 @@ class Call final : public Task, public Completion {
     completions_->Push(std::unique_ptr<Completion>(this));
   }
 
+  // It was not queued: nothing waits for it.
+  void Drop() {
+    settler_->GiveBack(number_);
+    handle_->Unref();
+  }
+
   void GiveUp() override {
-    Release();
     // Not in outcome_, which the thread may be writing.
     Reject(Outcome::Fatal("the instance is lost: a call of it never came back from the library"), nullptr);
+    handle_->Unref();
   }
 
   void Withdraw() override {
     completions_->Forget(1);
-    Release();
-    Deferred returned(deferred_.Env());
-    RejectAsGivenUp(&deferred_, "the call was given up before it got to the library", returned.Promise(), {});
-    returned.Resolve(nullptr);
+    settler_->Withdraw(number_, GivenUp("the call was given up before it got to the library", {}));
+    handle_->Unref();
   }
 
   void CallOff() override {
     completions_->Forget(1);
-    Release();
     Reject(Outcome::Failure(kFailed, "the call was withdrawn before it got to the library"), nullptr);
+    handle_->Unref();
   }
 
   void* Part() override {
     completions_->ExpectNoMore(this);
-    // What Settle concludes from now on; the present promise is rejected.
-    Deferred present(deferred_.Env());
-    present.Swap(deferred_);
-    RejectAsGivenUp(&present, "the call was given up and has not come back from the library", deferred_.Promise(),
-                    BlocksOfThisSide(work_, 0));
-    return deferred_.Promise();
+    return settler_->Part(number_, GivenUp("the call was given up and has not come back from the library",
+                                           BlocksOfThisSide(work_, 0)));
   }
 
   std::optional<uint64_t> peer() const override { return info_.cluster_id; }
 
   void Settle() override {
-    if (outcome_.status == kSuccess) {
-      handle_->Unref();
-      return Conclude([&] { deferred_.Resolve(ToValue(deferred_.Env(), result_)); });
+    if (outcome_.status != kSuccess) {
+      Reject(outcome_, StatusesOf(result_));
+    } else if constexpr (std::is_same_v<Result, Nothing>) {
+      settler_->Resolve(number_, nullptr);
+    } else {
+      bool is_made = false;
+      const napi_value value = MadeOrThrown([&] { return ToValue(settler_->Env(), result_); }, &is_made);
+      is_made ? settler_->Resolve(number_, value) : settler_->Reject(number_, value);
     }
-    Release();
-    Reject(outcome_, StatusesOf(result_));
-  }
-
- private:
-  // The handle is not needed any more after the present scope: until then it keeps the class of the exceptions.
-  void Release() {
-    handle_->Value();
     handle_->Unref();
   }
 
+ private:
   void Reject(const Outcome& outcome, const std::vector<ClusterStatus>* statuses) {
-    Conclude([&] {
-      deferred_.Reject(ToException(deferred_.Env(), exception_class_->Value(), info_, outcome, statuses));
-    });
+    settler_->Reject(number_, MadeOrThrown([&] {
+                       return ToException(settler_->Env(), exception_class_->Value(), info_, outcome, statuses);
+                     }));
   }
 
-  // The exception carries what settles when the call has come back, and what it may move until then: the caller may have
-  // changed its lists since the call.
-  void RejectAsGivenUp(Deferred* deferred, const char* why, Napi::Promise returned,
-                       const std::optional<LlmNumbers>& blocks) {
-    try {
-      const Napi::Value exception =
-          ToException(deferred->Env(), exception_class_->Value(), info_, Outcome::Failure(kFailed, why), nullptr);
-      SetOwn(exception.As<Napi::Object>(), "released", returned);
+  // The exception says what the call may move until it has come back: the caller may have changed its lists since the call.
+  napi_value GivenUp(const char* why, const std::optional<LlmNumbers>& blocks) {
+    return MadeOrThrown([&] {
+      const Napi::Env env = settler_->Env();
+      Napi::Value exception =
+          ToException(env, exception_class_->Value(), info_, Outcome::Failure(kFailed, why), nullptr);
       if (blocks) {
-        auto list = Napi::TypedArrayOf<uint64_t>::New(deferred->Env(), blocks->size, napi_biguint64_array);
+        auto list = Napi::TypedArrayOf<uint64_t>::New(env, blocks->size, napi_biguint64_array);
         std::copy_n(blocks->data, blocks->size, list.Data());
         SetOwn(exception.As<Napi::Object>(), "blocks", list);
       }
       // It says nothing of the link.
-      SetOwn(exception.As<Napi::Object>(), "recovery", Napi::String::New(deferred->Env(), "retry"));
-      deferred->Reject(exception);
-    } catch (const Napi::Error& error) {
-      deferred->Reject(error);
-    }
+      SetOwn(exception.As<Napi::Object>(), "recovery", Napi::String::New(env, "retry"));
+      return exception;
+    });
   }
 
-  // What making the value or the exception throws is what the caller gets: the promise is settled in any case.
-  template <typename Settlement>
-  void Conclude(const Settlement& settlement) {
+  // A value for JavaScript, or what making it throws: the promise is settled in any case.
+  template <typename Make>
+  napi_value MadeOrThrown(const Make& make, bool* is_made = nullptr) {
     try {
-      settlement();
+      const napi_value value = make();
+      if (is_made != nullptr) *is_made = true;
+      return value;
     } catch (const Napi::Error& error) {
-      deferred_.Reject(error);
+      return settler_->ValueOf(error);
     } catch (const std::exception& exception) {
-      deferred_.Reject(exception.what());
+      return settler_->ErrorOf(exception.what());
     }
   }
 
   // The object that was called. Its caller may hold nothing but the promise, and its threads end with it.
   Napi::Reference<Napi::Object>* const handle_;
-  // The handle's: it lives as long as that.
+  Settler* const settler_;
   const Napi::FunctionReference* const exception_class_;
   // Beyond the end of the environment, where the call may come to its end.
   const std::shared_ptr<Completions> completions_;
   const std::shared_ptr<Instance> instance_;
   const CallInfo info_;
   Work work_;
-  Deferred deferred_;
+  const uint32_t number_;
   Outcome outcome_;
   Result result_{};
 };

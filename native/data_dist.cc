@@ -59,6 +59,7 @@ DataDist::DataDist(const Napi::CallbackInfo& info)
   policy.reuse_failed = arguments.Boolean();
   const uint32_t threads = arguments.Uint32();
   exception_class_ = Napi::Persistent(arguments.Function());
+  settler_ = std::make_unique<Settler>(arguments.Function());
   instance_ = std::make_shared<Instance>(*vendor->bridge, cluster_id, role, policy);
   executor_ = std::make_shared<Executor>(threads == 0 ? 1 : threads);
   environment_->Add(instance_, executor_);
@@ -337,7 +338,8 @@ Napi::Value DataDist::GiveUpTransfers(const Napi::CallbackInfo& info) {
   const Executor::SetAsideTasks tasks = executor_->SetAside(lane, is_of_all ? std::nullopt : std::optional(peer));
   for (const auto& task : tasks.waiting) task->Withdraw();
   if (tasks.running == nullptr) return info.Env().Undefined();
-  return {info.Env(), static_cast<napi_value>(tasks.running->Part())};
+  const auto returned = static_cast<napi_value>(tasks.running->Part());
+  return returned == nullptr ? info.Env().Undefined() : Napi::Value(info.Env(), returned);
 }
 
 Napi::Value DataDist::LastCall(const Napi::CallbackInfo& info) {

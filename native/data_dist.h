@@ -1,4 +1,4 @@
-// The class that JavaScript sees: LlmDataDist method by method, each returning a promise.
+// The class that JavaScript sees: LlmDataDist method by method, each returning the number of a promise.
 
 #ifndef LLM_DATADIST_NODE_DATA_DIST_H_
 #define LLM_DATADIST_NODE_DATA_DIST_H_
@@ -12,6 +12,7 @@
 #include "executor.h"
 #include "inputs.h"
 #include "instance.h"
+#include "settler.h"
 
 namespace llm_datadist_node {
 
@@ -20,7 +21,7 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
   static Napi::Function Define(Napi::Env env);
 
   // (clusterId: bigint, role: number, allowMultipleInstances: boolean, reuseFailed: boolean, threads: number,
-  //  exceptionClass: typeof LLMException)
+  //  exceptionClass: typeof LLMException, settle: see Settler)
   explicit DataDist(const Napi::CallbackInfo& info);
   ~DataDist() override;
 
@@ -62,27 +63,28 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
   Napi::Value LastCall(const Napi::CallbackInfo& info);
   Napi::Value Withdraw(const Napi::CallbackInfo& info);
 
-  // Queues `work` and returns the promise of its result.
+  // Queues `work` and returns the number of the promise of its result; where it cannot be queued, an exception.
   template <typename Result = Nothing, typename Work>
   Napi::Value Submit(LaneId lane, const CallInfo& about, Work work) {
-    auto call = std::make_unique<Call<Result, Work>>(this, &exception_class_, environment_->completions(),
-                                                         instance_, about, std::move(work));
-    const Napi::Promise promise = call->promise();
     if (environment_->is_closed() || lost_) {
-      call->Fail(lost_ ? Outcome::Fatal("a call of this instance never came back from the library")
-                       : Outcome::Failure(kFailed, "the process or worker is exiting",
-                                          "Make no more calls: this process or worker is about to end."));
-      call->Settle();
-      return promise;
+      return Refusal(about, lost_ ? Outcome::Fatal("a call of this instance never came back from the library")
+                                  : Outcome::Failure(kFailed, "the process or worker is exiting",
+                                                     "Make no more calls: this process or worker is about to end."));
     }
+    auto call = std::make_unique<Call<Result, Work>>(this, settler_.get(), &exception_class_, environment_->completions(),
+                                                     instance_, about, std::move(work));
+    const uint32_t number = call->number();
     environment_->completions()->Expect(1);
     if (auto refused = executor_->Submit(lane, std::move(call))) {
       environment_->completions()->Forget(1);
-      auto& back = static_cast<Call<Result, Work>&>(*refused);
-      back.Fail(Outcome::Failure(kFailed, "the process cannot start a thread for the call", kRaiseLimit));
-      back.Settle();
+      static_cast<Call<Result, Work>&>(*refused).Drop();
+      return Refusal(about, Outcome::Failure(kFailed, "the process cannot start a thread for the call", kRaiseLimit));
     }
-    return promise;
+    return Napi::Number::New(Env(), number);
+  }
+
+  Napi::Value Refusal(const CallInfo& about, const Outcome& outcome) {
+    return ToException(Env(), exception_class_.Value(), about, outcome, nullptr);
   }
 
   // `work(bridge, object, clusters, statuses, count, error)` links or unlinks.
@@ -92,6 +94,7 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
   const std::shared_ptr<Environment> environment_;
   // Of the module that made the instance: several copies of the package may use one addon.
   Napi::FunctionReference exception_class_;
+  std::unique_ptr<Settler> settler_;
   std::shared_ptr<Instance> instance_;
   std::shared_ptr<Executor> executor_;
   bool lost_ = false;

@@ -7,6 +7,7 @@ import { openLibrary } from './native/library';
 import { addonFailure, backendError, libraryFailure } from './native/load-failure';
 import type { LoadFailure } from './native/load-failure';
 import { NativeBackend } from './native/native-backend';
+import { PendingCalls } from './native/pending-calls';
 
 export type { AscendSign } from './native/ascend-signs';
 export { probeNative } from './native/probe';
@@ -46,5 +47,9 @@ export function openNative(): { create: typeof createNativeBackend } | { failure
 
 function create({ addon }: LoadedAddon, clusterId: bigint, role: number, options: NativeOptions): Backend {
   const { allowMultipleInstances, guards = true, threads = DEFAULT_THREADS } = options;
-  return new NativeBackend(new addon.DataDist(clusterId, role, allowMultipleInstances, !guards, threads, LLMException));
+  const calls = new PendingCalls();
+  const { settle } = calls;
+  const isLax = !guards;
+  const dist = new addon.DataDist(clusterId, role, allowMultipleInstances, isLax, threads, LLMException, settle);
+  return new NativeBackend(dist, calls);
 }

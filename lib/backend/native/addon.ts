@@ -30,6 +30,7 @@ export interface Addon {
     threads: number,
     /** What calls reject with: the class of the module that makes the instance, since several may use one addon. */
     exceptionClass: typeof LLMException,
+    settle: Settle,
   ) => NativeDataDist;
 }
 
@@ -50,18 +51,36 @@ export interface VendorLibrary {
   readonly socName: string | null;
 }
 
+declare const RESULT: unique symbol;
+
+/** The number of a call that ends with `T`, for its promise; the exception where the call is refused at once. */
+export type Submitted<T> = (number & { readonly [RESULT]?: T }) | LLMException;
+
+/** Settles the promise of a call, once. What has no promise is dropped. */
+export type Settle = (call: number, how?: Settlement, value?: unknown) => Promise<unknown> | undefined;
+
+/** How a call has ended; the addon knows these numbers. */
+export enum Settlement {
+  Resolved,
+  Rejected,
+  /** It was given up before it got to the library. */
+  Withdrawn,
+  /** It was given up there and goes on: it is settled again, which the promise is for that comes back. */
+  Parted,
+}
+
 /** The C++ object and the memory functions of the runtime; see `Backend` for what the methods do. */
 export interface NativeDataDist {
-  initialize(keys: readonly string[], values: readonly string[], device: number): Promise<void>;
-  finalize(): Promise<void>;
-  setRole(role: number, keys: readonly string[], values: readonly string[]): Promise<void>;
-  linkLlmClusters(...args: [...clusters: ClusterLists, timeoutMs: number]): Promise<number[]>;
-  unlinkLlmClusters(...args: [...clusters: ClusterLists, timeoutMs: number, force: boolean]): Promise<number[]>;
+  initialize(keys: readonly string[], values: readonly string[], device: number): Submitted<void>;
+  finalize(): Submitted<void>;
+  setRole(role: number, keys: readonly string[], values: readonly string[]): Submitted<void>;
+  linkLlmClusters(...args: [...clusters: ClusterLists, timeoutMs: number]): Submitted<number[]>;
+  unlinkLlmClusters(...args: [...clusters: ClusterLists, timeoutMs: number, force: boolean]): Submitted<number[]>;
 
   allocateCache(
     ...args: [...desc: DescFields, tensorBytes: bigint]
-  ): Promise<{ readonly cacheId: bigint; readonly tensorAddrs: BigUint64Array }>;
-  deallocateCache(cacheId: bigint): Promise<void>;
+  ): Submitted<{ readonly cacheId: bigint; readonly tensorAddrs: BigUint64Array }>;
+  deallocateCache(cacheId: bigint): Submitted<void>;
   copyKvCache(
     ...args: [
       ...src: CacheFields,
@@ -71,7 +90,7 @@ export interface NativeDataDist {
       offset: bigint,
       size: bigint,
     ]
-  ): Promise<void>;
+  ): Submitted<void>;
   copyKvBlocks(
     ...args: [
       ...src: CacheFields,
@@ -79,35 +98,35 @@ export interface NativeDataDist {
       srcBlocks: BigUint64Array,
       dstBlocksList: readonly BigUint64Array[],
     ]
-  ): Promise<void>;
-  registerKvCache(...args: [...desc: DescFields, addrs: BigUint64Array]): Promise<bigint>;
-  unregisterKvCache(cacheId: bigint): Promise<void>;
-  unregisterUnlinked(cacheIds: BigUint64Array): Promise<number[]>;
+  ): Submitted<void>;
+  registerKvCache(...args: [...desc: DescFields, addrs: BigUint64Array]): Submitted<bigint>;
+  unregisterKvCache(cacheId: bigint): Submitted<void>;
+  unregisterUnlinked(cacheIds: BigUint64Array): Submitted<number[]>;
 
   pullKvCache(
     ...args: [...src: IndexFields, dstCacheId: bigint, batchIndex: number, size: bigint, ...ext: ExtFields]
-  ): Promise<void>;
+  ): Submitted<void>;
   pullKvBlocks(
     ...args: [...src: IndexFields, dstCacheId: bigint, ...ext: ExtFields, ...blocks: BlockFields]
-  ): Promise<void>;
+  ): Submitted<void>;
   pushKvCache(
     ...args: [...src: CacheFields, ...dst: IndexFields, srcBatchIndex: number, size: bigint, ...ext: ExtFields]
-  ): Promise<void>;
+  ): Submitted<void>;
   pushKvBlocks(
     ...args: [...src: CacheFields, ...dst: IndexFields, ...ext: ExtFields, ...blocks: BlockFields]
-  ): Promise<void>;
+  ): Submitted<void>;
 
-  malloc(byteLength: bigint, onHost: boolean): Promise<bigint>;
-  free(address: bigint): Promise<void>;
+  malloc(byteLength: bigint, onHost: boolean): Submitted<bigint>;
+  free(address: bigint): Submitted<void>;
   /** The data is copied before the call returns. */
-  write(address: bigint, data: Uint8Array): Promise<void>;
-  read(address: bigint, byteLength: number): Promise<Uint8Array>;
-  copy(dst: bigint, src: bigint, byteLength: bigint): Promise<void>;
+  write(address: bigint, data: Uint8Array): Submitted<void>;
+  read(address: bigint, byteLength: number): Submitted<Uint8Array>;
+  copy(dst: bigint, src: bigint, byteLength: bigint): Submitted<void>;
   /** Lists of one length, which are copied before the call returns. */
-  copyRanges(dst: BigUint64Array, src: BigUint64Array, byteLengths: BigUint64Array): Promise<void>;
-  readRanges(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array>;
+  copyRanges(dst: BigUint64Array, src: BigUint64Array, byteLengths: BigUint64Array): Submitted<void>;
+  readRanges(addresses: BigUint64Array, byteLength: number): Submitted<Uint8Array>;
   /** As many bytes for each address; they are copied before the call returns. */
-  writeRanges(addresses: BigUint64Array, data: Uint8Array): Promise<void>;
+  writeRanges(addresses: BigUint64Array, data: Uint8Array): Submitted<void>;
 
   /** Gives up the control call that does not come back: nothing waits for it, and no later call gets to the library. */
   abandon(): void;

@@ -17,6 +17,7 @@ import type {
 } from '../backend';
 import type { CacheFields, ClusterLists, DescFields, ExtFields, IndexFields, NativeDataDist } from './addon';
 import { namePeers } from './link-failure';
+import type { PendingCalls } from './pending-calls';
 
 const NO_LIMITS: BlockLimits = { src: Infinity, dst: Infinity };
 
@@ -32,22 +33,25 @@ export class NativeBackend implements Backend {
   readonly name = 'native';
   readonly readsBlocksAtOnce = true;
   readonly #dist: NativeDataDist;
+  readonly #calls: PendingCalls;
   /** Calls in several parts that are under way, by the numbers of their first parts. */
   readonly #inParts = new Map<number, CallInParts>();
   #wasBarred = false;
 
-  constructor(dist: NativeDataDist) {
+  /** @param calls those of the object */
+  constructor(dist: NativeDataDist, calls: PendingCalls) {
     this.#dist = dist;
+    this.#calls = calls;
   }
 
   initialize(options: BackendOptions): Promise<void> {
-    return this.#dist.initialize(Object.keys(options), Object.values(options), deviceOf(options));
+    return this.#calls.promise(this.#dist.initialize(Object.keys(options), Object.values(options), deviceOf(options)));
   }
 
   async finalize(): Promise<void> {
     this.#wasBarred = false;
     try {
-      await this.#dist.finalize();
+      await this.#calls.promise(this.#dist.finalize());
     } catch (error) {
       // The addon says so of nothing else.
       this.#wasBarred = error instanceof LLMException && error.recovery === 'fatal';
@@ -60,26 +64,30 @@ export class NativeBackend implements Backend {
   }
 
   setRole(role: number, options: BackendOptions): Promise<void> {
-    return this.#dist.setRole(role, Object.keys(options), Object.values(options));
+    return this.#calls.promise(this.#dist.setRole(role, Object.keys(options), Object.values(options)));
   }
 
   linkLlmClusters(clusters: readonly ClusterInfo[], timeoutMs: number): Promise<readonly number[]> {
-    return onClusters(clusters, () => this.#dist.linkLlmClusters(...clusterLists(clusters), timeoutMs));
+    return onClusters(clusters, () =>
+      this.#calls.promise(this.#dist.linkLlmClusters(...clusterLists(clusters), timeoutMs)),
+    );
   }
 
   unlinkLlmClusters(clusters: readonly ClusterInfo[], timeoutMs: number, force: boolean): Promise<readonly number[]> {
-    return onClusters(clusters, () => this.#dist.unlinkLlmClusters(...clusterLists(clusters), timeoutMs, force));
+    return onClusters(clusters, () =>
+      this.#calls.promise(this.#dist.unlinkLlmClusters(...clusterLists(clusters), timeoutMs, force)),
+    );
   }
 
   async allocateCache(desc: BackendCacheDesc): Promise<Cache> {
     const size = tensorSize(desc.shape, desc.dataType);
     // What has no size is the library's to refuse.
     const tensorBytes = 'problem' in size ? 0n : size.byteLength;
-    return { ...(await this.#dist.allocateCache(...descFields(desc), tensorBytes)), desc };
+    return { ...(await this.#calls.promise(this.#dist.allocateCache(...descFields(desc), tensorBytes))), desc };
   }
 
   deallocateCache(cacheId: bigint): Promise<void> {
-    return this.#dist.deallocateCache(cacheId);
+    return this.#calls.promise(this.#dist.deallocateCache(cacheId));
   }
 
   copyKvCache(
@@ -90,7 +98,9 @@ export class NativeBackend implements Backend {
     offset: bigint,
     size: bigint,
   ): Promise<void> {
-    return this.#dist.copyKvCache(...cacheFields(src), ...cacheFields(dst), srcBatchIndex, dstBatchIndex, offset, size);
+    return this.#calls.promise(
+      this.#dist.copyKvCache(...cacheFields(src), ...cacheFields(dst), srcBatchIndex, dstBatchIndex, offset, size),
+    );
   }
 
   copyKvBlocks(
@@ -99,35 +109,41 @@ export class NativeBackend implements Backend {
     srcBlocks: BigUint64Array,
     dstBlocksList: readonly BigUint64Array[],
   ): Promise<void> {
-    return this.#dist.copyKvBlocks(...cacheFields(src), ...cacheFields(dst), srcBlocks, dstBlocksList);
+    return this.#calls.promise(
+      this.#dist.copyKvBlocks(...cacheFields(src), ...cacheFields(dst), srcBlocks, dstBlocksList),
+    );
   }
 
   registerKvCache(desc: BackendCacheDesc, addrs: BigUint64Array): Promise<bigint> {
-    return this.#dist.registerKvCache(...descFields(desc), addrs);
+    return this.#calls.promise(this.#dist.registerKvCache(...descFields(desc), addrs));
   }
 
   unregisterKvCache(cacheId: bigint): Promise<void> {
-    return this.#dist.unregisterKvCache(cacheId);
+    return this.#calls.promise(this.#dist.unregisterKvCache(cacheId));
   }
 
   unregisterUnlinked(cacheIds: BigInt64Array): Promise<readonly number[]> {
-    return this.#dist.unregisterUnlinked(BigUint64Array.from(cacheIds, (id) => BigInt.asUintN(64, id)));
+    return this.#calls.promise(
+      this.#dist.unregisterUnlinked(BigUint64Array.from(cacheIds, (id) => BigInt.asUintN(64, id))),
+    );
   }
 
   // Spread arrays would cost a pull as much as the crossing does.
   pullKvCache(src: CacheIndex, dst: Cache, batchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
-    return this.#dist.pullKvCache(
-      src.clusterId,
-      src.cacheId,
-      src.batchIndex,
-      dst.cacheId,
-      batchIndex,
-      size,
-      ext.srcLayerRange[0],
-      ext.srcLayerRange[1],
-      ext.dstLayerRange[0],
-      ext.dstLayerRange[1],
-      ext.tensorNumPerLayer,
+    return this.#calls.promise(
+      this.#dist.pullKvCache(
+        src.clusterId,
+        src.cacheId,
+        src.batchIndex,
+        dst.cacheId,
+        batchIndex,
+        size,
+        ext.srcLayerRange[0],
+        ext.srcLayerRange[1],
+        ext.dstLayerRange[0],
+        ext.dstLayerRange[1],
+        ext.tensorNumPerLayer,
+      ),
     );
   }
 
@@ -139,25 +155,29 @@ export class NativeBackend implements Backend {
     ext: KvCacheExtParam,
     limits = NO_LIMITS,
   ): Promise<void> {
-    return this.#dist.pullKvBlocks(
-      src.clusterId,
-      src.cacheId,
-      src.batchIndex,
-      dst.cacheId,
-      ext.srcLayerRange[0],
-      ext.srcLayerRange[1],
-      ext.dstLayerRange[0],
-      ext.dstLayerRange[1],
-      ext.tensorNumPerLayer,
-      srcBlocks,
-      dstBlocks,
-      limits.src,
-      limits.dst,
+    return this.#calls.promise(
+      this.#dist.pullKvBlocks(
+        src.clusterId,
+        src.cacheId,
+        src.batchIndex,
+        dst.cacheId,
+        ext.srcLayerRange[0],
+        ext.srcLayerRange[1],
+        ext.dstLayerRange[0],
+        ext.dstLayerRange[1],
+        ext.tensorNumPerLayer,
+        srcBlocks,
+        dstBlocks,
+        limits.src,
+        limits.dst,
+      ),
     );
   }
 
   pushKvCache(src: Cache, dst: CacheIndex, srcBatchIndex: number, size: bigint, ext: KvCacheExtParam): Promise<void> {
-    return this.#dist.pushKvCache(...cacheFields(src), ...indexFields(dst), srcBatchIndex, size, ...extFields(ext));
+    return this.#calls.promise(
+      this.#dist.pushKvCache(...cacheFields(src), ...indexFields(dst), srcBatchIndex, size, ...extFields(ext)),
+    );
   }
 
   pushKvBlocks(
@@ -168,32 +188,34 @@ export class NativeBackend implements Backend {
     ext: KvCacheExtParam,
     limits = NO_LIMITS,
   ): Promise<void> {
-    return this.#dist.pushKvBlocks(
-      ...cacheFields(src),
-      ...indexFields(dst),
-      ...extFields(ext),
-      srcBlocks,
-      dstBlocks,
-      limits.src,
-      limits.dst,
+    return this.#calls.promise(
+      this.#dist.pushKvBlocks(
+        ...cacheFields(src),
+        ...indexFields(dst),
+        ...extFields(ext),
+        srcBlocks,
+        dstBlocks,
+        limits.src,
+        limits.dst,
+      ),
     );
   }
 
   malloc(byteLength: bigint, placement: number): Promise<bigint> {
-    return this.#dist.malloc(byteLength, isHost(placement));
+    return this.#calls.promise(this.#dist.malloc(byteLength, isHost(placement)));
   }
 
   free(address: bigint): Promise<void> {
-    return this.#dist.free(address);
+    return this.#calls.promise(this.#dist.free(address));
   }
 
   async write(address: bigint, data: Uint8Array): Promise<void> {
-    if (data.length <= CHUNK_BYTES) return this.#dist.write(address, data);
+    if (data.length <= CHUNK_BYTES) return this.#calls.promise(this.#dist.write(address, data));
     return this.#inSeveralParts('write', (part) => this.#writeAt(address, data, part));
   }
 
   async read(address: bigint, byteLength: number): Promise<Uint8Array> {
-    if (byteLength <= CHUNK_BYTES) return this.#dist.read(address, byteLength);
+    if (byteLength <= CHUNK_BYTES) return this.#calls.promise(this.#dist.read(address, byteLength));
     return this.#inSeveralParts('read', async (part) => {
       const bytes = allocated(byteLength);
       await this.#readInto(bytes, address, part);
@@ -202,16 +224,17 @@ export class NativeBackend implements Backend {
   }
 
   copy(dst: bigint, src: bigint, byteLength: number): Promise<void> {
-    return this.#dist.copy(dst, src, BigInt(byteLength));
+    return this.#calls.promise(this.#dist.copy(dst, src, BigInt(byteLength)));
   }
 
   copyRanges(dst: BigUint64Array, src: BigUint64Array, byteLengths: BigUint64Array): Promise<void> {
-    return this.#dist.copyRanges(dst, src, byteLengths);
+    return this.#calls.promise(this.#dist.copyRanges(dst, src, byteLengths));
   }
 
   async readRanges(addresses: BigUint64Array, byteLength: number): Promise<Uint8Array> {
     const atATime = rangesAtATime(byteLength);
-    if (addresses.length <= atATime && byteLength <= CHUNK_BYTES) return this.#dist.readRanges(addresses, byteLength);
+    if (addresses.length <= atATime && byteLength <= CHUNK_BYTES)
+      return this.#calls.promise(this.#dist.readRanges(addresses, byteLength));
     return this.#inSeveralParts('read', async (part) => {
       const bytes = allocated(addresses.length * byteLength);
       for (let first = 0; first < addresses.length; first += atATime) {
@@ -219,7 +242,7 @@ export class NativeBackend implements Backend {
         const start = first * byteLength;
         const place = bytes.subarray(start, start + some.length * byteLength);
         if (byteLength > CHUNK_BYTES) await this.#readInto(place, some[0] ?? 0n, part);
-        else place.set(await part(() => this.#dist.readRanges(some, byteLength)));
+        else place.set(await part(() => this.#calls.promise(this.#dist.readRanges(some, byteLength))));
       }
       return bytes;
     });
@@ -228,13 +251,13 @@ export class NativeBackend implements Backend {
   async writeRanges(addresses: BigUint64Array, byteLength: number, data: Uint8Array): Promise<void> {
     const atATime = rangesAtATime(byteLength);
     const isInOne = addresses.length > 0 && addresses.length <= atATime && byteLength <= CHUNK_BYTES;
-    if (isInOne) return this.#dist.writeRanges(addresses, data);
+    if (isInOne) return this.#calls.promise(this.#dist.writeRanges(addresses, data));
     return this.#inSeveralParts('write', async (part) => {
       for (let first = 0; first < addresses.length; first += atATime) {
         const some = addresses.subarray(first, first + atATime);
         const bytes = data.subarray(first * byteLength, (first + some.length) * byteLength);
         if (byteLength > CHUNK_BYTES) await this.#writeAt(some[0] ?? 0n, bytes, part);
-        else await part(() => this.#dist.writeRanges(some, bytes));
+        else await part(() => this.#calls.promise(this.#dist.writeRanges(some, bytes)));
       }
     });
   }
@@ -269,14 +292,16 @@ export class NativeBackend implements Backend {
 
   async #writeAt(address: bigint, data: Uint8Array, part: Part): Promise<void> {
     for (let start = 0; start < data.length; start += CHUNK_BYTES) {
-      await part(() => this.#dist.write(address + BigInt(start), data.subarray(start, start + CHUNK_BYTES)));
+      await part(() =>
+        this.#calls.promise(this.#dist.write(address + BigInt(start), data.subarray(start, start + CHUNK_BYTES))),
+      );
     }
   }
 
   async #readInto(bytes: Uint8Array, address: bigint, part: Part): Promise<void> {
     for (let start = 0; start < bytes.length; start += CHUNK_BYTES) {
       const length = Math.min(CHUNK_BYTES, bytes.length - start);
-      bytes.set(await part(() => this.#dist.read(address + BigInt(start), length)), start);
+      bytes.set(await part(() => this.#calls.promise(this.#dist.read(address + BigInt(start), length))), start);
     }
   }
 
