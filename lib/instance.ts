@@ -606,8 +606,8 @@ export class Instance {
       }
       await this.#freeRegions();
     } finally {
-      // Of a lost one nobody knows how far it got.
-      if (!this.isLost) this.#forget();
+      // Of a lost one nobody knows how far it got. One that was refused can be finalized later.
+      if (!this.isLost && this.backend.wasBarred !== true) this.#forget();
     }
   }
 

@@ -168,6 +168,11 @@ export interface Backend {
    */
   readonly hasEnded?: boolean;
   /**
+   * Whether the last `finalize` was rejected before it got to the library, because a call of another instance has not come back from
+   * there. The instance stays initialised then, and can be finalized when that call has come back.
+   */
+  readonly wasBarred?: boolean;
+  /**
    * How many milliseconds the present control call has been inside the library; 0 while it still waits for another
    * instance of the process. Without it the time since the call was made counts against its deadline.
    */

@@ -39,14 +39,15 @@ function lookAtAll(plan: Plan, world: World, calls: Calls): void {
 
 async function finalizeAll(plan: Plan, world: World, calls: Calls): Promise<void> {
   const { stage } = world;
-  for (const node of world.nodes) {
-    const { dist } = node;
+  const instances = [...world.nodes.map(({ dist }) => dist), ...world.dead];
+  for (const dist of instances) {
     calls.start({
       step: plan.steps.length,
       operation: 'finalize',
       make: () => dist.finalize(),
       rejected: (error) => {
-        if (!dist.isLost) calls.problems.push(`the last finalize of node ${node.number} failed: ${String(error)}`);
+        if (!dist.isLost)
+          calls.problems.push(`the last finalize of cluster ${dist.clusterId} failed: ${String(error)}`);
       },
     });
   }

@@ -67,6 +67,8 @@ const WANTED: Partial<Record<CallName, (node: NodeRecord) => boolean>> = {
 export class World {
   readonly stage: Stage;
   readonly nodes: NodeRecord[];
+  /** Instances that were killed, and that another one has followed: they are finalized at the end, as a test should. */
+  readonly dead: LLMDataDist[] = [];
 
   constructor(plan: Plan, stage: Stage) {
     this.stage = stage;
@@ -96,6 +98,7 @@ export class World {
   /** Its process begins anew. */
   renew(node: NodeRecord): void {
     node.forget();
+    this.dead.push(node.dist);
     node.dist = this.#newDist(node.plan, node.number);
     node.isKilled = false;
   }

@@ -106,7 +106,9 @@ describe.each(Object.keys(WATCHED))('%s', (operation) => {
         ...lost,
         other: { code: 'LLM_LINK_FAILED', recovery: 'retry' },
         finalizeOther: 'settled',
+        ...(TAKE_NO_LOCK.includes(operation) ? {} : { barred: { code: 'LLM_FAILED', recovery: 'fatal' } }),
       });
+      expect(end.calls.filter(({ method, object }) => method === 'Finalize' && object === 1)).toHaveLength(1);
       // Of the lost instance nothing is called any more, Finalize neither.
       expect(callsAfter(end, operation).filter(({ object }) => object === 2)).toEqual([]);
     },

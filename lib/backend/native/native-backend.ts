@@ -36,6 +36,7 @@ export class NativeBackend implements Backend {
   readonly #calls: PendingCalls;
   /** Calls in several parts that are under way, by the numbers of their first parts. */
   readonly #inParts = new Map<number, CallInParts>();
+  #wasBarred = false;
 
   /** @param calls those of the object */
   constructor(dist: NativeDataDist, calls: PendingCalls) {
@@ -47,8 +48,19 @@ export class NativeBackend implements Backend {
     return this.#calls.promise(this.#dist.initialize(Object.keys(options), Object.values(options), deviceOf(options)));
   }
 
-  finalize(): Promise<void> {
-    return this.#calls.promise(this.#dist.finalize());
+  async finalize(): Promise<void> {
+    this.#wasBarred = false;
+    try {
+      await this.#calls.promise(this.#dist.finalize());
+    } catch (error) {
+      // The addon says so of nothing else.
+      this.#wasBarred = error instanceof LLMException && error.recovery === 'fatal';
+      throw error;
+    }
+  }
+
+  get wasBarred(): boolean {
+    return this.#wasBarred;
   }
 
   setRole(role: number, options: BackendOptions): Promise<void> {

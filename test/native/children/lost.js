@@ -42,6 +42,8 @@ async function main() {
   answer.other = await told(prompt.linkClusters([NOBODY], { timeout: 1 }));
 
   if (mode === 'late') {
+    // It is refused before the library is called, and takes effect later.
+    if (answer.waitingOther.recovery === 'fatal') answer.barred = await told(prompt.finalize());
     standin.release(method);
     // Until the call has come back, and what it held is free.
     do {
