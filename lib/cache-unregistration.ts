@@ -77,7 +77,13 @@ function unregister(
       if (!registrations.isWithdrawn(cacheId)) await libraryUnregisters(instance, cacheId);
       return;
     }
-    await waitForUsers(instance, operation, cacheId, reservation.registration?.uses, call);
+    try {
+      await waitForUsers(instance, operation, cacheId, reservation.registration?.uses, call);
+    } catch (error) {
+      // Refused because one of them hangs: the call can be repeated. One that its caller has stopped has been undone already.
+      if (call?.isWithdrawn !== true) registrations.restore(cacheId, reservation);
+      throw error;
+    }
     call?.begin();
     await unregisterWithdrawn(instance, cacheId, reservation, deallocates);
   };

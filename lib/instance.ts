@@ -120,7 +120,7 @@ export class Instance {
     this.#isForeign = isForeign;
     this.#lanes = new Lanes(backend, hangTimeoutMs);
     this.#watchdog = new Watchdog(backend, clusterId, hangTimeoutMs, (loss) => {
-      this.#lanes.end();
+      this.#lanes.lose(loss);
       abandoned.unregister(this);
       letGo(this);
       for (const call of this.#runningOn) call.giveUp(loss);
@@ -384,9 +384,9 @@ export class Instance {
    */
   #giveUp(givenUp: GivenUp, info: TransferInfo, uses: readonly Uses[], memory: MovedMemory | undefined): LLMException {
     const { operation, clusterId } = info;
-    const { inside } = givenUp;
+    const { hang, inside } = givenUp;
     if (inside === undefined) return this.#lanes.rejectionOf(givenUp, operation, clusterId, RELEASED);
-    const { sinceMs: since, returned, blocks } = inside;
+    const { sinceMs: since, returned, noticed, blocks } = inside;
     let release = (): void => undefined;
     let giveUp: RunningOn['giveUp'] = release;
     const released = new Promise<void>((resolve, reject) => {
@@ -399,13 +399,12 @@ export class Instance {
     const call = { info, since, isGivenUp: true, giveUp };
     this.#runningOn.add(call);
     if (memory !== undefined) this.#rows.hold(call, [accessOf(operation, memory, blocks)]);
-    for (const each of uses) each.strand(exception);
+    for (const each of uses) each.strand(exception, hang.over);
     void returned.then((error) => {
       for (const each of uses) each.comeBack(exception);
       this.#calls.leave();
       const rest = this.#hasEnded(call, error);
-      if (rest === undefined) release();
-      else void rest.then(release, giveUp);
+      void Promise.all([rest, noticed]).then(release, giveUp);
     });
     return exception;
   }

@@ -1,5 +1,5 @@
 import { turn } from './bad-input/states';
-import { rejection } from './fixtures/cluster';
+import { DESC, rejection } from './fixtures/cluster';
 import { clusterOf } from './fixtures/fabric';
 import { watch } from './fixtures/hangs';
 import { star } from './fixtures/star';
@@ -77,6 +77,28 @@ test('the cache of the transfer is not unregistered', async () => {
   expect(decoder.isLost).toBe(false);
 });
 
+test.each([true, false])('a cache whose unregistration was refused stays registered: guards %s', async (guards) => {
+  const net = await star({}, { guards });
+  const { fabric, decoder, decoderCache, calls } = net;
+  const { kvCacheManager: caches } = decoder;
+  const fault = fabric.inject({ op: 'pullBlocks', peer: 1n, times: 1, hang: true });
+  const watched = watch(calls.pullBlocks!());
+  await fabric.clock.advance(LIMIT_MS);
+  await turn();
+  expect(watched.outcome).toMatchObject(UNRESPONSIVE);
+  const methods = [
+    () => caches.unregisterCache(decoderCache),
+    () => caches.deallocateCache(decoderCache),
+    () => caches.unregisterCache(decoderCache),
+  ];
+  for (const method of methods) expect(await rejection(method())).toMatchObject(UNRESPONSIVE);
+  await calls['pull of the other']!();
+  const refused = (await rejection(caches.deallocateCache(decoderCache))) as Refusal;
+  fault.remove();
+  await refused.released;
+  await caches.deallocateCache(decoderCache);
+});
+
 test('finalize() rejects in its time with the loss, and the library is not asked to finalize', async () => {
   const { fabric, decoder, pass } = await hanging('pullBlocks');
   await pass(LIMIT_MS);
@@ -98,4 +120,165 @@ test('the peer is used again when the call has come back after all', async () =>
   await decoder.unlinkClusters([clusterOf(1n)]);
   await decoder.linkClusters([clusterOf(1n)]);
   await calls.pullBlocks!();
+});
+
+interface Refusal {
+  readonly code: string;
+  readonly message: string;
+  readonly released: Promise<void>;
+}
+
+/** What a call is rejected with. */
+async function refusalOf(call: Promise<unknown>): Promise<Refusal> {
+  return (await rejection(call)) as Refusal;
+}
+
+describe.each(['manual', 'real'] as const)('when `released` has resolved, with a %s clock', (clock) => {
+  async function givenUp(op: 'pullBlocks' | 'pushBlocks', hasMoreBehind: boolean) {
+    const net = await star({ clock: clock as 'manual' }, { hangTimeout: 20 }, DESC, { syncKvTimeout: 1 });
+    const { fabric, calls } = net;
+    const fault = fabric.inject({ op, peer: 1n, times: 1, hang: true });
+    const first = refusalOf(calls[op]!());
+    const behind = hasMoreBehind ? [refusalOf(calls.pullCache!()), refusalOf(calls.pushCache!())] : [];
+    if (clock === 'manual') await fabric.clock.advance(LIMIT_MS);
+    await Promise.all(behind);
+    return { ...net, fault, error: await first };
+  }
+
+  const NEXT: Record<string, (net: Awaited<ReturnType<typeof givenUp>>) => Promise<unknown>> = {
+    'an unlink': ({ decoder }) => decoder.unlinkClusters([clusterOf(1n)], { force: true }),
+    'a pull': ({ calls }) => calls.pullBlocks!(),
+    'a push': ({ calls }) => calls.pushBlocks!(),
+    'a push to another peer': ({ calls }) => calls['push to the other']!(),
+    'the end of the cache': ({ decoder, decoderCache }) => decoder.kvCacheManager.deallocateCache(decoderCache),
+  };
+
+  describe.each(['pullBlocks', 'pushBlocks'] as const)('%s', (op) => {
+    test.each(Object.keys(NEXT))('passes: %s', async (name) => {
+      for (const hasMoreBehind of [false, true]) {
+        const net = await givenUp(op, hasMoreBehind);
+        net.fault.remove();
+        await net.error.released;
+        await NEXT[name]!(net);
+        net.fabric.close();
+      }
+    });
+
+    test.each(Object.keys(NEXT))('of its refusal, which is pending until then, passes: %s', async (name) => {
+      const net = await givenUp(op, true);
+      const call = NEXT[name]!;
+      const outcome = await call(net).then(
+        () => undefined,
+        (error: unknown) => error as Refusal,
+      );
+      // A push to another peer does not wait for a pull.
+      if (outcome === undefined) return;
+      expect(outcome).toMatchObject(UNRESPONSIVE);
+      const watched = watch(outcome.released);
+      await turn();
+      expect(watched.outcome).toBe('pending');
+      net.fault.remove();
+      await outcome.released;
+      await call(net);
+    });
+  });
+});
+
+/** As many requests as a caller may have under way, each of which does what README says of `retry`. */
+const REQUESTS = 32;
+
+test('requests that follow `retry` wait for the return and do not spin', async () => {
+  const { decoder, promptCache, decoderCache, fault, pass } = await hanging('pullBlocks');
+  const { kvCacheManager: caches } = decoder;
+  let calls = 0;
+  const request = async () => {
+    for (;;) {
+      calls += 1;
+      try {
+        await caches.pullBlocks(promptCache.key(), decoderCache, [1], [1]);
+        return;
+      } catch (error) {
+        expect(error).toMatchObject(UNRESPONSIVE);
+        await (error as Refusal).released;
+      }
+    }
+  };
+  const requests = watch(Promise.all(Array.from({ length: REQUESTS }, request)));
+  await pass(LIMIT_MS);
+  for (let i = 0; i < 100; i++) await turn();
+  // Each has waited behind the one that hangs, and was refused once.
+  expect(calls).toBe(2 * REQUESTS);
+  fault.remove();
+  for (let i = 0; i < 100; i++) await turn();
+  expect(requests.outcome).not.toBe('pending');
+  expect(calls).toBe(3 * REQUESTS);
+});
+
+test('`released` of a refusal rejects with the loss of the instance, and need not be handled', async () => {
+  const { decoder, decoderCache, calls, pass } = await hanging('pullBlocks');
+  await pass(LIMIT_MS);
+  const refusals = [
+    await refusalOf(calls.pullBlocks!()),
+    await refusalOf(decoder.linkClusters([clusterOf(1n)])),
+    await refusalOf(decoder.kvCacheManager.deallocateCache(decoderCache)),
+  ];
+  const finalized = watch(decoder.finalize());
+  await pass(LIMIT_MS);
+  expect(decoder.isLost).toBe(true);
+  for (const { released } of refusals) expect(await rejection(released)).toBe(finalized.outcome);
+});
+
+test.each([
+  ['push', 'pull'],
+  ['pull', 'push'],
+] as const)(
+  'a %s that hangs is what is reported, also where a %s behind it ran into its limit with it',
+  async (kind, other) => {
+    const { calls, fault, pass } = await hanging(`${kind}Blocks`);
+    const behind = watch(calls[`${other}Blocks`]!());
+    const more = watch(calls.pushCache!());
+    await pass(LIMIT_MS);
+    const text = `a ${kind} ${kind === 'push' ? 'to' : 'from'} cluster 1 has not returned from the library for 61000 ms`;
+    for (const { outcome } of [behind, more]) expect(String(outcome)).toContain(text);
+    for (const name of ['pullBlocks', 'pushBlocks', 'pushCache']) {
+      expect(String(await refusalOf(calls[name]!()))).toContain(text);
+    }
+    if (kind === 'push') {
+      const refused = await refusalOf(calls['push to the other']!());
+      expect(refused.message).toContain('a push to cluster 1 has not returned');
+    } else {
+      await calls['push to the other']!();
+    }
+    fault.remove();
+    await pass(0);
+    await calls['push to the other']!();
+  },
+);
+
+test('a lane that runs out of its time before the one that really hangs reports that one', async () => {
+  const { fabric, calls } = await star();
+  // The pull is the first of its lane all the time, and waits for the link that the push holds.
+  fabric.inject({ op: 'pullBlocks', peer: 1n, times: 1, delayMs: 10 });
+  fabric.inject({ op: 'pushBlocks', peer: 1n, times: 1, hang: true });
+  const first = calls.pullBlocks!();
+  const push = watch(calls.pushBlocks!());
+  const behind = watch(calls.pullCache!());
+  await fabric.clock.advance(10);
+  await first;
+  await fabric.clock.advance(LIMIT_MS);
+  await turn();
+  for (const { outcome } of [push, behind]) expect(String(outcome)).toContain('a push to cluster 1 has not returned');
+  expect((await refusalOf(calls['push to the other']!())).message).toContain('a push to cluster 1 has not returned');
+});
+
+test('a push that goes on when the one ahead of it was taken back is watched too', async () => {
+  const { fabric, calls, pass } = await hanging('pullBlocks');
+  fabric.inject({ op: 'pushBlocks', peer: 3n, times: 1, hang: true });
+  const ahead = watch(calls.pushBlocks!());
+  const push = watch(calls['push to the other']!());
+  await pass(LIMIT_MS);
+  expect(String(ahead.outcome)).toContain('a pull from cluster 1 has not returned');
+  expect(push.outcome).toBe('pending');
+  await pass(LIMIT_MS);
+  expect(String(push.outcome)).toContain('a push to cluster 3 has not returned');
 });

@@ -3,7 +3,7 @@ import { namePeers } from '../lib/backend/native/link-failure';
 import { Links } from '../lib/links';
 import { knownStatusCodes, operations, remedyOf } from '../lib/status';
 import { createFabric, Fabric } from '../lib/testing';
-import { unresponsive } from '../lib/unresponsive';
+import { givenUp, refused as refusedFor } from '../lib/unresponsive';
 import { DESC, linkedPair, node, PROMPT_CLUSTER, rejection } from './fixtures/cluster';
 
 test('a link that exists is reported once, and its remedy asks for one relink', async () => {
@@ -151,9 +151,21 @@ describe('advice of calls that are refused', () => {
       return rejection(kvCacheManager.registerCache(DESC, addrs));
     },
     'with a peer that is unresponsive': () =>
-      Promise.resolve(unresponsive('pullBlocks', 1n, { kind: 'pull', clusterId: 1n, elapsedMs: 1000 }, 5)),
+      Promise.resolve(
+        refusedFor('pullBlocks', 1n, { kind: 'pull', clusterId: 1n, elapsedMs: 1000 }, 5, Promise.resolve()),
+      ),
+    'that hang': () =>
+      Promise.resolve(
+        givenUp('pullBlocks', 1n, { kind: 'pull', clusterId: 1n, elapsedMs: 1000 }, 5, Promise.resolve()),
+      ),
     'while a push hangs': () =>
-      Promise.resolve(unresponsive('pushBlocks', 2n, { kind: 'push', clusterId: 1n, elapsedMs: 1000 }, 5)),
+      Promise.resolve(
+        refusedFor('pushBlocks', 2n, { kind: 'push', clusterId: 1n, elapsedMs: 1000 }, 5, Promise.resolve()),
+      ),
+    'behind a push that hangs': () =>
+      Promise.resolve(
+        givenUp('pushBlocks', 2n, { kind: 'push', clusterId: 1n, elapsedMs: 1000 }, 5, Promise.resolve()),
+      ),
   };
 
   test.each(Object.entries(refused))('can be followed by many requests at once: %s', async (_, call) => {
