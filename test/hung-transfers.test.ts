@@ -1,7 +1,7 @@
 import { turn } from './bad-input/states';
 import { DESC, rejection } from './fixtures/cluster';
 import { clusterOf } from './fixtures/fabric';
-import { watch } from './fixtures/hangs';
+import { initialised, watch } from './fixtures/hangs';
 import { star } from './fixtures/star';
 
 /** The library's limit of a transfer where nothing is said, and the preset of `hangTimeout`. */
@@ -255,6 +255,81 @@ test.each([
   },
 );
 
+/** A backend whose clock ends all deadlines of a moment in one go, with nothing in between. */
+async function abrupt(hangsFirst: 'pull' | 'push') {
+  let now = 0;
+  const deadlines = new Set<{ readonly at: number; readonly expire: () => void }>();
+  const clock = {
+    now: () => now,
+    deadline: (ms: number, expire: () => void) => {
+      const deadline = { at: now + ms, expire };
+      deadlines.add(deadline);
+      return () => deadlines.delete(deadline);
+    },
+  };
+  const ends: (() => void)[] = [];
+  const transfer = () => new Promise<void>((resolve) => ends.push(resolve));
+  const { dist, caches } = await initialised(
+    {},
+    {
+      clock,
+      transfersEnd: false,
+      pullKvBlocks: transfer,
+      pushKvBlocks: transfer,
+      lastCall: () => ends.length,
+      // The first call is inside, and the others wait for it.
+      withdraw: (call) => {
+        if (call === 1) return false;
+        setImmediate(() => ends[call - 1]?.());
+        return true;
+      },
+    },
+  );
+  const cache = await caches.allocateCache(DESC);
+  const call = (kind: 'pull' | 'push', clusterId = 1n) =>
+    kind === 'pull'
+      ? caches.pullBlocks({ clusterId, cacheId: 1n }, cache, [0], [0])
+      : caches.pushBlocks({ clusterId, cacheId: 1n }, cache, [1], [1]);
+  const first = watch(call(hangsFirst));
+  const second = watch(call(hangsFirst === 'pull' ? 'push' : 'pull'));
+  const pass = async (
+    ms: number,
+    order: (all: Iterable<{ at: number; expire: () => void }>) => { at: number; expire: () => void }[],
+  ) => {
+    now += ms;
+    for (const deadline of order(deadlines)) if (deadline.at <= now && deadlines.delete(deadline)) deadline.expire();
+    await turn();
+  };
+  const end = async () => {
+    await caches.deallocateCache(cache);
+    await dist.finalize();
+  };
+  return { end, ends, call, first, second, pass };
+}
+
+describe.each(['pull', 'push'] as const)('a %s that hangs', (kind) => {
+  test.each([
+    ['before', false],
+    ['after', true],
+  ])('is the one that is reported where its lane ends just %s that of what waits behind it', async (_, isReversed) => {
+    const { end, ends, call, first, second, pass } = await abrupt(kind);
+    await pass(LIMIT_MS, (all) => (isReversed ? [...all].reverse() : [...all]));
+    const text = `a ${kind} ${kind === 'push' ? 'to' : 'from'} cluster 1 has not returned from the library for 61000 ms`;
+    for (const { outcome } of [first, second]) expect(String(outcome)).toContain(text);
+    for (const other of ['pull', 'push'] as const) expect((await refusalOf(call(other))).message).toContain(text);
+    const toOther = watch(call('push', 3n));
+    await turn();
+    expect(String(toOther.outcome)).toContain(kind === 'push' ? text : 'pending');
+    for (const comeBack of ends) comeBack();
+    await (first.outcome as Refusal).released;
+    const again = watch(call(kind));
+    for (const comeBack of ends) comeBack();
+    await turn();
+    expect([toOther.outcome, again.outcome]).toEqual([kind === 'push' ? toOther.outcome : 'resolved', 'resolved']);
+    await end();
+  });
+});
+
 test('a lane that runs out of its time before the one that really hangs reports that one', async () => {
   const { fabric, calls } = await star();
   // The pull is the first of its lane all the time, and waits for the link that the push holds.
@@ -272,13 +347,14 @@ test('a lane that runs out of its time before the one that really hangs reports 
 });
 
 test('a push that goes on when the one ahead of it was taken back is watched too', async () => {
-  const { fabric, calls, pass } = await hanging('pullBlocks');
-  fabric.inject({ op: 'pushBlocks', peer: 3n, times: 1, hang: true });
-  const ahead = watch(calls.pushBlocks!());
-  const push = watch(calls['push to the other']!());
-  await pass(LIMIT_MS);
-  expect(String(ahead.outcome)).toContain('a pull from cluster 1 has not returned');
+  const { end, call, first, second, ends, pass } = await abrupt('pull');
+  const push = watch(call('push', 3n));
+  await pass(LIMIT_MS, (all) => [...all]);
+  for (const { outcome } of [first, second]) expect(outcome).toMatchObject({ ...UNRESPONSIVE, clusterId: 1n });
   expect(push.outcome).toBe('pending');
-  await pass(LIMIT_MS);
-  expect(String(push.outcome)).toContain('a push to cluster 3 has not returned');
+  await pass(LIMIT_MS, (all) => [...all]);
+  expect(push.outcome).toMatchObject({ ...UNRESPONSIVE, clusterId: 3n });
+  for (const comeBack of ends) comeBack();
+  await turn();
+  await end();
 });
