@@ -44,7 +44,10 @@ export interface LLMDataDistOptions {
   readonly guards?: boolean;
   /** Refuse keys that do not carry the layout of the cache that they name. Default false. */
   readonly requireLayout?: boolean;
-  /** Refuse keys that do not carry the life of the instance that registered the cache. Default false. */
+  /**
+   * Refuse keys that do not carry the life of the instance that registered the cache. Default false. It asks for the life of
+   * keys only: `linkClusters` works without a life as before.
+   */
   readonly requireLife?: boolean;
   /** Allow a second live native instance in this process, which the vendor advises against. Default false. */
   readonly allowMultipleInstances?: boolean;
@@ -286,6 +289,9 @@ export class LLMDataDist implements AsyncDisposable {
    * Links to clusters, at the same time. Either side of a link may call this; with the default backend one link serves
    * both directions, with hixl only this one.
    *
+   * To bound a link or unlink, use `signal`: it rejects the call at once. `timeout` is the library's own limit: time in queues
+   * does not count, and a link to a silent peer can take longer.
+   *
    * @param options `timeout` in milliseconds, int32 > 0, default 3000; with TLS at least 2000
    * @returns one result per cluster, in input order, when all succeed
    * @throws LLMException with `results`, one per cluster, when one fails: the others stay linked. With `results: []` when
@@ -306,6 +312,9 @@ export class LLMDataDist implements AsyncDisposable {
    * Unlinks clusters, at the same time, when the transfers with them that were called before have ended; those that are
    * called meanwhile come afterwards. Without `force` the peer is told and drops its side too; when it cannot be reached
    * this side stays linked. With `force` only this side is dropped.
+   *
+   * To bound a link or unlink, use `signal`: it rejects the call at once. `timeout` is the library's own limit: time in queues
+   * does not count.
    *
    * @param options `timeout` as for {@link linkClusters}; `force`, default false
    * @throws LLMException as {@link linkClusters}
