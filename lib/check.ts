@@ -294,7 +294,7 @@ export function checkUint32Elements({ array, length, name }: MeasuredArray): Uin
 
 /**
  * A list of unsigned 64-bit values (block numbers, addresses) as a typed array of our own: the caller may reuse or
- * detach his as soon as the call has returned.
+ * detach the given one as soon as the call has returned.
  */
 export function checkUint64List(value: unknown, name: string): BigUint64Array {
   const list = checkUint64ListInPlace(value, name);

@@ -174,7 +174,7 @@ export class LLMDataDist implements AsyncDisposable {
     );
   }
 
-  /** @internal What is behind an instance; told by what cannot be imitated. */
+  /** @internal What is behind an instance; recognised by what cannot be imitated. */
   static instanceOf(value: unknown): Instance | undefined {
     return typeof value === 'object' && value !== null && #instance in value ? value.#instance : undefined;
   }
@@ -203,7 +203,7 @@ export class LLMDataDist implements AsyncDisposable {
    * Names this life of the instance: 128 random bits as 32 lower-case hex digits, new with each `init` that succeeds. Empty
    * before the first one and after `finalize`. A second `init`, `switchRole` and lost links do not change it.
    *
-   * Cache ids start at 1 in every life, and the library does not tell one life from the next. So the keys of an instance carry
+   * Cache ids start at 1 in every life, and the library cannot distinguish one life from the next. So the keys of an instance carry
    * its life, and a peer that links to it states the life that the instance reports then ({@link LLMClusterInfo.life}).
    *
    * Neither C++ nor Python has it.
@@ -249,7 +249,7 @@ export class LLMDataDist implements AsyncDisposable {
   }
 
   /**
-   * Waits for the calls in flight, drops all links on this side and stops listening. Peers are not told. Memory that is
+   * Waits for the calls in flight, drops all links on this side and stops listening. Peers get no notice. Memory that is
    * still allocated is freed, with a warning. Idempotent; afterwards `init` may be called again.
    *
    * @throws LLMException `LLM_TIMEOUT` with the recovery `fatal` when it hangs, or a call in flight does: the library is not
@@ -310,7 +310,7 @@ export class LLMDataDist implements AsyncDisposable {
 
   /**
    * Unlinks clusters, at the same time, when the transfers with them that were called before have ended; those that are
-   * called meanwhile come afterwards. Without `force` the peer is told and drops its side too; when it cannot be reached
+   * called meanwhile come afterwards. Without `force` the peer gets a notice and drops its side too; when it cannot be reached
    * this side stays linked. With `force` only this side is dropped.
    *
    * To bound a link or unlink, use `signal`: it rejects the call at once. `timeout` is the library's own limit: time in queues

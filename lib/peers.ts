@@ -33,7 +33,7 @@ export class Peers {
       open = resolve;
     });
     const after: PeerUses[] = [];
-    // Ahead of those who wait, so that none of the next ones waits any more.
+    // Ahead of those that wait, so that none of the next ones waits any more.
     void opens.then(() => {
       for (const uses of after) uses.opens = undefined;
     });

@@ -304,7 +304,11 @@ describe('a cache handle in the place of a key', () => {
 });
 
 describe('an object of another kind in the place of options', () => {
-  class Nothing {}
+  class Nothing {
+    hello() {
+      return this;
+    }
+  }
   const controller = () => new AbortController();
   const made: Readonly<Record<string, () => object>> = {
     'an aborted AbortSignal': () => AbortSignal.abort(),
