@@ -194,7 +194,6 @@ const KEY: Names<CacheKeyByIdAndIndex> = {
   fingerprint: true,
 };
 const LAYOUT: Names<CacheLayout> = { numTensors: true, rows: true, rowBytes: true };
-const LAYOUT_NAMES = Object.keys(LAYOUT).length;
 const DESC: Names<CacheDesc> = {
   numTensors: true,
   dataType: true,
@@ -224,12 +223,12 @@ class CacheKey implements CacheKeyByIdAndIndex {
     this.clusterId = clusterId;
     this.cacheId = cacheId;
     this.batchIndex = batchIndex;
-    if (layout !== undefined) this.layout = layout;
+    if (layout !== undefined) this.layout = Object.freeze(layout);
     const { life, version, fingerprint } = identity;
     if (life !== undefined) this.life = life;
     if (version !== undefined) this.version = version;
     if (fingerprint !== undefined) this.fingerprint = fingerprint;
-    this.#checked = { clusterId, cacheId, batchIndex, layout: layout && { ...layout }, life, version, fingerprint };
+    this.#checked = { clusterId, cacheId, batchIndex, layout, life, version, fingerprint };
     this.#names = Object.keys(this).length;
   }
 
@@ -244,7 +243,7 @@ class CacheKey implements CacheKeyByIdAndIndex {
       value.life === checked.life &&
       value.version === checked.version &&
       value.fingerprint === checked.fingerprint &&
-      isSameLayout(value.layout, checked.layout) &&
+      value.layout === checked.layout &&
       Object.keys(value).length === value.#names;
     return isUnchanged ? checked : undefined;
   }
@@ -261,17 +260,6 @@ class CacheKey implements CacheKeyByIdAndIndex {
     if (this.fingerprint !== undefined) json.fingerprint = this.fingerprint;
     return json;
   }
-}
-
-function isSameLayout(value: unknown, checked: CacheLayout | undefined): boolean {
-  if (typeof value !== 'object' || value === null || checked === undefined) return value === checked;
-  const { numTensors, rows, rowBytes } = value as Record<string, unknown>;
-  return (
-    numTensors === checked.numTensors &&
-    rows === checked.rows &&
-    rowBytes === checked.rowBytes &&
-    Object.keys(value).length === LAYOUT_NAMES
-  );
 }
 
 /**

@@ -26,21 +26,32 @@ const TAG = /^[^\p{Cc}\p{Cs}]{0,64}$/u;
  * It is a text and no hash so that a refusal can say both sides in words.
  */
 export function fingerprintOf({ dataType, shape, tensorsPerLayer, tag }: Fingerprinted): string {
-  return `${dataType}:${shape.slice(1).join(',')}:${tensorsPerLayer ?? DEFAULT_TENSORS_PER_LAYER}:${tag ?? ''}`;
+  return shared(`${dataType}:${shape.slice(1).join(',')}:${tensorsPerLayer ?? DEFAULT_TENSORS_PER_LAYER}:${tag ?? ''}`);
 }
 
-/** The last fingerprint that was in order: most keys of a program carry the same one. */
-let known: string | undefined;
+/** More fingerprints than a program has caches of different kinds. */
+const MANY = 256;
+/** Fingerprints that are in order, each of them once: two equal ones are compared without looking at their characters. */
+const known = new Map<string, string>();
+
+function shared(fingerprint: string): string {
+  const first = known.get(fingerprint);
+  if (first !== undefined) return first;
+  if (known.size >= MANY) known.clear();
+  known.set(fingerprint, fingerprint);
+  return fingerprint;
+}
 
 /** @throws TypeError for anything but a string, RangeError for anything that {@link fingerprintOf} does not write */
 export function checkFingerprint(value: unknown, name: string): string {
-  if (value !== undefined && value === known) return known;
   const text = checkString(value, name);
-  if (text.length > MAX_LENGTH || !FORM.test(text)) {
+  const isShort = text.length <= MAX_LENGTH;
+  const first = isShort ? known.get(text) : undefined;
+  if (first !== undefined) return first;
+  if (!isShort || !FORM.test(text)) {
     throw outOfRange(name, 'a text as KvCache.key() gives it, such as "27:128,8,128:2:"', text);
   }
-  known = text;
-  return text;
+  return shared(text);
 }
 
 /** @throws TypeError for anything but a string, RangeError for one that is too long or has control characters */

@@ -17,6 +17,7 @@ import { Links } from './links';
 import { AllocatedRegion } from './memory';
 import { nodeTimers } from './node-timers';
 import { waitTimeOf } from './option-text/options';
+import type { OverLink } from './over-link';
 import { Peers } from './peers';
 import { isHost, Placement } from './placement';
 import { Regions } from './regions';
@@ -245,28 +246,26 @@ export class Instance {
    *   rejected with
    */
   transfer(
-    operation: TransferOperation,
-    clusterId: bigint,
+    over: OverLink,
     cacheId: bigint,
     work: TransferWork,
     moved: BlockLists | number,
     limits?: CallLimits,
   ): Promise<void> {
-    if (limits === undefined) return this.#transfer(operation, clusterId, cacheId, work, moved);
+    if (limits === undefined) return this.#transfer(over, cacheId, work, moved);
     if (typeof moved === 'object') moved.keep();
-    return this.#within({ operation, clusterId, cacheId }, limits, (call) =>
-      this.#transfer(operation, clusterId, cacheId, work, moved, call),
-    );
+    return this.#within(infoOf(over, cacheId), limits, (call) => this.#transfer(over, cacheId, work, moved, call));
   }
 
   #transfer(
-    operation: TransferOperation,
-    clusterId: bigint,
+    over: OverLink,
     cacheId: bigint,
     work: TransferWork,
     moved: BlockLists | number,
     call?: LimitedCall,
   ): Promise<void> {
+    const { operation } = over;
+    const { clusterId } = over.key;
     this.#checkAlive(operation);
     this.#lanes.check(operation, clusterId);
     const local = this.registrations.get(cacheId);
@@ -280,14 +279,14 @@ export class Instance {
     if (opens === undefined) {
       const answer = this.#submit(work, local, moved, call);
       const lane = this.#lanes.of(operation, clusterId);
-      const passed = lane === undefined ? answer : lane.enter(clusterId, answer);
-      ended = this.#ended(passed, operation, clusterId, cacheId, peer, cache, local, lane, moved, call);
+      const passed = lane === undefined ? answer : lane.enter(over, answer);
+      ended = this.#ended(passed, over, cacheId, peer, cache, local, lane, moved, call);
       // What lowers the counts waits already: no function may be entered from here on, see `Uses.count`.
       if (lane !== undefined && this.#lanes.canGiveUp) lane.count += 1;
     } else {
       if (typeof moved === 'object') moved.keep();
       const opened = call === undefined ? opens : call.orEnded(opens);
-      ended = this.#afterUnlink(opened, operation, clusterId, cacheId, peer, cache, local, work, moved, call);
+      ended = this.#afterUnlink(opened, over, cacheId, peer, cache, local, work, moved, call);
     }
     this.#calls.count += 1;
     peer.count += 1;
@@ -312,8 +311,7 @@ export class Instance {
   /** Makes a transfer that an unlink is ahead of. */
   async #afterUnlink(
     opened: Promise<void>,
-    operation: TransferOperation,
-    clusterId: bigint,
+    over: OverLink,
     cacheId: bigint,
     peer: Uses,
     cache: Uses | undefined,
@@ -322,6 +320,8 @@ export class Instance {
     moved: BlockLists | number,
     call: LimitedCall | undefined,
   ): Promise<void> {
+    const { operation } = over;
+    const { clusterId } = over.key;
     let passed: Promise<void>;
     let lane: Lane | undefined;
     try {
@@ -330,7 +330,7 @@ export class Instance {
       this.#lanes.check(operation, clusterId);
       const answer = this.#submit(work, local, moved, call);
       lane = this.#lanes.of(operation, clusterId);
-      passed = lane === undefined ? answer : lane.enter(clusterId, answer);
+      passed = lane === undefined ? answer : lane.enter(over, answer);
     } catch (error) {
       cache?.leave();
       peer.leave();
@@ -338,14 +338,13 @@ export class Instance {
       throw error;
     }
     if (lane !== undefined && this.#lanes.canGiveUp) lane.count += 1;
-    await this.#ended(passed, operation, clusterId, cacheId, peer, cache, local, lane, moved, call);
+    await this.#ended(passed, over, cacheId, peer, cache, local, lane, moved, call);
   }
 
   /** Waits for a transfer that has begun, and leaves what it uses. Arguments, because an object would cost each pull more. */
   async #ended(
     passed: Promise<void>,
-    operation: TransferOperation,
-    clusterId: bigint,
+    over: OverLink,
     cacheId: bigint,
     peer: Uses,
     cache: Uses | undefined,
@@ -357,14 +356,16 @@ export class Instance {
     let runsOn = false;
     try {
       await passed;
-    } catch (error) {
-      const givenUp = this.#lanes.givenUp(error, operation, clusterId);
+      over.succeed();
+    } catch (failure) {
+      const error = over.fail(failure);
+      const givenUp = this.#lanes.givenUp(error, over.operation, over.key.clusterId);
       if (givenUp !== undefined) {
         runsOn = givenUp.inside !== undefined;
         const uses = cache === undefined ? [peer] : [cache, peer];
         // The rows of one that its caller has stopped are held already.
         const memory = !this.guards || local === undefined || call?.isEnded === true ? undefined : { local, moved };
-        throw this.#located(this.#giveUp(givenUp, { operation, clusterId, cacheId }, uses, memory));
+        throw this.#located(this.#giveUp(givenUp, infoOf(over, cacheId), uses, memory));
       }
       throw this.#located(typeof moved === 'object' ? moved.explain(error) : error);
     } finally {
@@ -664,6 +665,10 @@ export class Instance {
       recovery: 'fix-input',
     });
   }
+}
+
+function infoOf({ operation, key }: OverLink, cacheId: bigint): TransferInfo {
+  return { operation, clusterId: key.clusterId, cacheId };
 }
 
 /**

@@ -20,7 +20,7 @@ import type { Transfer } from './guard/transfer';
 import { guardLayers, guardRowAgainstLayout } from './guard/transfer';
 import { inspected } from './inspection';
 import type { Instance } from './instance';
-import { overLink } from './over-link';
+import { OverLink } from './over-link';
 import { PushLayers } from './push-layers';
 import type { Registration } from './registrations';
 import { takeTurns } from './turns';
@@ -162,21 +162,15 @@ export class KvCacheManager {
     const size = wanted === undefined ? -1n : checkInt64(wanted, 'options.size');
     const ext = this.#ext(cache, fields);
     const limits = limitsOf(fields);
+    const over = new OverLink(this.#instance, operation, remote);
     const start = (local: Registration | undefined, call: LimitedCall | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       if (transfer !== undefined)
         guardRowAgainstLayout(transfer, size > 0n ? size : (transfer.local?.size.rowBytes ?? 0n));
       this.#access(operation, call, local, [row]);
-      return overLink(
-        this.#instance,
-        operation,
-        remote,
-        local,
-        () => this.#backend.pullKvCache(remote, cache, row, size, ext),
-        call,
-      );
+      return over.start(local, call, () => this.#backend.pullKvCache(remote, cache, row, size, ext));
     };
-    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, row, limits);
+    await this.#instance.transfer(over, cache.cacheId, start, row, limits);
   }
 
   /**
@@ -203,20 +197,16 @@ export class KvCacheManager {
     const limits = fields === undefined ? undefined : limitsOf(fields);
     // Last, because no code of the caller's runs from here on until they have been read.
     const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
+    const over = new OverLink(this.#instance, operation, remote);
     const start = (local: Registration | undefined, call: LimitedCall | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.dstLayerRange, ext.srcLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
       this.#access(operation, call, local, lists.dst);
-      return overLink(
-        this.#instance,
-        operation,
-        remote,
-        local,
-        () => this.#backend.pullKvBlocks(remote, cache, lists.src, lists.dst, ext, limits),
-        call,
+      return over.start(local, call, () =>
+        this.#backend.pullKvBlocks(remote, cache, lists.src, lists.dst, ext, limits),
       );
     };
-    await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists, limits);
+    await this.#instance.transfer(over, cache.cacheId, start, lists, limits);
   }
 
   /**
@@ -246,25 +236,19 @@ export class KvCacheManager {
     const ext = this.#ext(cache, fields);
     const limits = limitsOf(fields);
     const layers = new PushLayers();
+    const over = new OverLink(this.#instance, operation, remote);
     const start = (local: Registration | undefined, call: LimitedCall | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       if (transfer !== undefined) guardRowAgainstLayout(transfer, transfer.local?.size.rowBytes ?? 0n);
       this.#access(operation, call, local, [row]);
       const source = this.#described(cache, local, ext);
-      return overLink(
-        this.#instance,
-        operation,
-        remote,
-        local,
-        () => {
-          layers.begin(ext, source.desc);
-          return this.#backend.pushKvCache(source, remote, row, size, ext, layers);
-        },
-        call,
-      );
+      return over.start(local, call, () => {
+        layers.begin(ext, source.desc);
+        return this.#backend.pushKvCache(source, remote, row, size, ext, layers);
+      });
     };
     try {
-      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, row, limits);
+      await this.#instance.transfer(over, cache.cacheId, start, row, limits);
     } catch (error) {
       throw layers.explain(error, this.#isReachable);
     }
@@ -293,25 +277,19 @@ export class KvCacheManager {
     const limits = fields === undefined ? undefined : limitsOf(fields);
     const lists = new BlockLists(this.#backend, srcBlocks, dstBlocks);
     const layers = new PushLayers();
+    const over = new OverLink(this.#instance, operation, remote);
     const start = (local: Registration | undefined, call: LimitedCall | undefined) => {
       const transfer = this.#guard(operation, remote, local, ext.srcLayerRange, ext.dstLayerRange, ext);
       const limits = transfer && lists.guard(transfer);
       this.#access(operation, call, local, lists.src);
       const source = this.#described(cache, local, ext);
-      return overLink(
-        this.#instance,
-        operation,
-        remote,
-        local,
-        () => {
-          layers.begin(ext, source.desc);
-          return this.#backend.pushKvBlocks(source, remote, lists.src, lists.dst, ext, limits, layers);
-        },
-        call,
-      );
+      return over.start(local, call, () => {
+        layers.begin(ext, source.desc);
+        return this.#backend.pushKvBlocks(source, remote, lists.src, lists.dst, ext, limits, layers);
+      });
     };
     try {
-      await this.#instance.transfer(operation, remote.clusterId, cache.cacheId, start, lists, limits);
+      await this.#instance.transfer(over, cache.cacheId, start, lists, limits);
     } catch (error) {
       throw layers.explain(error, this.#isReachable);
     }

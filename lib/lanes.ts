@@ -3,6 +3,7 @@ import type { Backend, TransferKind } from './backend/backend';
 import { Deadline } from './deadline';
 import type { LLMException } from './exception';
 import { nodeTimers } from './node-timers';
+import type { OverLink } from './over-link';
 import { releasedOf } from './released';
 import { unresponsive } from './unresponsive';
 import type { HungTransfer } from './unresponsive';
@@ -79,11 +80,11 @@ export class Lane {
   }
 
   /** A transfer has been handed to the backend, in this turn. @returns what to wait for; see `count` */
-  enter(clusterId: bigint, answer: Promise<void>): Promise<void> {
+  enter(over: OverLink, answer: Promise<void>): Promise<void> {
     const { canGiveUp } = this.#lanes;
     if (this.count === 0 && !canGiveUp) this.#sinceMs = this.#lanes.now();
     this.#watch ??= this.#arm();
-    return canGiveUp ? answer : this.#wait(clusterId, answer);
+    return canGiveUp ? answer : this.#wait(over, answer);
   }
 
   /** The transfer is over, for its caller. */
@@ -101,7 +102,8 @@ export class Lane {
     this.#moves += 1;
   }
 
-  #wait(clusterId: bigint, answer: Promise<void>): Promise<void> {
+  #wait(over: OverLink, answer: Promise<void>): Promise<void> {
+    const { clusterId } = over.key;
     return new Promise((resolve, reject) => {
       let comesBack: (error?: unknown) => void = () => undefined;
       const returned = new Promise<unknown>((back) => {
@@ -126,10 +128,12 @@ export class Lane {
       };
       answer.then(
         () => {
+          over.succeed();
           passed();
           resolve();
         },
-        (error: unknown) => {
+        (failure: unknown) => {
+          const error = over.fail(failure);
           passed(error);
           // As it came from the backend.
           // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors

@@ -102,10 +102,32 @@ export class LinkLife {
 }
 
 /** What is known of one peer. */
-class PeerLives {
+export class PeerLives {
   link = new LinkLife('none');
   /** Lives that were used over links which ended otherwise than by an unlink that the peer has answered. */
   readonly refused = new Set<string>();
+
+  /**
+   * Why a key is refused over the link to its peer as it is now; `undefined` where it is not. Without a link the library says
+   * so; a link that the peer has made meanwhile is not seen.
+   */
+  refusalOf({ clusterId, life }: KeyOfLife): string | undefined {
+    const { link, refused } = this;
+    if (life === undefined || link.life === life) return undefined;
+    // Over one that has ended it is a link of the next life, which that has made itself.
+    if (link.life !== undefined && !link.hasEnded)
+      return `the link to cluster ${clusterId} is for its life ${link.life}`;
+    if (link.state === 'none' || !refused.has(life)) return undefined;
+    return `that life was used over a link to cluster ${clusterId} which failed or was ended by force`;
+  }
+
+  /** A key with a life is handed to the library. @returns the link that it is used over */
+  use(life: string): LinkLife {
+    const { link } = this;
+    if (link.hasEnded && link.life !== undefined && link.life !== life) this.endLink(new LinkLife('perhaps'));
+    this.link.use(life);
+    return this.link;
+  }
 
   /** The link is gone, and its peer may be too. */
   endLink(next: LinkLife): void {
@@ -138,31 +160,6 @@ export class LinkLives {
   readonly #peers = new Map<bigint, PeerLives>();
   #limit = MANY_PEERS;
 
-  /**
-   * Why a key is refused over the link to its peer as it is now; `undefined` where it is not. Without a link the library says
-   * so; a link that the peer has made meanwhile is not seen.
-   */
-  refusalOf({ clusterId, life }: KeyOfLife): string | undefined {
-    const peer = this.#peers.get(clusterId);
-    if (peer === undefined || life === undefined) return undefined;
-    const { link, refused } = peer;
-    if (link.life === life) return undefined;
-    // Over one that has ended it is a link of the next life, which that has made itself.
-    if (link.life !== undefined && !link.hasEnded)
-      return `the link to cluster ${clusterId} is for its life ${link.life}`;
-    if (link.state === 'none' || !refused.has(life)) return undefined;
-    return `that life was used over a link to cluster ${clusterId} which failed or was ended by force`;
-  }
-
-  /** A key with a life is handed to the library. @returns the link that it is used over */
-  use({ clusterId }: KeyOfLife, life: string): LinkLife {
-    const peer = this.#of(clusterId);
-    const { link } = peer;
-    if (link.hasEnded && link.life !== undefined && link.life !== life) peer.endLink(new LinkLife('perhaps'));
-    peer.link.use(life);
-    return peer.link;
-  }
-
   /** The link to a peer that a key without a life goes over, where something is known of it. */
   linkTo(clusterId: bigint): LinkLife | undefined {
     return this.#peers.get(clusterId)?.link;
@@ -177,7 +174,7 @@ export class LinkLives {
       // Where there is a link, a call that fails makes no other one.
       if (!hasLinked && (status === LLMStatusCode.LLM_ALREADY_LINK || this.linkTo(remoteClusterId)?.state === 'linked'))
         this.#linkAgain(remoteClusterId, life);
-      else this.#of(remoteClusterId).endLink(new LinkLife(hasLinked ? 'linked' : 'perhaps', life));
+      else this.of(remoteClusterId).endLink(new LinkLife(hasLinked ? 'linked' : 'perhaps', life));
     }
   }
 
@@ -206,12 +203,13 @@ export class LinkLives {
 
   /** A link call has found a link. A life that was stated is the link's from now on. */
   #linkAgain(clusterId: bigint, life: string | undefined): void {
-    const peer = this.#of(clusterId);
+    const peer = this.of(clusterId);
     if (life === undefined || life === peer.link.life) peer.link.state = 'linked';
     else peer.endLink(new LinkLife('linked', life));
   }
 
-  #of(clusterId: bigint): PeerLives {
+  /** A peer that a key with a life names, or a call. */
+  of(clusterId: bigint): PeerLives {
     const known = this.#peers.get(clusterId);
     if (known !== undefined) return known;
     if (this.#peers.size >= this.#limit) this.#forget();
