@@ -617,7 +617,7 @@ export class Instance {
     this.links.noneLeft();
     this.#lanes.end();
     this.linkEnds.unlinkAll();
-    this.lives.clear();
+    this.lives.end();
     this.#life = '';
     this.#initialized = false;
     letGo(this);
