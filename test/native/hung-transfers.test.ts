@@ -87,23 +87,22 @@ describe('when `released` has resolved', () => {
     ['pull', 'PullKvBlocks'],
     ['push', 'PushKvBlocks'],
   ] as const)('of a %s that has come back', (kind, method) => {
-    test.each(Object.keys(NEXT))('%s passes', async (name) => {
-      for (const isRefusal of [false, true]) {
+    describe.each([false, true])('or of a call that was refused meanwhile: %s', (isRefusal) => {
+      test.each(Object.keys(NEXT))('%s passes', async (name) => {
         const net = await star();
         const next = NEXT[name]!;
         standIn.set(method, { block: true, times: 1 });
-        const hung = rejection(net[kind](101n));
+        const first = net[kind](101n);
         await standIn.waitEntered(method);
-        const [first] = await Promise.all([hung, rejection(net.pull(101n))]);
+        const [hung] = await Promise.all([rejection(first), rejection(net[kind](101n))]);
         const refused = await rejection(next(net));
-        expect([first, refused]).toMatchObject([UNRESPONSIVE, UNRESPONSIVE]);
-        const { released } = (isRefusal ? refused : first) as Refusal;
+        expect([hung, refused]).toMatchObject([UNRESPONSIVE, UNRESPONSIVE]);
+        const { released } = (isRefusal ? refused : hung) as Refusal;
         expect(await stateOf(released)).toBe('pending');
         standIn.release(method);
         await released;
         await next(net);
-        await net.dist.finalize();
-      }
+      });
     });
   });
 });
