@@ -151,7 +151,7 @@ export class PeerLives {
 /**
  * Which lives of its peers the links of an instance are for.
  *
- * Cache ids start at 1 in every life, and the library does not tell lives apart: over a link to the next life an old key names
+ * Cache ids start at 1 in every life, and the library cannot distinguish the lives: over a link to the next life an old key names
  * another cache. Lives have no order, so that all that can be compared is whether two are equal. A link has one life. Those
  * that were used over a link which ended by force, by a failure or with its peer are refused by the links that are made after
  * it without a life, until an unlink succeeds or the life is stated again.

@@ -43,7 +43,7 @@ export class Peers {
       const uses = new PeerUses(earlier);
       // This unlink may be withdrawn while an earlier one runs.
       const allOpen = earlier?.opens === undefined ? opens : Promise.all([earlier.opens, opens]).then(() => undefined);
-      // Ahead of those who wait, so that none of the next ones waits any more.
+      // Ahead of those that wait, so that none of the next ones waits any more.
       void allOpen.then(() => {
         uses.opens = undefined;
       });
