@@ -304,12 +304,12 @@ export function checkUint64List(value: unknown, name: string): BigUint64Array {
 /** As {@link checkUint64List}, but a `BigUint64Array` is the caller's: for what is read before the call returns. */
 export function checkUint64ListInPlace(value: unknown, name: string): BigUint64Array {
   if (types.isBigUint64Array(value)) {
-    checkLive(value, name);
+    checkLiveTypedArray(value, name);
     checkLength(Reflect.get(TYPED_ARRAY, 'length', value), name, MAX_LIST_LENGTH);
     return value;
   }
   if (types.isUint32Array(value)) {
-    checkLive(value, name);
+    checkLiveTypedArray(value, name);
     const wide = new BigUint64Array(checkLength(Reflect.get(TYPED_ARRAY, 'length', value), name, MAX_LIST_LENGTH));
     for (let i = 0; i < wide.length; i++) wide[i] = BigInt(value[i] ?? 0);
     return wide;
@@ -352,12 +352,30 @@ export function checkBytes(value: unknown, name: string): Uint8Array {
 function checkLive(view: ArrayBufferView, name: string): void {
   try {
     if (types.isDataView(view)) Reflect.get(DataView.prototype, 'byteLength', view);
-    else TYPED_ARRAY.values.call(view as Uint8Array);
+    else touch(view);
   } catch (cause) {
-    const error = invalidArgType(name, 'a view of a buffer that is neither detached nor too short for it', view);
-    error.cause = cause;
-    throw error;
+    throw notLive(view, name, cause);
   }
+}
+
+/** As {@link checkLive}, without the question of which kind of view it is. */
+function checkLiveTypedArray(view: ArrayBufferView, name: string): void {
+  try {
+    touch(view);
+  } catch (cause) {
+    throw notLive(view, name, cause);
+  }
+}
+
+/** @throws TypeError where the buffer of a typed array does not hold it any more */
+function touch(typedArray: ArrayBufferView): void {
+  TYPED_ARRAY.values.call(typedArray as Uint8Array);
+}
+
+function notLive(view: ArrayBufferView, name: string, cause: unknown): TypeError {
+  const error = invalidArgType(name, 'a view of a buffer that is neither detached nor too short for it', view);
+  error.cause = cause;
+  return error;
 }
 
 function checkLength(length: unknown, name: string, maxLength: number): number {
