@@ -159,7 +159,10 @@ export class LLMException extends ErrorByPrototype {
    * Of a call that was rejected before it had ended in the library, whose deadline is `caller` or `package`: resolves when the call
    * writes and reads nothing any more. That is at once where it never got to the library, otherwise when it has come back, and
    * where it comes back with a status that ends its link, when that link is unlinked. While the call hangs it stays pending.
-   * Rejects when the instance is lost. Nothing has to be done with it. It is not enumerable, and clones and JSON leave it out.
+   * A `released` that waits for an unlink resolves only when the peer is relinked, so do not wait for it alone: the next transfer
+   * with that peer over the dead link has the recovery `relink`, and so has the refusal (rule `rows-in-flight`) of a call that uses
+   * the memory. Rejects when the instance is lost. Nothing has to be done with it. It is not enumerable, and clones and JSON leave
+   * it out.
    */
   declare readonly released?: Promise<void>;
   /** The runtime's own last error text, when there is one. */
