@@ -295,6 +295,17 @@ describe('what the rule lets through', () => {
     expect(await received(net)).toBe(99);
   });
 
+  test('a restart before a graceful unlink that the new life answers', async () => {
+    const net = await network();
+    const key = net.promptCache.key();
+    await pull(net, key);
+    await restart(net);
+    await unlink(net);
+    await link(net);
+    await pull(net, key);
+    expect(await received(net)).toBe(99);
+  });
+
   test('a life that was copied from the stale key', async () => {
     const net = await network();
     const key = net.promptCache.key();
