@@ -45,8 +45,8 @@ export interface LLMClusterInfo {
    * It refuses wrongly, until the life is stated: a key of a peer that has not restarted; a fresh key that failed on a dead link.
    *
    * It lets through: a key that is first used after the relink; a restart after a graceful unlink, or before one
-   * that the new life answers; a life that was copied from the stale key; keys without a life; a key over a link that the next life of the peer has made itself. These are closed only
-   * by a check in band, which the agent above these classes makes.
+   * that the new life answers; a life that was copied from the stale key; keys without a life; a key over a link that the next life
+   * of the peer has made itself. These are closed only by a check in band, which the agent above these classes makes.
    */
   readonly life?: string;
 }

@@ -127,7 +127,7 @@ describe('a link call that its caller has stopped', () => {
   test('before it got to the library refuses no more', async () => {
     const net = await restarted();
     const fault = net.fabric.inject({ op: 'unlinkClusters', times: 1, hang: true });
-    const unlinking = rejection(net.decoder.unlinkClusters([clusterOf(7n)], { force: true }));
+    const unlinking = net.decoder.unlinkClusters([clusterOf(7n)], { force: true });
     const controller = new AbortController();
     const linking = rejection(link(net, { life: net.newLife }, { signal: controller.signal }));
     expect(await codeOf(pull(net, net.old))).toBe(STALE);
