@@ -8,7 +8,7 @@ import { received, standIn } from './fixtures/stand-in';
 /** A decoder whose peer has restarted, and that has unlinked the old life by force. */
 async function restarted() {
   const { prompt: first, promptCache, decoder, decoderCache } = await linkedPair();
-  const old = cacheKeyFromJSON(JSON.stringify(promptCache.key())) as CacheKeyByIdAndIndex;
+  const old = cacheKeyFromJSON(JSON.stringify(promptCache.key()));
   await decoder.kvCacheManager.pullBlocks(old, decoderCache, [0], [0]);
   await warningsDuring(() => first.finalize());
   const next = await prompt(PROMPT_ID);
@@ -63,7 +63,7 @@ describe.each([
     const waiting = codeOf(transfer(way, old));
     const linking = link();
     // One more way into the library and back, and the link call has not come in.
-    await await newCache.regions![0]!.read(0, 1);
+    await newCache.regions![0]!.read(0, 1);
     expect(received('LinkLlmClusters')).toHaveLength(links);
     standIn.release(method);
     expect(await first).toBe('LLM_NOT_YET_LINK/relink');
