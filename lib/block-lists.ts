@@ -31,7 +31,7 @@ export class BlockLists {
     return this.#ownsDst ? this.dst : undefined;
   }
 
-  /** The call has to wait, and its caller may change his lists meanwhile. */
+  /** The call has to wait, and its caller may change the lists meanwhile. */
   keep(): void {
     if (!this.#readAtOnce) return;
     this.src = new BigUint64Array(this.src);

@@ -11,7 +11,7 @@ const TABLE_PER_TENSOR = 8;
 /** How the bytes of a table come about, for messages. */
 export const TABLE_FORMULA = `${TABLE_HEADER} + ${TABLE_PER_CACHE} per cache + ${TABLE_PER_TENSOR} per tensor`;
 
-/** Bytes of a table of so many caches with so many tensors in all. */
+/** Bytes of a table with this number of caches, and of tensors in all. */
 export function tableBytes(caches: number, tensors: number): number {
   return TABLE_HEADER + TABLE_PER_CACHE * caches + TABLE_PER_TENSOR * tensors;
 }

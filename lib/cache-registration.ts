@@ -183,7 +183,7 @@ async function register(
   const taken = addrs.length === desc.numTensors ? addrs : NO_ADDRESSES;
   const reservation = registrations.reserve(taken, size.tensorBytes, links.made);
   try {
-    // The backend gets a list of its own: handles answer with this one for as long as they live.
+    // The backend gets a separate list: handles answer with this one for as long as they live.
     const cacheId = await instance.watchedOnTables(operation, () => backend.registerKvCache(desc, addrs.slice()));
     const identity = identityOf(instance, desc);
     const registration = { cacheId, desc, addrs, size, identity, isOfLibrary: false, uses: new Uses() };

@@ -174,7 +174,7 @@ async function waitForUsers(
 }
 
 /**
- * Unregisters waiting caches of an instance that listens where its backend can tell that no peer is linked.
+ * Unregisters waiting caches of an instance that listens where its backend can say that no peer is linked.
  * @param first the one that has begun to wait; nothing more is asked where that one has to
  */
 async function unregisterIfUnlinked(instance: Instance, first: bigint): Promise<void> {

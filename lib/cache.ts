@@ -6,10 +6,12 @@ import {
   checkInt32,
   checkInt64,
   checkInteger,
+  checkObject,
   checkReceived,
   checkUint32,
   checkUint64,
   invalidArgType,
+  wrongType,
 } from './check';
 import type { Names } from './check';
 import type { BackendCacheDesc, CacheIndex } from './backend/backend';
@@ -264,10 +266,10 @@ class CacheKey implements CacheKeyByIdAndIndex {
 
 /**
  * The key in what `JSON.stringify(cache.key())` gave, parsed or not.
- * @throws TypeError, RangeError for anything else; SyntaxError for a text that is not JSON.
+ * @throws TypeError for the JSON of a cache handle; TypeError, RangeError for anything else; SyntaxError for a text that is not JSON.
  */
 export function cacheKeyFromJSON(json: unknown): CacheKeyByIdAndIndex {
-  const object = checkReceived(typeof json === 'string' ? JSON.parse(json) : json, 'json', KEY);
+  const object = checkKeyFields(typeof json === 'string' ? JSON.parse(json) : json, 'json');
   const { clusterId, cacheId, batchIndex, layout } = object;
   const index = {
     clusterId: checkUint64(decimal(clusterId, 'json.clusterId'), 'json.clusterId'),
@@ -299,11 +301,20 @@ function fromKey(value: unknown, name: string): unknown {
   return value;
 }
 
+/** A handle, its JSON and its copies have the id of the cache too, and nothing that says whose life it is of. */
+function checkKeyFields(value: unknown, name: string): Record<string, unknown> {
+  const object = checkObject(value, name);
+  if ('desc' in object || 'tensorAddrs' in object) {
+    throw wrongType(name, 'the key of a cache', 'a cache handle (or a copy of one), not a key: send cache.key()');
+  }
+  return checkReceived(object, name, KEY);
+}
+
 export function checkKey(value: unknown, name: string): CheckedKey {
   if (typeof value === 'string') throw invalidArgType(name, `an object${FROM_JSON}`, value);
   const unchanged = typeof value === 'object' && value !== null ? CacheKey.unchanged(value) : undefined;
   if (unchanged !== undefined) return unchanged;
-  const key = checkReceived(value, name, KEY);
+  const key = checkKeyFields(value, name);
   const { clusterId, cacheId, batchIndex, layout, life, version, fingerprint } = key;
   return {
     clusterId: checkUint64(fromKey(clusterId, `${name}.clusterId`), `${name}.clusterId`),

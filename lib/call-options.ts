@@ -10,7 +10,12 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /**
    * Milliseconds from the call on, its time in queues included: 1 to 2147483647. When they have passed, the call rejects with
-   * `LLM_TIMEOUT`, `deadline: 'caller'` and the recovery `retry`. Without it the library's own limits apply.
+   * `LLM_TIMEOUT`, `deadline: 'caller'` and the recovery `retry`. Without it the library's own limits apply. They are real
+   * milliseconds, also under jest's fake timers and on a test fabric with the `instant` or `real` clock. On a fabric with the
+   * `manual` clock, or one that has `deadline`, they are milliseconds of that clock.
+   *
+   * Of `linkClusters` and `unlinkClusters` it is the library's own limit, without the time in queues and without
+   * `deadline: 'caller'`. To bound a link or unlink, use `signal`.
    */
   readonly timeout?: number;
 }

@@ -125,7 +125,11 @@ export function checkFields(
   kind: 'option' | 'property' = 'property',
 ): Record<string, unknown> {
   const object = checkObject(value, name);
-  for (const key of namesOf(object, name)) if (!Object.hasOwn(known, key)) throw unknownName(name, kind, key, known);
+  for (const key of namesOf(object, name, known)) {
+    if (Object.hasOwn(known, key)) continue;
+    refuseSignal(object, name, known);
+    throw unknownName(name, kind, key, known);
+  }
   return object;
 }
 
@@ -139,7 +143,7 @@ export function checkReceived(
   known: Readonly<Record<string, true>>,
 ): Record<string, unknown> {
   const object = checkObject(value, name);
-  for (const key of namesOf(object, name)) {
+  for (const key of namesOf(object, name, known)) {
     if (Object.hasOwn(known, key)) continue;
     if (Object.keys(known).some((each) => isMisspelling(key, each))) throw unknownName(name, 'property', key, known);
   }
@@ -147,35 +151,41 @@ export function checkReceived(
 }
 
 /**
- * The own enumerable names of an object. One of the language's own classes (a Map, a promise that was not awaited) would pass
- * for an object with nothing in it; bytes and texts have a name for each element, which may be very many.
+ * The own enumerable names of an object. Without any, an instance of a class (a Map, an AbortSignal, a promise that was not
+ * awaited, an object of this package) would pass for an object with nothing in it: only a class whose getters have known names
+ * can be meant. Bytes and texts have a name for each element, which may be very many.
  */
-function namesOf(object: object, name: string): string[] {
+function namesOf(object: object, name: string, known: Readonly<Record<string, true>>): string[] {
   if ('length' in object && (ArrayBuffer.isView(object) || types.isBoxedPrimitive(object))) {
     throw invalidArgType(name, 'an object with names', object);
   }
   const names = Object.keys(object);
-  if (names.length === 0 && isBuiltIn(object)) {
-    throw invalidArgType(name, 'a plain object (for a Map: Object.fromEntries(map))', object);
+  if (names.length === 0 && !isPlain(object)) {
+    refuseSignal(object, name, known);
+    if (types.isMap(object)) throw invalidArgType(name, 'a plain object (for a Map: Object.fromEntries(map))', object);
+    const isOfPlatform = types.isNativeError(object) || Symbol.toStringTag in object;
+    if (isOfPlatform || !Object.keys(known).some((each) => each in object)) {
+      throw invalidArgType(name, `a plain object with names of ${Object.keys(known).join(', ')}`, object);
+    }
   }
   return names;
 }
 
-function isBuiltIn(object: object): boolean {
-  if (Object.getPrototypeOf(object) === Object.prototype) return false;
-  return [
-    types.isMap,
-    types.isSet,
-    types.isWeakMap,
-    types.isWeakSet,
-    types.isPromise,
-    types.isDate,
-    types.isRegExp,
-    types.isNativeError,
-    types.isBoxedPrimitive,
-    types.isAnyArrayBuffer,
-    types.isArrayBufferView,
-  ].some((is) => is(object));
+/** A signal or its controller in the place of the options that have one. */
+function refuseSignal(object: object, name: string, known: Readonly<Record<string, true>>): void {
+  if (!Object.hasOwn(known, 'signal')) return;
+  if ('aborted' in object && 'addEventListener' in object) {
+    throw invalidArgType(name, 'an object, not the AbortSignal itself: give it as { signal }', object);
+  }
+  if ('abort' in object && 'signal' in object) {
+    throw invalidArgType(name, 'an object, not the AbortController itself: give its signal as { signal }', object);
+  }
+}
+
+/** Also true for a plain object of another realm. */
+export function isPlain(object: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(object);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /** The error for a name that is not read. */
@@ -284,7 +294,7 @@ export function checkUint32Elements({ array, length, name }: MeasuredArray): Uin
 
 /**
  * A list of unsigned 64-bit values (block numbers, addresses) as a typed array of our own: the caller may reuse or
- * detach his as soon as the call has returned.
+ * detach the given one as soon as the call has returned.
  */
 export function checkUint64List(value: unknown, name: string): BigUint64Array {
   const list = checkUint64ListInPlace(value, name);
@@ -294,12 +304,12 @@ export function checkUint64List(value: unknown, name: string): BigUint64Array {
 /** As {@link checkUint64List}, but a `BigUint64Array` is the caller's: for what is read before the call returns. */
 export function checkUint64ListInPlace(value: unknown, name: string): BigUint64Array {
   if (types.isBigUint64Array(value)) {
-    checkLive(value, name);
+    checkLiveTypedArray(value, name);
     checkLength(Reflect.get(TYPED_ARRAY, 'length', value), name, MAX_LIST_LENGTH);
     return value;
   }
   if (types.isUint32Array(value)) {
-    checkLive(value, name);
+    checkLiveTypedArray(value, name);
     const wide = new BigUint64Array(checkLength(Reflect.get(TYPED_ARRAY, 'length', value), name, MAX_LIST_LENGTH));
     for (let i = 0; i < wide.length; i++) wide[i] = BigInt(value[i] ?? 0);
     return wide;
@@ -342,12 +352,30 @@ export function checkBytes(value: unknown, name: string): Uint8Array {
 function checkLive(view: ArrayBufferView, name: string): void {
   try {
     if (types.isDataView(view)) Reflect.get(DataView.prototype, 'byteLength', view);
-    else TYPED_ARRAY.values.call(view as Uint8Array);
+    else touch(view);
   } catch (cause) {
-    const error = invalidArgType(name, 'a view of a buffer that is neither detached nor too short for it', view);
-    error.cause = cause;
-    throw error;
+    throw notLive(view, name, cause);
   }
+}
+
+/** As {@link checkLive}, without the question of which kind of view it is. */
+function checkLiveTypedArray(view: ArrayBufferView, name: string): void {
+  try {
+    touch(view);
+  } catch (cause) {
+    throw notLive(view, name, cause);
+  }
+}
+
+/** @throws TypeError where the buffer of a typed array does not hold it any more */
+function touch(typedArray: ArrayBufferView): void {
+  TYPED_ARRAY.values.call(typedArray as Uint8Array);
+}
+
+function notLive(view: ArrayBufferView, name: string, cause: unknown): TypeError {
+  const error = invalidArgType(name, 'a view of a buffer that is neither detached nor too short for it', view);
+  error.cause = cause;
+  return error;
 }
 
 function checkLength(length: unknown, name: string, maxLength: number): number {

@@ -42,17 +42,17 @@ export interface LLMClusterInfo {
    * stated life is believed. After a graceful unlink nothing is refused. All this holds from the call of `linkClusters` on until it
    * has ended; the call waits for the transfers with its peers that were called before it, unless the link is known to exist.
    *
-   * It refuses wrongly, until the life is stated: a key of a peer that has not restarted; a fresh key that failed on a dead link.
+   * Without a stated life it refuses some good keys: keys of a peer that did not restart, and new keys that failed on a dead link.
    *
-   * It lets through: a key that is first used after the relink; a restart after a graceful unlink, or before one
-   * that the new life answers; a life that was copied from the stale key; keys without a life; a key over a link that the next life
-   * of the peer has made itself. These are closed only by a check in band, which the agent above these classes makes.
+   * It lets through: a key that is first used after the relink; a restart after a graceful unlink, or before one that
+   * the new life answers; a life that was copied from the stale key; keys without a life; a key over a link that the next life of
+   * the peer has made itself. Only a check by the peer itself prevents these cases; the agent above these classes makes it.
    */
   readonly life?: string;
 }
 
 /**
- * What became of one cluster of a link or unlink call.
+ * The result of one cluster of a link or unlink call.
  *
  * C++: one element of `rets` of `LinkLlmClusters`/`UnlinkLlmClusters`; Python: one element of the list they return.
  */

@@ -44,7 +44,10 @@ export interface LLMDataDistOptions {
   readonly guards?: boolean;
   /** Refuse keys that do not carry the layout of the cache that they name. Default false. */
   readonly requireLayout?: boolean;
-  /** Refuse keys that do not carry the life of the instance that registered the cache. Default false. */
+  /**
+   * Refuse keys that do not carry the life of the instance that registered the cache. Default false. It asks for the life of
+   * keys only: `linkClusters` works without a life as before.
+   */
   readonly requireLife?: boolean;
   /** Allow a second live native instance in this process, which the vendor advises against. Default false. */
   readonly allowMultipleInstances?: boolean;
@@ -171,7 +174,7 @@ export class LLMDataDist implements AsyncDisposable {
     );
   }
 
-  /** @internal What is behind an instance; told by what cannot be imitated. */
+  /** @internal What is behind an instance; recognised by what cannot be imitated. */
   static instanceOf(value: unknown): Instance | undefined {
     return typeof value === 'object' && value !== null && #instance in value ? value.#instance : undefined;
   }
@@ -200,7 +203,7 @@ export class LLMDataDist implements AsyncDisposable {
    * Names this life of the instance: 128 random bits as 32 lower-case hex digits, new with each `init` that succeeds. Empty
    * before the first one and after `finalize`. A second `init`, `switchRole` and lost links do not change it.
    *
-   * Cache ids start at 1 in every life, and the library does not tell one life from the next. So the keys of an instance carry
+   * Cache ids start at 1 in every life, and the library cannot distinguish one life from the next. So the keys of an instance carry
    * its life, and a peer that links to it states the life that the instance reports then ({@link LLMClusterInfo.life}).
    *
    * Neither C++ nor Python has it.
@@ -246,7 +249,7 @@ export class LLMDataDist implements AsyncDisposable {
   }
 
   /**
-   * Waits for the calls in flight, drops all links on this side and stops listening. Peers are not told. Memory that is
+   * Waits for the calls in flight, drops all links on this side and stops listening. Peers get no notice. Memory that is
    * still allocated is freed, with a warning. Idempotent; afterwards `init` may be called again.
    *
    * @throws LLMException `LLM_TIMEOUT` with the recovery `fatal` when it hangs, or a call in flight does: the library is not
@@ -286,6 +289,9 @@ export class LLMDataDist implements AsyncDisposable {
    * Links to clusters, at the same time. Either side of a link may call this; with the default backend one link serves
    * both directions, with hixl only this one.
    *
+   * To bound a link or unlink, use `signal`: it rejects the call at once. `timeout` is the library's own limit: time in queues
+   * does not count, and a link to a silent peer can take longer.
+   *
    * @param options `timeout` in milliseconds, int32 > 0, default 3000; with TLS at least 2000
    * @returns one result per cluster, in input order, when all succeed
    * @throws LLMException with `results`, one per cluster, when one fails: the others stay linked. With `results: []` when
@@ -304,8 +310,11 @@ export class LLMDataDist implements AsyncDisposable {
 
   /**
    * Unlinks clusters, at the same time, when the transfers with them that were called before have ended; those that are
-   * called meanwhile come afterwards. Without `force` the peer is told and drops its side too; when it cannot be reached
+   * called meanwhile come afterwards. Without `force` the peer gets a notice and drops its side too; when it cannot be reached
    * this side stays linked. With `force` only this side is dropped.
+   *
+   * To bound a link or unlink, use `signal`: it rejects the call at once. `timeout` is the library's own limit: time in queues
+   * does not count.
    *
    * @param options `timeout` as for {@link linkClusters}; `force`, default false
    * @throws LLMException as {@link linkClusters}

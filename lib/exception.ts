@@ -29,7 +29,7 @@ const MAX_RESULTS = 65_536;
 
 const TELLS_CLUSTERS_APART: ReadonlySet<string> = new Set(['linkClusters', 'unlinkClusters']);
 
-/** What every exception has of its own, whichever copy of this package has made it. */
+/** The own fields of every exception, whichever copy of this package has made it. */
 const OWN_FIELDS = { name: 'string', message: 'string', statusCode: 'number', operation: 'string' } as const;
 
 /** What is known about a failure besides its status. Empty texts count as not given. */
@@ -144,7 +144,7 @@ export class LLMException extends ErrorByPrototype {
   readonly status_code: number;
   /** The method that failed, such as `pullBlocks`. */
   readonly operation: string;
-  /** Whether the vendor documents the status as recoverable; `undefined` where he says nothing. */
+  /** Whether the vendor documents the status as recoverable; `undefined` where the vendor is silent. */
   readonly recoverable: boolean | undefined;
   /** What a program can do about it. */
   readonly recovery: Recovery;
@@ -171,8 +171,8 @@ export class LLMException extends ErrorByPrototype {
   /** Link and unlink: one per cluster, in input order; empty when the call as a whole was refused. */
   declare readonly results?: ClusterResult[];
   /**
-   * Of a push that failed: as many layers were written completely before, from the first one on, and the next one may be
-   * written in part. 0 where nothing was moved. The library does not say it: over the native backend it is not there when several
+   * Of a push that failed: the number of layers written completely, from the first one on; the next one may be written
+   * in part. 0 where nothing was moved. The library does not say it: over the native backend it is not there when several
    * layers were pushed and the library was called; then any of them may be written. Push layer by layer to know.
    */
   declare readonly layersCompleted?: number;
@@ -210,7 +210,7 @@ export class LLMException extends ErrorByPrototype {
     if (detail !== undefined) this.detail = detail;
     if (clusterId !== undefined) this.clusterId = clusterId;
     if (cacheId !== undefined) this.cacheId = cacheId;
-    // Link and unlink tell clusters apart; a call that was refused as a whole has none to tell of.
+    // Link and unlink have a result for each cluster; a call that was refused as a whole has none.
     if (results !== undefined || TELLS_CLUSTERS_APART.has(operation)) this.results = results ?? [];
     if (checked.layersCompleted !== undefined) this.layersCompleted = checked.layersCompleted;
     if (cause !== undefined) {

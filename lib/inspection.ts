@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import type { InspectOptionsStylized } from 'node:util';
 
-/** How `console.log` shows an object of this package: its name and what tells it apart, not what it is made of. */
+/** How `console.log` shows an object of this package: its name and what distinguishes it, not what it is made of. */
 export function inspected(
   name: string,
   fields: Readonly<Record<string, unknown>>,

@@ -200,7 +200,7 @@ export class Instance {
     }
   }
 
-  /** Finalizes, and leaves it at that where the instance is lost and whoever lost it has been told. */
+  /** Finalizes, and leaves it at that where the instance is lost and the call that lost it has its error. */
   async dispose(): Promise<void> {
     try {
       if (!this.isLost) await this.finalize();
@@ -617,7 +617,7 @@ export class Instance {
     this.links.noneLeft();
     this.#lanes.end();
     this.linkEnds.unlinkAll();
-    this.lives.clear();
+    this.lives.end();
     this.#life = '';
     this.#initialized = false;
     letGo(this);

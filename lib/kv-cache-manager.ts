@@ -90,12 +90,12 @@ export class KvCacheManager {
    * id that is not registered succeeds.
    *
    * Unlink first. A link that was made while the cache was registered holds its memory, and the library does not survive
-   * that it is unregistered before the link is gone. So the library is told later, when no such link can be left:
+   * that it is unregistered before the link is gone. So the library unregisters it later, when no such link can be left:
    * when those are unlinked that this instance made, and, where it listens and so may be linked to unseen, when the backend
    * finds no link with this or a later call that registers or unregisters, or a `switchRole` has succeeded (over the library
    * with hixl, when it is finalized). From 100 waiting caches on a warning says so. Until then peers can go on
    * reading and writing the memory, and it cannot be registered again; nothing else is to be noticed.
-   * With `guards: false` the library is told at once.
+   * With `guards: false` the library unregisters it at once.
    *
    * @throws LLMException `LLM_FAILED` when not initialised, or where the library refuses (hixl, linked, without guards);
    *   `LLM_TIMEOUT` with the recovery `fatal` when it hangs
@@ -452,7 +452,7 @@ export class KvCacheManager {
   }
 
   /**
-   * The source of a push with the description of its registration: the library believes what it is told. An id that is
+   * The source of a push with the description of its registration: the library believes the description of the call. An id that is
    * not registered gets a layer, so that the library comes to say that it is unknown.
    */
   #described(cache: Cache, local: Registration | undefined, ext: KvCacheExtParam): Cache {

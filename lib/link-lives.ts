@@ -6,7 +6,7 @@ import type { Recovery } from './status';
 
 /** Lives of one peer that are remembered as refused; of more the oldest are forgotten. */
 const MOST_REFUSED = 64;
-/** Peers that are remembered without a link; of more the oldest are forgotten. */
+/** Peers that are remembered without a link and without a refused life; of more the oldest are forgotten. */
 const MANY_PEERS = 4096;
 
 /** What is looked at of a key. */
@@ -175,7 +175,7 @@ export class PeerLives {
 /**
  * Which lives of its peers the links of an instance are for.
  *
- * Cache ids start at 1 in every life, and the library does not tell lives apart: over a link to the next life an old key names
+ * Cache ids start at 1 in every life, and the library cannot distinguish the lives: over a link to the next life an old key names
  * another cache. Lives have no order, so that all that can be compared is whether two are equal. A link has one life. Those
  * that were used over a link which ended by force, by a failure or with its peer are refused by the links that are made after
  * it without a life, until an unlink succeeds or the life is stated again. A link that is being made refuses as one that is made.
@@ -240,6 +240,8 @@ export class LinkLives {
       if (peer === undefined) continue;
       const status = statuses[i] ?? LLMStatusCode.LLM_SUCCESS;
       const hasUnlinked = status === LLMStatusCode.LLM_SUCCESS;
+      // The library succeeds without a link too, and that says nothing of the peer.
+      if (hasUnlinked && peer.link.state === 'none') continue;
       // The peer has answered: keys are as good as before, unless the link had failed already.
       if (hasUnlinked && !force && !peer.link.hasEnded) {
         peer.forget();
@@ -254,8 +256,13 @@ export class LinkLives {
     for (const peer of this.#peers.values()) peer.endLink(new LinkLife('none'));
   }
 
-  clear(): void {
-    this.#peers.clear();
+  /** The instance is finalized, which ends its links. What is refused stays so: the peers may be the same in its next life. */
+  end(): void {
+    for (const [clusterId, peer] of this.#peers) {
+      if (peer.link.hasEnded) peer.endLink(new LinkLife('none'));
+      if (peer.refused.size === 0) this.#peers.delete(clusterId);
+      else peer.link = new LinkLife('none');
+    }
   }
 
   /** A link call has found a link. A life that was stated is the link's from now on. */
@@ -275,11 +282,14 @@ export class LinkLives {
     return peer;
   }
 
-  /** Peers without a link, the oldest first; those with a link are as many as the library keeps. */
+  /**
+   * Peers without a link of which nothing is refused, the oldest first. Keys from a network may name any cluster; a life is refused
+   * only of clusters that were linked.
+   */
   #forget(): void {
-    for (const [clusterId, { link, pending }] of this.#peers) {
+    for (const [clusterId, { link, pending, refused }] of this.#peers) {
       if (this.#peers.size <= MANY_PEERS / 2) break;
-      if (link.state === 'none' && pending.size === 0) this.#peers.delete(clusterId);
+      if (link.state === 'none' && refused.size + pending.size === 0) this.#peers.delete(clusterId);
     }
     this.#limit = Math.max(MANY_PEERS, 2 * this.#peers.size);
   }

@@ -3,7 +3,7 @@ import { LLMException } from './exception';
 import { shortList } from './short-list';
 import { LLMStatusCode } from './status';
 
-/** Anything else may leave a link on this side: the library makes its end before it hears what became of the other one. */
+/** Anything else may leave a link on this side: the library makes its end before it hears how the other one ended. */
 export const LEAVES_NO_LINK: ReadonlySet<number> = new Set([
   LLMStatusCode.LLM_LINK_FAILED,
   LLMStatusCode.LLM_PARAM_INVALID,
@@ -18,7 +18,7 @@ export class Links {
   /** The last link call, since the last unlink, that may have made a link under an id. */
   readonly #known = new Map<bigint, number>();
   #made = 0;
-  /** The last link call that may have made a link, whatever has become of it. */
+  /** The last link call that may have made a link, whatever its result. */
   #last = 0;
   #listens: string | undefined;
   #hixl = false;
@@ -127,7 +127,7 @@ export class Links {
   }
 }
 
-/** The statuses of the clusters of a call that was rejected; all the same where the library tells none apart. */
+/** The statuses of the clusters of a call that was rejected; all the same where the library does not distinguish them. */
 export function statusesOf(clusters: readonly ClusterInfo[], error: unknown): number[] {
   const { results = [], statusCode = LLMStatusCode.LLM_FAILED } = error instanceof LLMException ? error : {};
   return clusters.map((_, i) => results[i]?.statusCode ?? statusCode);

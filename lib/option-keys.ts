@@ -1,6 +1,15 @@
 import { isIPv4 } from 'node:net';
 import { types } from 'node:util';
-import { checkArray, checkBoolean, checkInteger, checkObject, checkString, invalidArgType, outOfRange } from './check';
+import {
+  checkArray,
+  checkBoolean,
+  checkInteger,
+  checkObject,
+  checkString,
+  invalidArgType,
+  isPlain,
+  outOfRange,
+} from './check';
 import type { LLMConfigOptions } from './config';
 import { editDistance } from './edit-distance';
 import { LLMException } from './exception';
@@ -88,12 +97,6 @@ export function* optionEntries(value: unknown, name: string): Generator<[key: st
     characters.add(key.length + (typeof option === 'string' ? option.length : 0));
     yield [key, option];
   }
-}
-
-/** Also true for a plain object of another realm. */
-function isPlain(object: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(object);
-  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /** A text that is left out when it is empty, as Python does. */

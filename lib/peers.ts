@@ -32,11 +32,6 @@ export class Peers {
     const opens = new Promise<void>((resolve) => {
       open = resolve;
     });
-    const after: PeerUses[] = [];
-    // Ahead of those who wait, so that none of the next ones waits any more.
-    void opens.then(() => {
-      for (const uses of after) uses.opens = undefined;
-    });
     const before = Array.from(ids, (id) => this.#peers.get(id)?.busy ?? []).flat();
     const turnstile = { before, open, isHeld: false };
     // Before anything is closed: a `vm` timeout may stop the call that makes it at any place.
@@ -44,9 +39,15 @@ export class Peers {
       if (!turnstile.isHeld) open();
     });
     for (const id of ids) {
-      const uses = new PeerUses(this.#peers.get(id));
-      after.push(uses);
-      uses.opens = opens;
+      const earlier = this.#peers.get(id);
+      const uses = new PeerUses(earlier);
+      // This unlink may be withdrawn while an earlier one runs.
+      const allOpen = earlier?.opens === undefined ? opens : Promise.all([earlier.opens, opens]).then(() => undefined);
+      // Ahead of those that wait, so that none of the next ones waits any more.
+      void allOpen.then(() => {
+        uses.opens = undefined;
+      });
+      uses.opens = allOpen;
       this.#add(id, uses);
     }
     return turnstile;

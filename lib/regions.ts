@@ -15,7 +15,7 @@ const MOST_FREED = 16_384;
 
 /** The memory regions of one instance that are allocated, in ascending order of address, and where regions were freed. */
 export class Regions {
-  /** Where they begin, for who frees them when nothing refers to them any more. */
+  /** Where they begin, for freeing them when nothing refers to them any more. */
   readonly addresses = new Set<bigint>();
   readonly #regions = new SortedByAddress<AllocatedRegion>(({ address }) => address);
   readonly #freed = new SortedByAddress<MemoryRange>(({ start }) => start);

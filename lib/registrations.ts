@@ -48,13 +48,13 @@ export interface Reservation {
   /**
    * - `registering`: the library has been asked
    * - `registered`
-   * - `withdrawn`: not registered any more for the caller; the library has not been told yet
+   * - `withdrawn`: not registered any more for the caller; the library has not unregistered it yet
    * - `stuck`: registering or unregistering failed, so that the library may hold a part of it until Finalize
    */
   state: 'registering' | 'registered' | 'withdrawn' | 'stuck';
   /** The link calls before it was registered. */
   linksBefore: number;
-  /** Whether it is withdrawn, and the library will be told when no link can be left that holds its memory. */
+  /** Whether it is withdrawn, and the library will unregister it when no link can be left that holds its memory. */
   waitsForLinks: boolean;
 }
 
@@ -76,7 +76,7 @@ export class Registrations {
     return this.#byId.size;
   }
 
-  /** Registrations that have succeeded since the last finalize, whatever has become of the caches. */
+  /** Registrations that have succeeded since the last finalize, whatever happened to the caches since. */
   get made(): number {
     return this.#made;
   }

@@ -45,7 +45,7 @@ export function withLayersCompleted(error: unknown, layersCompleted: number | un
   return Object.assign(error, { layersCompleted });
 }
 
-/** As {@link atCaller}, for an exception that another call is rejected with: each has a stack of its own. */
+/** As {@link atCaller}, for an exception that another call is rejected with: each has its own stack. */
 export function alsoAtCaller(error: unknown, site: CallSite): unknown {
   if (!(error instanceof LLMException) || kept.has(error)) return error;
   return atCaller(copyOf(error), site);

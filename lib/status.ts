@@ -55,7 +55,7 @@ export interface StatusDescription {
   /** The number as `0x` and eight upper-case digits. */
   readonly hex: string;
   readonly meaning: string;
-  /** As the vendor documents it; `undefined` where he says nothing. */
+  /** As the vendor documents it; `undefined` where the vendor is silent. */
   readonly recoverable: boolean | undefined;
   /** What to do, whatever the operation was; {@link remedyOf} knows better. */
   readonly remedy: string;
@@ -325,7 +325,7 @@ export function checkStatusName(text: string, name: string): number {
   return code;
 }
 
-/** Without the prefix that nearly all have: who leaves it out means one of these. */
+/** Without the prefix that nearly all have: a name without it means one of these. */
 function nearestStatus(text: string): string {
   const names = [...CODE_OF_NAME.keys()];
   const nearest = nearestName(

@@ -1,5 +1,5 @@
 /**
- * How many calls use something at this moment - a peer, a cache, memory, an instance -, and who waits for the last of
+ * How many calls use something at this moment - a peer, a cache, memory, an instance -, and what waits for the last of
  * them to end. Nothing is allocated by a call that nobody waits for.
  */
 export class Uses {
@@ -29,7 +29,7 @@ export class Uses {
     return busy;
   }
 
-  /** Grows whenever a call ends or gets a step further: who waits can tell slow calls from those that stand still. */
+  /** Grows whenever a call ends or gets a step further: what waits can distinguish slow calls from those that stand still. */
   get moves(): number {
     return this.#moves;
   }

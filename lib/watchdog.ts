@@ -41,7 +41,7 @@ export interface Awaited {
   readonly timeoutMs: number;
 }
 
-/** What is told of a call that does not come back. */
+/** What is reported of a call that does not come back. */
 interface Hang {
   readonly what: string;
   readonly remedy: string;
@@ -60,14 +60,14 @@ const LOCKED_TABLES =
  * Sees to it that no caller waits for ever for a library that does not come back.
  *
  * What hangs in the library cannot be ended, and the library does not survive that its object is used meanwhile. So the
- * instance is lost then: the backend is told to abandon what runs, and nothing is called any more.
+ * instance is lost then: the backend abandons what runs, and nothing is called any more.
  */
 export class Watchdog {
   readonly #backend: Backend;
   readonly #clusterId: bigint;
   readonly #graceMs: number;
   readonly #onLoss: (loss: LLMException) => void;
-  /** Calls that are told of a loss at once. */
+  /** Calls that reject at once at a loss. */
   readonly #watched = new Set<(refusal: (operation: string) => LLMException) => void>();
   #loss: { readonly what: string; readonly told: LLMException } | undefined;
 
@@ -86,7 +86,7 @@ export class Watchdog {
     return this.#loss !== undefined;
   }
 
-  /** Whether an error is the one that told of the loss. */
+  /** Whether an error is the one that reported the loss. */
   hasToldBy(error: unknown): boolean {
     return error === this.#loss?.told;
   }
@@ -148,7 +148,7 @@ export class Watchdog {
   ): Promise<T> {
     let end = (): void => undefined;
     let told: LLMException | undefined;
-    // A `vm` timeout may stop the call here, where nothing waits for it yet: then nobody is told of anything.
+    // A `vm` timeout may stop the call here, where nothing waits for it yet: then nothing is reported.
     const watch = { isHeld: false, isOver: false };
     let onLoss: ((refusal: (operation: string) => LLMException) => void) | undefined;
     const givenUp = new Promise<never>((_, reject) => {

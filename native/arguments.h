@@ -60,7 +60,7 @@ class Arguments {
   static std::vector<T> CopyOf(Napi::Value value, napi_typedarray_type type, const char* name);
   std::string TextOf(Napi::Value value);
   std::vector<std::string> TextsOf(Napi::Value value);
-  // The elements of an Array, each read in a scope of its own.
+  // The elements of an Array, each read in a separate scope.
   template <typename Read>
   auto ElementsOf(Napi::Value value, const char* what, Read read);
   // Adds to what the call holds, and throws where the sum is too much. It comes before each copy: the lists of an Array may

@@ -27,7 +27,7 @@ class Completions : public std::enable_shared_from_this<Completions> {
  public:
   static std::shared_ptr<Completions> Create(Napi::Env env);
 
-  // JavaScript thread: so many more, or fewer, calls are waited for.
+  // JavaScript thread: the number of calls, more or fewer, that are waited for.
   void Expect(size_t count);
   void Forget(size_t count);
   // This one may never come, and keeps nothing alive. It is settled if it does.

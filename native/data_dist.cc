@@ -12,7 +12,7 @@ constexpr LaneId kPush{LaneKind::kPush};
 
 constexpr uint32_t kDevicePlacement = 1;
 
-// The library starts so many threads in the call, one for each cluster but no more.
+// The library starts this number of threads in the call, one for each cluster but no more.
 constexpr size_t kThreadsOfLink = 16;
 
 LaneId PullLane(const LlmCacheIndex& src) { return {LaneKind::kPull, src.cluster_id}; }

@@ -126,7 +126,7 @@ bool Executor::RunNext(std::unique_lock<std::mutex>& lock) {
   task->Run();
 
   lock.lock();
-  // Its lane, its place among the threads and its result were given up with it; who does that may still look at it.
+  // Its lane, its place among the threads and its result were given up with it; what gave it up may still look at it.
   if (state.given_up) {
     given_up_tasks_.push_back(std::move(task));
     return true;

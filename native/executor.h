@@ -27,7 +27,7 @@ class Task {
   virtual void Run() = 0;
   // Hands the task on when it has run; called without a lock, and not at all for one that was given up meanwhile.
   virtual void Done(std::unique_ptr<Task> self) = 0;
-  // It is not waited for any more. Called by who gives it up, without a lock; it may still be running. Must not throw.
+  // It is not waited for any more. Called by what gives it up, without a lock; it may still be running. Must not throw.
   virtual void GiveUp() {}
   // It was taken out of its lane because an earlier task of the lane was given up. Called by the thread that settles tasks.
   // Must not throw.

@@ -17,7 +17,7 @@ struct ClusterStatus {
   uint32_t status;
 };
 
-// What a call is about, as far as its failure tells it.
+// What a call is about, as far as its failure says it.
 struct CallInfo {
   // The public method.
   const char* operation;

@@ -57,7 +57,7 @@ Outcome Instance::Initialize(const std::vector<Option>& options, int32_t device)
   if (!initialized_ && !CanStartThreads(kThreadsOfInitialize)) return TooFewThreads(kThreadsOfInitialize);
   const int32_t status = bridge_.acl_init();
   if (status != 0 && status != kAclRepeatInitialize) return RuntimeFailure(status, "aclInit");
-  // Or the next failure on this thread would tell the text of this one.
+  // Or the next failure on this thread would have the text of this one.
   if (status != 0) bridge_.recent_error();
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -148,7 +148,7 @@ void Instance::Listen(const std::vector<Option>& options) {
 Outcome Instance::UnregisterUnlinked(const std::vector<int64_t>& cache_ids, std::vector<uint32_t>* statuses) {
   const Turn turn(this, "unregisterCache");
   if (!turn.refusal.empty()) return Outcome::Fatal(turn.refusal);
-  // The engine hixl does not tell, and of an address that is not understood the sockets are not known.
+  // The engine hixl does not say, and of an address that is not understood the sockets are not known.
   if (!initialized_ || is_hixl_ || !listener_ || !HasNoLinks()) return {};
   // Links end their requests before they count: when none is open any more the library's answer is complete.
   const Listener::Pause pause(*listener_);

@@ -1,7 +1,7 @@
 // One LlmDataDist of the vendor's, through all its lives, on the threads that call it.
 //
 // What the library does not survive is kept from it here: an object is never deleted and never initialised again, so
-// every Initialize gets one of its own and those before it stay until the process ends; Initialize, Finalize, Link and
+// every Initialize gets a new one and those before it stay until the process ends; Initialize, Finalize, Link and
 // Unlink have the lock of the process; a listener is closed before Finalize; no exception leaves a call.
 
 #ifndef LLM_DATADIST_NODE_INSTANCE_H_
@@ -64,7 +64,7 @@ class Instance {
     return ToOutcome(status, error);
   }
 
-  // As above, with the lock of the process, for a call in which the library starts so many threads.
+  // As above, with the lock of the process, for a call in which the library starts this number of threads.
   template <typename Work>
   Outcome CallAlone(const char* operation, size_t threads, const Work& work) {
     const Turn turn(this, operation);
@@ -75,7 +75,7 @@ class Instance {
   // A call of the memory functions; `work(allocations)` returns an outcome.
   template <typename Work>
   Outcome CallMemory(const Work& work) {
-    // Every time: the library leaves a context of its own on the threads that call it.
+    // Every time: the library leaves a context on the threads that call it.
     const int32_t device = device_;
     if (device >= 0) {
       const int32_t status = bridge_.set_device(device);
@@ -108,7 +108,7 @@ class Instance {
 
   // Made when it is first needed; null with the reason when it cannot be.
   LlmObject* Object(LlmError* error);
-  // The library's answer to a role, and what becomes of the listener.
+  // The library's answer to a role, and what happens to the listener.
   uint32_t CallSetRole(int32_t role, const std::vector<Option>& options, LlmObject* object, LlmError* error);
   void Listen(const std::vector<Option>& options);
   // Asks the library for the role and the listener that it has: it changes nothing then, and refuses while links exist.
@@ -128,7 +128,7 @@ class Instance {
   bool finalized_ = false;
   int32_t role_;
   std::optional<Listener> listener_;
-  // What it was told to listen on.
+  // What it was asked to listen on.
   std::string listen_option_;
   bool is_hixl_ = false;
 

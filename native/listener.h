@@ -18,7 +18,7 @@ class Listener {
   static std::optional<Listener> Parse(const std::string& option);
 
   // When the library has begun to listen. Children of the process do not inherit the port: it would stay taken when this
-  // process dies. What is accepted from now on can be told from other sockets with the port, which are the program's.
+  // process dies. What is accepted from now on is distinct from other sockets with the port, which are the program's.
   void Claim();
 
   // Lets no more connections come in and ends those that have; waits until the library's threads have let go of them, but

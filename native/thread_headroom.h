@@ -5,8 +5,8 @@
 
 namespace llm_datadist_node {
 
-// Whether the process can start so many threads more, found by starting them: limits of users, containers and memory
-// cannot be told apart or foreseen in any other way.
+// Whether the process can start this number of threads more, found by starting them: limits of users, containers and
+// memory cannot be distinguished or foreseen in any other way.
 bool CanStartThreads(size_t count);
 
 }  // namespace llm_datadist_node

@@ -441,7 +441,7 @@ describe('the command line', () => {
     [['--devices', '0,1'], '--devices 0,1: 2 given, 3 are needed'],
     [['--devices', '0,1,2,3'], '--devices 0,1,2,3: 4 given, 3 are needed'],
     [['--devices', '0,1,x'], '--devices x: not a whole number from 0 to 2147483647'],
-    [['--devices', '0,1,1'], '--devices 0,1,1: each cluster needs a device of its own'],
+    [['--devices', '0,1,1'], '--devices 0,1,1: each cluster needs a separate device'],
     [['--verbose'], "Unknown option '--verbose'"],
     [['now'], "Unexpected argument 'now'"],
     [['--port'], "Option '--port <value>' argument missing"],

@@ -94,6 +94,20 @@ const WAITS: Readonly<Record<string, { readonly wait: string; readonly expected:
     install();
     return statusOf(two.linkClusters([cluster(1, 27001)], { timeout: 1 }));`,
   },
+  ...Object.fromEntries(
+    ['instant', 'real'].map((clock) => [
+      `a call that takes longer than its own timeout, on the ${clock} clock`,
+      {
+        expected: 'caller',
+        wait: `
+    const fabric = createFabric({ clock: '${clock}' });
+    fabric.inject({ op: 'allocateMemory', hang: true });
+    const two = await node(2, undefined, fabric.backend);
+    install();
+    return two.allocateMemory(8, { timeout: 1 }).then(() => 'LLM_SUCCESS', (error) => error.deadline);`,
+      },
+    ]),
+  ),
   'an advance of a rehearsal over several processes': {
     expected: 'advanced',
     wait: `

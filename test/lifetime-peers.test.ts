@@ -197,3 +197,27 @@ describe('peers', () => {
     open();
   });
 });
+
+test.each([1, 2])('%i withdrawn unlinks let no transfer pass one that runs', async (count) => {
+  const { dist, backend, calls, ended, note, pull, unlink } = await linkedClient();
+  const held = hold(backend, 'unlinkLlmClusters');
+  const unlinked = unlink('unlink');
+  await held.hasEntered(1);
+  const controllers = Array.from({ length: count }, () => new AbortController());
+  const withdrawn = controllers.map(({ signal }) => note('withdrawn', dist.unlinkClusters([TO_PROMPT], { signal })));
+  const before = pull('before');
+  for (const controller of controllers) controller.abort();
+  await Promise.all(withdrawn);
+  const after = pull('after');
+  await turn();
+  expect(calls).toEqual([]);
+  held.open();
+  await Promise.all([unlinked, before, after]);
+  expect(calls).toEqual(['unlinkLlmClusters', 'pullKvBlocks', 'pullKvBlocks']);
+  expect(ended.slice(count)).toEqual(['unlink', 'before: LLM_NOT_YET_LINK', 'after: LLM_NOT_YET_LINK']);
+  // The peer is open again: the next one goes on the caller's turn.
+  calls.length = 0;
+  const next = pull('next');
+  expect(calls).toEqual(['pullKvBlocks']);
+  await next;
+});

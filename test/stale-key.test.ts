@@ -133,6 +133,48 @@ describe('a link has one life', () => {
 });
 
 describe('after a restart of the peer an old key is refused, and nothing is written', () => {
+  test('also after a graceful unlink that ended no link', async () => {
+    const net = await network();
+    const key = net.promptCache.key();
+    await pull(net, key);
+    await restart(net);
+    await rejection(pull(net, key));
+    await unlink(net, { force: true });
+    await unlink(net);
+    await unlink(net);
+    await link(net);
+    await expectStale(net, key);
+  });
+
+  test('also in the next life of this instance', async () => {
+    const net = await network();
+    const key = net.promptCache.key();
+    await pull(net, key);
+    await restart(net);
+    await rejection(pull(net, key));
+    await net.decoder.finalize();
+    await net.decoder.init({ deviceId: 0, listenIpInfo: '10.0.0.9:26000' });
+    const decoderCache = await net.decoder.kvCacheManager.allocateCache(DESC);
+    await link(net);
+    await expectStale({ ...net, decoderCache }, key);
+  });
+
+  test('also after keys that name thousands of clusters which nobody linked', async () => {
+    const net = await network();
+    const key = net.promptCache.key();
+    await pull(net, key);
+    await restart(net);
+    await rejection(pull(net, key));
+    await unlink(net, { force: true });
+    const strangers = Array.from({ length: 4200 }, (_, i) => BigInt(1000 + i));
+    for (const clusterId of strangers) {
+      const error = await rejection(pull(net, { clusterId, cacheId: 1n, life: 'ab'.repeat(16) }));
+      expect(error).toMatchObject({ code: 'LLM_NOT_YET_LINK' });
+    }
+    await link(net);
+    await expectStale(net, key);
+  });
+
   test('when the link failed, was unlinked by force and made again', async () => {
     const net = await network();
     const key = net.promptCache.key();
@@ -211,12 +253,9 @@ describe('nothing is refused', () => {
     await pull(net, never);
   });
 
-  test('by an instance that was finalized and initialised again', async () => {
+  test('by an instance that was finalized with a healthy link and initialised again', async () => {
     const net = await network();
     await pull(net, net.promptCache.key());
-    await unlink(net, { force: true });
-    await link(net);
-    await expectStale(net, net.promptCache.key());
     await net.decoder.finalize();
     await net.decoder.init({ deviceId: 2, listenIpInfo: '10.0.0.2:27000' });
     const cache = await net.decoder.kvCacheManager.allocateCache(DESC);

@@ -236,6 +236,17 @@ describe('deadlines of an instance', () => {
     held.open();
   });
 
+  test('so does the timeout of a caller', async () => {
+    const clock = new ManualClock();
+    const { dist, held, promptCache, decoderCache } = await hanging(clock, 'pullKvCache');
+    const pulled = watch(dist.kvCacheManager.pullCache(promptCache.key(), decoderCache, 0, { timeout: 50 }));
+    await clock.advance(49);
+    expect(pulled.outcome).toBe('pending');
+    await clock.advance(1);
+    expect(pulled.outcome).toMatchObject({ code: 'LLM_TIMEOUT', deadline: 'caller' });
+    held.open();
+  });
+
   test('count for calls that wait for others, too', async () => {
     const clock = new ManualClock();
     const { dist, held, promptCache, decoderCache } = await hanging(clock, 'pullKvCache');

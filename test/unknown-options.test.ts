@@ -1,4 +1,5 @@
 import { cacheKeyFromJSON, DataType, LLMBackendError, LLMConfig, LLMDataDist, LLMException, LLMRole } from '../lib';
+import { isMisspelling } from '../lib/nearest-name';
 import { probeNative } from '../lib';
 import { childHosts, describeBackend } from '../lib/conformance';
 import { createFabric, createTcpFabric, Fabric, ManualClock, MockBackend, WireModel } from '../lib/testing';
@@ -245,5 +246,187 @@ describe('a copy of a handle is no bare id', () => {
     expect([await bytesOf(promptCache), await bytesOf(decoderCache)]).toEqual(before);
     await caches.pullBlocks(key, decoderCache.cacheId, [0], [0]);
     await caches.pullBlocks(key, Number(decoderCache.cacheId), [0], [0]);
+  });
+});
+
+describe('a cache handle in the place of a key', () => {
+  type Cluster = Awaited<ReturnType<typeof linkedPair>>;
+  const handleOf = ({ promptCache }: Cluster): object => promptCache;
+
+  test.each<[string, (cache: object) => object]>([
+    ['itself', (cache) => cache],
+    ['{ ...cache }', (cache) => ({ ...cache })],
+    ['its copy beside the id of the cluster', (cache) => ({ ...cache, clusterId: PROMPT_CLUSTER.remoteClusterId })],
+    ['its structured clone', (cache) => structuredClone({ ...cache })],
+    ['what JSON gives of it', (cache) => JSON.parse(JSON.stringify(cache)) as object],
+    ['its toJSON()', (cache) => (cache as { toJSON: () => object }).toJSON()],
+    ['an object that inherits from it', (cache) => Object.create(cache) as object],
+    ['its addresses alone', () => ({ clusterId: 1n, cacheId: 1n, tensorAddrs: [] })],
+  ])('%s is refused', async (_, copyOf) => {
+    const cluster = await linkedPair();
+    const { kvCacheManager: caches } = cluster.decoder.dist;
+    const copy = copyOf(handleOf(cluster));
+    const before = [await bytesOf(cluster.promptCache), await bytesOf(cluster.decoderCache)];
+    const refused = {
+      name: 'TypeError',
+      code: 'ERR_INVALID_ARG_TYPE',
+      message: expect.stringContaining('a cache handle (or a copy of one), not a key: send cache.key()') as string,
+    };
+    const local = cluster.decoderCache;
+    for (const call of [
+      () => caches.pullBlocks(odd(copy), local, [0], [0]),
+      () => caches.pullCache(odd(copy), local),
+      () => caches.pushBlocks(odd(copy), local, [0], [0]),
+      () => caches.pushCache(odd(copy), local),
+      () => cacheKeyFromJSON(copy),
+    ]) {
+      expect(await refusal(call)).toMatchObject(refused);
+    }
+    expect([await bytesOf(cluster.promptCache), await bytesOf(cluster.decoderCache)]).toEqual(before);
+  });
+
+  test('as a text of JSON', async () => {
+    const { promptCache } = await linkedPair();
+    expect(() => cacheKeyFromJSON(JSON.stringify(promptCache))).toThrow('send cache.key()');
+    expect(cacheKeyFromJSON(JSON.stringify(promptCache.key()))).toEqual(promptCache.key());
+  });
+
+  test('nor is a key a local cache', async () => {
+    const { decoder, promptCache, decoderCache } = await linkedPair();
+    const { kvCacheManager: caches } = decoder.dist;
+    for (const key of [decoderCache.key(), { ...decoderCache.key() }, structuredClone(decoderCache.key())]) {
+      expect(await rejection(caches.pullBlocks(promptCache.key(), odd(key), [0], [0]))).toMatchObject({
+        name: 'TypeError',
+        message: expect.stringContaining('the handle itself') as string,
+      });
+    }
+  });
+});
+
+describe('an object of another kind in the place of options', () => {
+  class Nothing {
+    hello() {
+      return this;
+    }
+  }
+  const controller = () => new AbortController();
+  const made: Readonly<Record<string, () => object>> = {
+    'an aborted AbortSignal': () => AbortSignal.abort(),
+    'an AbortSignal': () => controller().signal,
+    'an AbortController': controller,
+    'an EventTarget': () => new EventTarget(),
+    'an Event': () => new Event('abort'),
+    'a Request': () => new Request('http://localhost/'),
+    'a Response': () => new Response(),
+    Headers: () => new Headers(),
+    'a URL': () => new URL('http://localhost/'),
+    'a Map': () => new Map(),
+    'a Set': () => new Set(),
+    'a WeakRef': () => new WeakRef({}),
+    'a Promise': () => Promise.resolve(),
+    'a Date': () => new Date(),
+    'a RegExp': () => /x/,
+    'an Error': () => new Error('x'),
+    'an ArrayBuffer': () => new ArrayBuffer(8),
+    'a boxed number': () => Object(5) as object,
+    'an LLMDataDist': () => new LLMDataDist(LLMRole.PROMPT, 77n, { backend: createFabric().backend }),
+    'an instance without a known name': () => new Nothing(),
+  };
+  const signals = ['an aborted AbortSignal', 'an AbortSignal', 'an AbortController'];
+
+  test.each(Object.keys(made))('%s is refused', async (kind) => {
+    const cluster = await linkedPair();
+    const { decoder, promptCache, decoderCache } = cluster;
+    const { kvCacheManager: caches } = decoder.dist;
+    const value = odd(made[kind]?.() ?? {});
+    const before = await bytesOf(decoderCache);
+    const key = promptCache.key();
+    for (const call of [
+      () => caches.pullBlocks(key, decoderCache, [0], [0], value),
+      () => caches.pullCache(key, decoderCache, 0, value),
+      () => caches.pushBlocks(key, decoderCache, [0], [0], value),
+      () => caches.allocateCache(DESC, value),
+      () => caches.unregisterCache(decoderCache, value),
+      () => decoder.dist.allocateMemory(8, value),
+      () => decoder.dist.linkClusters([PROMPT_CLUSTER], value),
+      () => decoder.dist.unlinkClusters([PROMPT_CLUSTER], value),
+      () => decoder.dist.finalize(value),
+      () => decoderCache.readBlocks([0], value),
+    ]) {
+      const error = await refusal(call);
+      expect(error).toMatchObject({ name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' });
+      if (signals.includes(kind)) expect(error.message).toMatch(/give (?:it|its signal) as \{ signal \}/);
+    }
+    expect(await bytesOf(decoderCache)).toEqual(before);
+    await caches.pullBlocks(key, decoderCache, [0], [0], { signal: controller().signal });
+  });
+
+  test('objects of this package are refused too', async () => {
+    const { decoder, promptCache, decoderCache } = await linkedPair();
+    const { kvCacheManager: caches } = decoder.dist;
+    const region = await decoder.dist.allocateMemory(8);
+    for (const value of [
+      decoder.dist,
+      caches,
+      decoderCache,
+      promptCache.key(),
+      region,
+      new LLMConfig({ deviceId: 0 }),
+    ]) {
+      const pull = caches.pullBlocks(promptCache.key(), decoderCache, [0], [0], odd(value));
+      expect(await rejection(pull)).toMatchObject({ code: expect.stringMatching(/^ERR_/) as string });
+    }
+  });
+});
+
+describe('the names that a key of another process may not have', () => {
+  const KEY = ['clusterId', 'cacheId', 'batchIndex', 'layout', 'life', 'version', 'fingerprint'];
+  const LAYOUT = ['numTensors', 'rows', 'rowBytes'];
+  const isLike = (typed: string, names: readonly string[]) => names.some((name) => isMisspelling(typed, name));
+
+  test.each(
+    [
+      'live lief lfie lives lif ife liffe lyfe Life LIFE l_i_f_e',
+      'ver vers version_ versoin verison Version versions verson',
+      'layuot layou lay_out Layout layouts',
+      'fingerPrint finger_print fingreprint finger fingerprints',
+      'batch_index batchIdx batchInedx batch cluster_id clusterID clutserId cluster cache_id cacheID cahceId chacheId cache',
+    ].flatMap((line) => line.split(' ')),
+  )('%s', (typed) => {
+    expect(isLike(typed, KEY)).toBe(true);
+  });
+
+  test.each('num_tensors numTensor tensors nunTensors num row rosw rowz row_bytes rowByte rowBytse'.split(' '))(
+    '%s in a layout',
+    (typed) => {
+      expect(isLike(typed, LAYOUT)).toBe(true);
+    },
+  );
+
+  // None of these is near enough to be one of them: a newer version may bring them.
+  test.each(
+    [
+      'epoch shard shards host hosts rank ranks device deviceId layer layers tp pp dp lora loraId tag tags role model tenant',
+      'compression sparse stride offset checksum format quantization dtype dataType region owner expires ttl created session',
+      'revision node zone replica port address token scale head heads kind type size length blocks blockSize page pages',
+    ].flatMap((line) => line.split(' ')),
+  )('but %s', (typed) => {
+    expect(isLike(typed, [...KEY, ...LAYOUT])).toBe(false);
+  });
+
+  test.each(['live', 'lief', 'lfie', 'lives', 'ver', 'versoin'])('%s, in a key and in its JSON', async (typed) => {
+    const { decoder, promptCache, decoderCache } = await linkedPair();
+    const { life, ...bare } = promptCache.key();
+    const key = { ...bare, [typed]: life };
+    const refused = {
+      name: 'RangeError',
+      message: expect.stringContaining(
+        `"${typed}": the nearest is "${typed.startsWith('v') ? 'version' : 'life'}"`,
+      ) as string,
+    };
+    const pull = decoder.dist.kvCacheManager.pullBlocks(odd(key), decoderCache, [0], [0]);
+    expect(await rejection(pull)).toMatchObject(refused);
+    const json = { ...(JSON.parse(JSON.stringify(promptCache.key())) as object), [typed]: life };
+    expect(await refusal(() => cacheKeyFromJSON(json))).toMatchObject(refused);
   });
 });

@@ -1,5 +1,5 @@
 /**
- * An orchestrator as several processes: a prompt and a decoder, each in a process of its own on this machine.
+ * An orchestrator as several processes: a prompt and a decoder, each in a separate process on this machine.
  *
  * `LLM_DATADIST_MOCK_FABRIC=tcp` lets mock instances of different processes link and transfer. The orchestrator hands
  * the key of the prompt's cache and the prompt's life over, kills the prompt (SIGKILL), sees what the decoder reports, starts the prompt

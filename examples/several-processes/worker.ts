@@ -1,4 +1,4 @@
-/** A worker of the orchestrator: one instance in a process of its own, which does what the orchestrator asks for. */
+/** A worker of the orchestrator: one instance in a separate process, which does what the orchestrator asks for. */
 import type { CacheKeyByIdAndIndex, KvCache, LLMClusterInfo } from 'llm-datadist';
 import { DataType, LLMDataDist, LLMException, LLMRole } from 'llm-datadist';
 

@@ -13,7 +13,7 @@
  *   `finalize` is called only when no other call of this object is in flight.
  */
 export interface Backend {
-  /** `native`, `mock`, or a name of its own. */
+  /** `native`, `mock`, or another name. */
   readonly name: string;
   /**
    * Whether block transfers read their lists before they return and refuse numbers beyond `limits` themselves, with
@@ -143,7 +143,7 @@ export interface Backend {
 
   /**
    * The instance is lost: a call has not come back in time. Called once, and no other call follows. What has not come back
-   * is not waited for any more and should be rejected, whatever becomes of it inside; nothing may keep the process
+   * is not waited for any more and should be rejected, whatever happens to it inside; nothing may keep the process
    * alive for it. C++ has no counterpart.
    */
   abandon?(): void;
@@ -216,7 +216,7 @@ export interface Turns {
   next(): Promise<void>;
 }
 
-/** The clock of a backend that has a time of its own. */
+/** The clock of a backend whose time does not pass by itself. */
 export interface DeadlineClock {
   /** Milliseconds since some fixed point. */
   now(): number;

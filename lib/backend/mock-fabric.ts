@@ -40,7 +40,7 @@ export function mockFabric(): MockFabric {
   };
 }
 
-/** A part of the test kit, which is loaded for those only who set the variable. Bundlers follow a literal `require`. */
+/** A part of the test kit, which is loaded only where the variable is set. Bundlers follow a literal `require`. */
 function sharedFabric(): typeof Shared {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- an import() would make the choice of a backend wait
   return require('../testing/shared/create-shared-fabric') as typeof Shared;

@@ -152,7 +152,7 @@ function conclude(screen: Screen, backend: string, ms: number): void {
   screen.text("Next: README.md. In your code: new LLMDataDist(role, id, { backend: 'mock' })");
 }
 
-/** What to tell of an error; its stack only where it is not clear that the message says enough. */
+/** What to say of an error; its stack only where it is not clear that the message says enough. */
 function reasons(error: unknown): string[] {
   if (error instanceof AggregateError) return error.errors.flatMap(reasons);
   if (error instanceof VerificationError) return [`Verification failed: ${error.message}`];

@@ -22,7 +22,7 @@ export interface BackendSettings {
 /** Called once per scenario, so that an implementation can keep scenarios apart. Without settings there are no guards. */
 export type BackendSource = (settings?: BackendSettings) => ScenarioBackends;
 
-/** Mock instances with a network of their own. */
+/** Mock instances with a separate network. */
 export const mockBackends: BackendSource = () => {
   const fabric = new Fabric();
   return { createBackend: (clusterId, role) => new MockBackend(clusterId, role, { fabric }), freePorts: isolatedPorts };
@@ -44,7 +44,7 @@ export const tcpMockBackends: BackendSource = () => {
 export const nativeBackends: BackendSource = nativeSource(true);
 
 /**
- * Backends that can be made in any process, because a text tells which.
+ * Backends that can be made in any process, because a text says which.
  *
  * @param name `mock`, `mock-tcp`, `native`, or the path of a JavaScript file whose `module.exports` or `export default` is a
  *   {@link BackendFactory}; the file is loaded when the first instance is made

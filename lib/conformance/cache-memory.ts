@@ -1,7 +1,7 @@
 import type { Backend } from '../backend/backend';
 import { crc32, crcText } from './crc32';
 
-/** Bytes repeat after so many. */
+/** Bytes repeat after this number. */
 const PERIOD = 251;
 const TENSOR_STEP = 131;
 

@@ -23,12 +23,12 @@ import { TestGroup } from './test-kit';
 export interface TestedBackend {
   /**
    * Makes what the instances of one test come from, and is called once per test, so that tests can be kept apart: an
-   * isolated network, say, with ports of its own.
+   * isolated network, say, with separate ports.
    */
   readonly source: BackendSource;
   /**
    * Where the nodes of scenarios live; default: in this process, made by `source`. With
-   * {@link childHosts} each scenario or each node has a process of its own. The behaviour tests are always run here.
+   * {@link childHosts} each scenario or each node has a separate process. The behaviour tests are always run here.
    */
   readonly hosts?: HostSource | undefined;
   /** Default: all that come with the package, {@link shippedScenarios}. */
@@ -63,7 +63,7 @@ export const BEHAVIOUR_NAMES: readonly string[] = Object.freeze(
 
 /**
  * Registers tests that hold a backend to what the seam ({@link Backend}) promises and to what the vendor's library was
- * recorded to do: one test per behaviour, and one per scenario. What fails is told with the scenario, the step, what was
+ * recorded to do: one test per behaviour, and one per scenario. What fails is reported with the scenario, the step, what was
  * expected and what came.
  *
  * Behaviours are tested below the public classes, with up to three instances in this process; a source is asked for

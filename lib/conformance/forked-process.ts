@@ -8,7 +8,7 @@ import type { HostAnswer, HostRequest } from './host-message';
 import { END } from './host-message';
 import { Lines } from './lines';
 
-/** So many of its last lines go with the news of a lost process. */
+/** The number of its last lines that go with the news of a lost process. */
 const LAST_LINES = 10;
 
 export interface ForkedProcessOptions {
@@ -95,7 +95,7 @@ export class ForkedProcess implements HostProcess {
   kill(): void {
     nodeTimers.clearTimeout(this.#timer);
     this.#child.kill('SIGKILL');
-    // Neither a process that not even SIGKILL ends nor one of its own that holds its output may hold this one.
+    // Neither a process that not even SIGKILL ends nor a child process that holds its output may hold this one.
     this.#child.stdout?.destroy();
     this.#child.stderr?.destroy();
     if (this.#child.connected) this.#child.disconnect();
@@ -104,7 +104,7 @@ export class ForkedProcess implements HostProcess {
 
   #send(message: HostRequest | typeof END): void {
     if (this.#late) this.#overdue();
-    // A process that cannot be reached has ended, and 'close' tells how.
+    // A process that cannot be reached has ended, and 'close' says how.
     this.#child.send(message, () => undefined);
   }
 

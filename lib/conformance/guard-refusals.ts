@@ -21,7 +21,7 @@ export interface GuardRefusal {
 }
 
 /**
- * Makes the calls of scenarios with the package's guards on, and tells which of them a guard refuses although the
+ * Makes the calls of scenarios with the package's guards on, and says which of them a guard refuses although the
  * library answered something else than `LLM_PARAM_INVALID`.
  *
  * A refusal changes what comes after it. Guards look at nothing but the arguments, the node's own registrations and

@@ -2,7 +2,7 @@ import type { LLMBackendErrorJSON } from '../backend-error';
 import type { Crc, ForeignCache, NodeFailure, Outcome, Setting } from './host';
 import type { Step } from './step';
 
-/** What the process of a host is told. */
+/** What the process of a host gets. */
 export type HostRequest =
   /** The first of all. `backend` as `namedBackends` takes it. */
   | { readonly kind: 'start'; readonly backend: string; readonly setting: Setting }

@@ -12,7 +12,7 @@ import type { DescFields, Step } from './step';
 export interface Host {
   /** The nodes that live here, by name. */
   readonly nodes: readonly string[];
-  /** Only where they live in a process of their own. */
+  /** Only where they live in a separate process. */
   readonly process?: HostProcess;
 
   /**
@@ -41,7 +41,7 @@ export interface HostProcess {
   kill(): void;
 }
 
-/** What hosts are told before the first step. */
+/** What hosts get before the first step. */
 export interface Setting extends BackendSettings {
   readonly scenario: string;
   /** The nodes of this host. */
@@ -56,7 +56,7 @@ export interface ForeignCache {
   readonly desc: DescFields;
 }
 
-/** What became of a call. 64-bit numbers are bigints. */
+/** The result of a call. 64-bit numbers are bigints. */
 export type Outcome =
   | {
       readonly kind: 'success';

@@ -2,7 +2,7 @@
  * Works on items, some of them at the same time. Results are handed over in the order of the items, each as soon as those
  * before it are there. After a failure no further item is begun.
  *
- * @param jobs so many at the same time
+ * @param jobs the number of jobs at the same time
  * @throws what the first failing `work` rejected with, when everything that was begun has ended
  */
 export async function inJobs<T, R>(

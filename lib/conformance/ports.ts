@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import { threadId } from 'node:worker_threads';
 
-/** Takes so many TCP ports that nobody listens on, all different. */
+/** Takes this number of TCP ports that nothing listens on, all different. */
 export type FreePorts = (count: number) => Promise<readonly number[]>;
 
 const PLACEHOLDER = /\$\{port:([^}]+)\}/g;

@@ -128,7 +128,7 @@ export class ScenarioRun {
     return outcome;
   }
 
-  /** Makes a step, while there is somebody to make it, and tells in what it differs from the recording. */
+  /** Makes a step, while there is a host to make it, and says in what it differs from the recording. */
   makeAndCompare(index: number, step: Step): Promise<Difference[]> {
     const { op, node } = step;
     return this.#during({ step: index, op, node, expected: recordedStatus(step) }, async (differences) => {

@@ -55,7 +55,7 @@ export interface RegisterStep extends StepOf<'register'>, Answered {
   readonly desc: DescFields;
   /** Byte `k` of tensor `t` starts as `(base + 131*t + k) mod 251`. */
   readonly base: number;
-  /** So many addresses are passed, instead of one per tensor. */
+  /** The number of addresses that are passed, instead of one per tensor. */
   readonly addrCount?: number;
   /** The address at this index is passed as 0. */
   readonly nullAddr?: number;

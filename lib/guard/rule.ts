@@ -32,10 +32,10 @@ export const RULES = {
     'data type, shape behind the first dimension, tensors per layer and tag of both caches are the same, and rows, blocks, ' +
     'layers and row size fit the remote cache, as far as its key says (KvCache.key())',
   'rows-in-flight':
-    'memory that a call which was rejected early may still write is not read or written by another one, and what it may still ' +
-    'read is not written, until `released` of its error has settled: wait for that',
+    'no call reads or writes memory that a call rejected early may still write, and none writes what it may still read. ' +
+    'Wait until `released` settles',
   'require-layout': 'keys carry the layout of the cache that they name (KvCache.key()), as requireLayout asks',
-  'stale-key': 'a key is used over a link to the life of the peer that it is of',
+  'stale-key': 'a key is used only over a link to the life that made it',
   'require-life': 'keys carry the life of the instance that registered the cache (KvCache.key()), as requireLife asks',
 } as const;
 

@@ -1,5 +1,5 @@
 /**
- * JSON as the library's own reader (nlohmann::json) sees it: it tells `1` from `1.0` and from `-1`, which
+ * JSON as the library's own reader (nlohmann::json) sees it: it distinguishes `1` from `1.0` and from `-1`, which
  * `JSON.parse` does not, and the library's option checks depend on that.
  */
 export type JsonValue =

@@ -27,7 +27,7 @@ export interface LoggedCall {
   readonly faults: readonly CheckedFault[];
 }
 
-/** Calls of a page: few enough that a short test pays for little, and so many that pages hardly count. */
+/** Calls of a page: few enough that a short test pays for little, and enough that pages hardly count. */
 export const PAGE = 1024;
 /** What few calls have. */
 interface Rarity {

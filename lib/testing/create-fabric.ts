@@ -44,7 +44,7 @@ export interface FabricOptions {
 }
 
 /**
- * Makes an isolated network of mock instances, with faults, a clock and a history of its own: in this process, or with
+ * Makes an isolated network of mock instances, with separate faults, clock and history: in this process, or with
  * `network: 'tcp'` over several ones, for which it gives a promise.
  *
  * @throws TypeError, RangeError for a wrong option, one that does not exist, and one that belongs to the other network

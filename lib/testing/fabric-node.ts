@@ -31,7 +31,7 @@ export interface NodeRules {
   checkRoleSwitch(node: FabricNode): Refusal | undefined;
 }
 
-/** An instance on a test fabric: a mock that says what it is called with, so that its calls can be told and changed. */
+/** An instance on a test fabric: a mock that says what it is called with, so that its calls can be recorded and changed. */
 export class FabricNode extends MockBackend {
   readonly node: bigint;
   readonly calls: NodeCalls;

@@ -22,7 +22,7 @@ import type { NodeRef } from './node-ref';
 export type FaultOperation = Exclude<Operation, 'allocateCache' | 'deallocateCache'>;
 
 /**
- * What is to go wrong. A fault says which calls it hits and what becomes of them; an effect must be given: `status`,
+ * What is to go wrong. A fault says which calls it hits and what happens to them; an effect must be given: `status`,
  * `throwError`, `hang`, `delayMs`, `partialLayers` or `corrupt`.
  *
  * A call is hit by the first fault, in the order of injection, that it matches and that has neither calls to let pass nor
@@ -46,7 +46,7 @@ export interface Fault {
   readonly times?: number;
   /** The call does nothing and is rejected with this status: any uint32 but 0, or a name such as `LLM_TIMEOUT`. */
   readonly status?: number | string;
-  /** So many milliseconds pass on the fabric's clock before the call does what it does: for real, or as the fault says. */
+  /** The number of milliseconds on the fabric's clock before the call does what it does: for real, or as the fault says. */
   readonly delayMs?: number;
   /**
    * The call does not return until the fault is removed or `kill(node)` ends it. Then it does what it does, or fails where
@@ -63,12 +63,12 @@ export interface Fault {
    */
   readonly hold?: 'link' | 'call';
   /**
-   * So many layers (of `tensorNumPerLayer` tensors) of a transfer are moved for real before it fails, with `status`
+   * The number of layers (of `tensorNumPerLayer` tensors) of a transfer that are moved for real before it fails, with `status`
    * (default `LLM_FAILED`) or `throwError`, after `delayMs`, or hangs.
    */
   readonly partialLayers?: number;
   /**
-   * The call succeeds, and bytes are changed of what it moved: so many, 1 for `true`, chosen by the fabric's seed. For
+   * The call succeeds, and bytes are changed of what it moved: this number of them, 1 for `true`, chosen by the fabric's seed. For
    * transfers, `read` and `write`.
    */
   readonly corrupt?: boolean | number;

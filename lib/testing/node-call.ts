@@ -310,7 +310,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
       end();
       callOff();
     }
-    // Whoever gave it up has told its caller so.
+    // Its caller has the error of the one that gave it up.
     if (this.#interrupted !== undefined) throw this.#interrupted;
   }
 
@@ -325,7 +325,7 @@ export class NodeCall implements ObservedCall, LoggedCall {
     this.isDelayed = false;
   }
 
-  /** Does the work up to so many layers; what fails before that fails the call. */
+  /** Does the work up to a number of layers; what fails before that fails the call. */
   async #moveSome(layers: number, work: () => Promise<unknown>): Promise<void> {
     this.#allowance = layers * (this.ext?.tensorNumPerLayer ?? 1);
     try {

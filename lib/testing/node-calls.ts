@@ -60,7 +60,7 @@ export class NodeCalls implements CallObserver {
     this.#next = this.#make();
   }
 
-  /** The call that begins next: who makes it says here what it is called with. */
+  /** The call that begins next: the code that makes it says here what it is called with. */
   get next(): NodeCall {
     return this.#next;
   }

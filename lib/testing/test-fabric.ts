@@ -56,8 +56,8 @@ export interface SharedSurroundings {
 }
 
 /**
- * A network of mock instances of its own, in this process: what is made with its {@link backend} sees nothing else, so that
- * tests run side by side. It can be told to fail, and tells what was done on it.
+ * A separate network of mock instances in this process: what is made with its {@link backend} sees nothing else, so that
+ * tests run side by side. It fails on request and records what was done on it.
  *
  * A node is a cluster id. Where a method takes one, an `LLMDataDist` will do.
  *
@@ -115,7 +115,7 @@ export class TestFabric<C extends Clock = Clock> implements Disposable {
   /**
    * The node's process dies, as by `kill -9`: its listener and its memory are gone. Its own calls, those in flight too,
    * reject with `LLM_FAILED`; `finalize()` succeeds, since there is nothing left to end. Its peers keep their links, and are
-   * told nothing: a transfer fails with `LLM_FAILED`, one that is under way at once, an unlink without force with
+   * without notice: a transfer fails with `LLM_FAILED`, one that is under way at once, an unlink without force with
    * `LLM_UNLINK_FAILED`, and one with force succeeds.
    *
    * @throws RangeError for a node of which no instance was made

@@ -1,6 +1,6 @@
 // The table of C functions through which the addon reaches the vendor's library.
 //
-// The bridge is a shared object of its own because it alone names the vendor's symbols: opened after the library it
+// The bridge is a separate shared object because it alone names the vendor's symbols: opened after the library it
 // binds to it, opened without it fails with a message. An addon that named them could not be loaded on other hosts.
 //
 // Nothing of C++ crosses the table: plain structs go in, statuses come out, and exceptions end in LlmError.
@@ -102,7 +102,7 @@ struct LlmBridge {
   void (*finalize)(LlmObject*, LlmError*);
   uint32_t (*set_role)(LlmObject*, int32_t role, LlmOptions, LlmError*);
 
-  // `results` has room for one status per cluster; `*count` tells how many the library gave.
+  // `results` has room for one status per cluster; `*count` says how many the library gave.
   uint32_t (*link)(LlmObject*, LlmClusters, int32_t timeout_ms, uint32_t* results, size_t* count, LlmError*);
   uint32_t (*unlink)(LlmObject*, LlmClusters, int32_t timeout_ms, bool force, uint32_t* results, size_t* count,
                      LlmError*);
@@ -139,7 +139,7 @@ struct LlmBridge {
   int32_t (*copy)(void* destination, const void* source, size_t size, int32_t kind);
   // Text of the calling thread's last error, or null.
   const char* (*recent_error)();
-  // Null where the runtime does not tell.
+  // Null where the runtime does not say.
   const char* (*soc_name)();
   const char* (*runtime_version)();
 };

@@ -64,7 +64,7 @@ inline std::vector<uint64_t> ToVector(const LlmNumbers& numbers) {
 }
 
 // A vector of this thread's, filled anew: those of a stream of transfers would be given back to the kernel and brought in
-// again page by page. `list` tells the lists of one call apart.
+// again page by page. `list` distinguishes the lists of one call.
 template <int list>
 const std::vector<uint64_t>& ToReusedVector(const LlmNumbers& numbers) {
   // Longer ones are not kept: 512 KiB.

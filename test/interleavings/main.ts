@@ -33,6 +33,8 @@ export async function main(argv: readonly string[], out: Output): Promise<number
     }
     out.log(`Seed ${options.seed}`);
     const failures = await runAll(options, out);
+    // What the others have printed since stands between.
+    for (const failure of failures) out.log(`Failed: ${again(failure, options)}`);
     return failures.length === 0 ? 0 : 1;
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
@@ -124,15 +126,19 @@ function summary(outcomes: readonly (readonly [string, number])[]): string {
 function describe({ backend, index, problems }: Failure, options: Options): string {
   const { seed } = options;
   const plan = planOf(seed, index);
-  const isAll = options.backends.length > 1;
-  const again = `npm run interleavings -- --seed ${seed} --only ${index}${isAll ? '' : ` --backend ${backend}`}`;
   return [
     `Interleaving ${index} of ${backend} failed:`,
     ...problems.map((problem) => `  ${problem}`),
     `nodes: ${JSON.stringify(plan.nodes)}`,
     ...plan.steps.map((step, i) => `  ${i} ${describeStep(step)}`),
-    `Again: ${again}`,
+    `Again: ${again({ index }, options)}`,
   ].join('\n');
+}
+
+/** The command that runs it again. */
+function again({ index }: Pick<Failure, 'index'>, { seed, backends }: Options): string {
+  const [only, ...more] = backends;
+  return `npm run interleavings -- --seed ${seed} --only ${index}${more.length > 0 ? '' : ` --backend ${only}`}`;
 }
 
 if (require.main === module) {

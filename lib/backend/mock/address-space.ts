@@ -4,13 +4,13 @@ import { SortedByAddress } from '../../sorted-by-address';
 import { LLMStatusCode } from '../../status';
 import { failed, invalid, Refusal } from './refusal';
 
-/** As the driver: every allocation starts on a page of its own, and never where another one ends. */
+/** As the driver: every allocation starts on a separate page, and never where another one ends. */
 const PAGE = 2n * 1024n * 1024n;
 
 /** What one instance can have allocated: more than the memory of a host, less than a process can address. */
 const MOST_BYTES = 2n ** 40n;
 
-/** Addresses that nobody has had yet; those who share it share no address. */
+/** Addresses that were not given out yet; spaces that share it share no address. */
 export class Addresses {
   /** Where the Ascend driver places memory; only the look of it matters. */
   #next = 0x12c0_4000_0000n;

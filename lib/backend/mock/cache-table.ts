@@ -2,7 +2,7 @@ import { TABLE_FORMULA, TABLE_LIMIT, tableBytes } from '../../cache-limits';
 import { invalid } from './refusal';
 import type { Tensor } from './registered-memory';
 
-/** What a peer's table of caches tells of a cache. */
+/** What a peer's table of caches says of a cache. */
 export interface CacheLayout {
   readonly id: bigint;
   readonly tensorCount: number;
@@ -15,7 +15,7 @@ export interface CacheLayout {
 
 export const strideOf = (tensorBytes: number, rows: number): number => Math.floor(tensorBytes / rows);
 
-/** A registered cache, as its owner and those of its process who copied the table see it. */
+/** A registered cache, as its owner and those of its process that copied the table see it. */
 export class CacheEntry implements CacheLayout {
   /** Bytes of a row or block, rounded down. */
   readonly stride: number;
@@ -65,7 +65,7 @@ export class CacheTable {
   /** The published table where it is known; `undefined` while it equals the entries and nobody asked for it. */
   #published: Snapshot | undefined;
 
-  /** Every registration that gets as far as the engine takes an id, whatever becomes of it. */
+  /** Every registration that gets as far as the engine takes an id, whether it succeeds or not. */
   takeId(): bigint {
     return this.#nextId++;
   }

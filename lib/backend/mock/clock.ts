@@ -68,7 +68,7 @@ export class VirtualClock implements Clock {
   /** As {@link sleep}; what it returns calls it off. */
   after(ms: number, wake: () => void): () => void {
     const strike = this.#timetable.add(this.#now + checkWait(ms, wake), wake);
-    // In a task of its own, so that what others do meanwhile happens first, as it would with real time.
+    // In a separate task, so that what others do meanwhile happens first, as it would with real time.
     const task = nodeTimers.setImmediate(() => {
       const due = this.#timetable.next;
       if (due === undefined) return;
@@ -82,10 +82,10 @@ export class VirtualClock implements Clock {
   }
 }
 
-/** So many turns without any change, and nothing follows any more from what was woken. */
+/** After this number of turns without any change nothing follows any more from what was woken. */
 const QUIET_TURNS = 3;
 
-/** So many turns in which calls settle and nobody sleeps: they belong to a loop that never waits for this clock. */
+/** Turns in which calls settle and nothing sleeps: after this number they belong to a loop that never waits for this clock. */
 const MAX_BUSY_TURNS = 10_000;
 
 /** More than any test waits for. */
@@ -118,7 +118,7 @@ export class ManualClock implements Clock {
     return this.#timetable.waiting;
   }
 
-  /** When the first of those is due who sleep, as {@link now} will say then; `undefined` when nobody sleeps. */
+  /** When the first sleeper is due, as {@link now} will say then; `undefined` when nothing sleeps. */
   get nextDueMs(): number | undefined {
     return this.#timetable.nextWaiting;
   }
@@ -140,15 +140,15 @@ export class ManualClock implements Clock {
   }
 
   /**
-   * Lets `ms` milliseconds pass. Who sleeps is woken in order of time, and of arrival where that is the same: {@link now} is
-   * the moment that he was due then, and everything that follows from it happens before the next one is woken. So all of a
+   * Lets `ms` milliseconds pass. Sleepers are woken in order of time, and of arrival where that is the same: {@link now} is
+   * then the moment at which the sleeper was due, and everything that follows from it happens before the next one is woken. So all of a
    * chain of waits happens that `ms` is enough for. What was begun before the call happens first.
    *
    * Calls of mock instances happen too that follow from it, up to 10,000 one after the other without a wait in between: a loop
    * that never waits does not stop the clock. It cannot be known what follows from work outside of this process or in its threads (sockets, files): wait for that
    * yourself. Calls one after the other need not be awaited; each begins when the one before has ended.
    *
-   * @param ms 0 or more; 0 wakes who is due already
+   * @param ms 0 or more; 0 wakes sleepers that are due already
    * @throws TypeError, RangeError
    */
   async advance(ms: number): Promise<void> {
@@ -165,9 +165,9 @@ export class ManualClock implements Clock {
   }
 
   /**
-   * Lets time pass until nobody sleeps. A deadline expires only when it is due before the last one wakes.
+   * Lets time pass until nothing sleeps. A deadline expires only when it is due before the last one wakes.
    * @param mostWakes how many are woken at most, default 100,000
-   * @throws TypeError, RangeError; Error when somebody still sleeps after so many
+   * @throws TypeError, RangeError; Error when something still sleeps after that number
    */
   async runAll(mostWakes = MAX_WAKES): Promise<void> {
     const most = checkInteger(mostWakes, 'mostWakes', 1, Number.MAX_SAFE_INTEGER);
@@ -221,7 +221,7 @@ export class ManualClock implements Clock {
         loop.close();
       }
     });
-    // The next one begins whatever becomes of this one; its failure is told to its own caller.
+    // The next one begins also when this one fails; its own caller gets the failure.
     this.#advances = running.then(
       () => undefined,
       () => undefined,

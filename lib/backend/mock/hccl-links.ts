@@ -151,7 +151,7 @@ export class HcclLinks implements LinkManager {
     }
     const committing = peer.commit(this.#session, timeoutMs);
     const far = committing instanceof Promise ? await committing : committing;
-    // 100,000 links to 1,000 peers are to share 1,000 texts; who listens on any address is dialled under another one.
+    // 100,000 links to 1,000 peers are to share 1,000 texts; a peer that listens on any address is dialled under another one.
     const storing = this.#store(identity.clusterId, far, address === identity.address ? identity.address : address);
     if (storing !== undefined) await storing;
   }
@@ -239,7 +239,7 @@ export class HcclLinks implements LinkManager {
       await this.unlinkFor(cluster.remoteClusterId);
       if (peer === undefined) return;
       if (peer.identity.engine !== 'hccl') throw failed('the peer uses the transfer backend hixl, this side does not');
-      // The peer goes by the id of the one who asks, not by the link that the asker meant.
+      // The peer goes by the id of the one that asks, not by the link that the asker meant.
       await peer.unlink(this.#session.clusterId, timeoutMs);
     } finally {
       peer?.close();

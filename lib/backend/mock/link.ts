@@ -8,7 +8,7 @@ import type { Session } from './session';
 
 /**
  * One side of a link: what this side knows of the peer. It lives on when the peer drops its own side, as in the
- * library, where a forced unlink or a Finalize tells the peer nothing. Transfers over it run one after the other, and an
+ * library, where a forced unlink or a Finalize gives the peer no notice. Transfers over it run one after the other, and an
  * unlink waits for them.
  */
 export class Link extends Lane {

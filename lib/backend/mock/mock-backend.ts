@@ -397,7 +397,7 @@ export class MockBackend implements Backend {
     };
   }
 
-  /** An Initialize that fails after the listener has started leaves the port taken, with nobody who serves it. */
+  /** An Initialize that fails after the listener has started leaves the port taken, and nothing serves it. */
   #abandon(session: Session): void {
     const { binding, engine } = session;
     if (binding !== undefined) {
@@ -448,7 +448,7 @@ export class MockBackend implements Backend {
 
   /**
    * Runs `work` at once, and turns what it refuses into the exception that the seam promises. Only what comes of it is
-   * reported in a turn of its own.
+   * reported in a separate turn.
    */
   async #answer<T>(operation: Operation, work: (call: MockCall) => T | Promise<T>, peer?: CacheIndex): Promise<T> {
     const observed = this.#observer?.begin(operation);

@@ -6,7 +6,7 @@ import type { Peer } from './peer';
 import type { Session } from './session';
 import type { Wire } from './wire';
 
-/** What becomes of a connection to an address where something is in the way. */
+/** What happens to a connection to an address where something is in the way. */
 export type Disturbance =
   /** Accepts and never answers: a stopped process, a wrong service, a peer whose serving threads are all busy. */
   | 'silent'
@@ -47,7 +47,7 @@ export interface Network {
   readonly obstacles?: Obstacles | undefined;
   /** Memory addresses of the instances, where they are to differ. */
   readonly addresses?: Addresses;
-  /** As `bind` and `listen` do; port 0 takes a free one that nobody is told. */
+  /** As `bind` and `listen` do; port 0 takes a free one that nothing reports. */
   bind(listen: ListenAddress, session: Session): Binding | Promise<Binding>;
   release(binding: Binding): void;
   /** Makes a connection. Of a disturbance the caller learns when the time is over. */

@@ -30,7 +30,7 @@ export interface SessionConfig {
 
 /** The links of a session, by the rules of its transfer backend. Outcomes are in input order; `undefined` is success. */
 export interface LinkManager {
-  /** What a peer is told of this side before it links. */
+  /** What a peer learns of this side before it links. */
   readonly description: Pick<Identity, 'resource' | 'generatedFrom'>;
   /** Starts the listener, where there is to be one. */
   start(): void | Promise<void>;

@@ -228,7 +228,7 @@ async function afterWire(link: Link, carried: Promise<Arrival>, arrive: () => vo
   return arrive();
 }
 
-/** What may have changed on this side since the link was made, or while bytes were on the wire; and who is there at all. */
+/** What may have changed on this side since the link was made, or while bytes were on the wire; and which sides are there at all. */
 function checkNear(link: Link, local: CacheEntry, pairs: TensorPairs): void {
   if (!link.far.alive) throw link.peerGone();
   link.near.checkReach(local, pairs.localStart, pairs.count, 'local');

@@ -12,13 +12,13 @@ export interface Load {
   readonly direction: WireDirection;
   /** Bytes of each copy in one tensor. */
   readonly copies: readonly number[];
-  /** In so many tensors. */
+  /** The number of tensors it is in. */
   readonly tensors: number;
-  /** After so many milliseconds nobody waits for it any more. */
+  /** Milliseconds after which nothing waits for it any more. */
   readonly limitMs: number;
 }
 
-/** What became of a load: it is there, its limit has passed, or the connection broke. */
+/** The end of a load: it is there, its limit has passed, or the connection broke. */
 export type Arrival = 'arrived' | 'late' | 'dropped';
 
 /** What a fabric carries the bytes of transfers with, when that is to take time. */

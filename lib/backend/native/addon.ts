@@ -19,7 +19,7 @@ export interface Addon {
    * @param runtimes of each library, where the Ascend runtime may be
    */
   openLibrary(libraries: readonly string[], runtimes: readonly (readonly string[])[], bridge: string): OpenedLibrary;
-  /** Ends everything of this environment, within so many milliseconds. */
+  /** Ends everything of this environment, within the given milliseconds. */
   close(limitMs: number): void;
   readonly DataDist: new (
     clusterId: bigint,
@@ -46,7 +46,7 @@ export interface VendorLibrary {
   readonly libraryPath: string;
   readonly runtimePath: string;
   readonly bridgePath: string;
-  /** `null` where the runtime does not tell. */
+  /** `null` where the runtime does not say. */
   readonly runtimeVersion: string | null;
   readonly socName: string | null;
 }
@@ -203,7 +203,7 @@ export function loadAddon(): { readonly loaded?: LoadedAddon; readonly attempts:
 function loadFrom(path: string, packageRoot: string | undefined): LoadedAddon {
   const problem = addonProblem(path, packageRoot);
   if (problem !== undefined) throw new Error(problem);
-  // An addon can be loaded in no other way, and a bundle has no require() of its own.
+  // An addon can be loaded in no other way, and a bundle has no require().
   const addon = createRequire(path)(path) as Addon;
   if (addon.version !== VERSION) {
     throw new Error(`the addon is version ${addon.version}, the package ${VERSION}: ${renewal(packageRoot)}`);

@@ -11,7 +11,7 @@ interface ExitListener {
 }
 
 /**
- * Closes an addon when the process exits, within so many milliseconds: where it exits of its own accord no clean-up hook
+ * Closes an addon when the process exits, within the given milliseconds: where it exits by itself no clean-up hook
  * of the main thread runs.
  */
 export function closeAtExit(addon: Closing, limitMs: number): void {

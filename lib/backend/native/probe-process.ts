@@ -42,7 +42,7 @@ export function otherProcessProblem(): string | undefined {
   return undefined;
 }
 
-/** What the addon says in a process of its own, or what became of that process. */
+/** What the addon says in a separate process, or how that process ended. */
 export function openElsewhere(
   addonPath: string,
   search: LibrarySearch,

@@ -53,10 +53,10 @@ Makes the calls of recorded scenarios and compares what comes of them with what 
   --name TEXT            only scenarios with the text in their name (may be repeated: one of the texts)
   --processes none|scenario|node
                          where the instances live: all in this process, or each scenario, or each node of each scenario,
-                         in a process of its own. Default: none for mock, node for mock-tcp, scenario for a module; for
+                         in a separate process. Default: none for mock, node for mock-tcp, scenario for a module; for
                          native scenario, but node for scenarios with the tag per-node
   --limit SECONDS        how long a process may take, default 60
-  --jobs N               so many scenarios at the same time when they have processes; default: the number of cores
+  --jobs N               scenarios at the same time when they have processes; default: the number of cores
   --guards               instead: print which recorded calls the package's guards refuse
   --help                 print this
 

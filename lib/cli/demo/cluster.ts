@@ -9,7 +9,7 @@ import { CacheContents } from './contents';
 import type { CacheOwner } from './contents';
 import { kvCacheDesc } from './geometry';
 
-/** One of the three parties: where a deployment has a process on an NPU of its own. */
+/** One of the three parties: where a deployment has a process on a separate NPU. */
 export interface ClusterPlan {
   readonly name: string;
   readonly role: LLMRole;

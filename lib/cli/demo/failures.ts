@@ -12,7 +12,7 @@ import type { Show } from './transfers';
 /** What should have failed did not, or in a way that has another recovery. */
 export class UnexpectedOutcome extends Error {}
 
-/** Each pull of a recovery goes into a block of its own, so that none can profit from the one before. */
+/** Each pull of a recovery goes into a separate block, so that none can profit from the one before. */
 const TARGET = { notLinked: 0, late: 1, gone: 2 };
 
 const KIND = 'pullBlocks, after a recovery';

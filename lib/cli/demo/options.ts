@@ -6,7 +6,7 @@ import { DEFAULT_BLOCKS, MAX_BLOCKS, MIN_BLOCKS } from './geometry';
 /** What the command line asks for. */
 export interface DemoOptions {
   readonly backend: BackendChoice;
-  /** Whether the three are processes of their own, of which one is killed. */
+  /** Whether the three are separate processes, of which one is killed. */
   readonly processes: boolean;
   /** Blocks of each of the three caches. */
   readonly blocks: number;
@@ -30,7 +30,7 @@ One prompt and two decoders in one process move the KV cache of a
 Llama-3-8B-class model, check every byte that was moved, and show three
 failures with their recovery.
 
-  --processes       prompt and decoders are processes of their own, linked
+  --processes       prompt and decoders are separate processes, linked
                     over TCP on this machine; the prompt is killed while a
                     decoder pulls, started again, and everything completed
   --backend NAME    mock (default), native (an Ascend host with three NPUs)
@@ -106,6 +106,6 @@ function checkDevices(text: string): readonly [number, number, number] {
     throw new UsageError(`--devices ${text}: ${ids.length} given, 3 are needed`);
   }
   // Two ends of a link on one device wait for each other in vain.
-  if (new Set(ids).size < CLUSTERS) throw new UsageError(`--devices ${text}: each cluster needs a device of its own`);
+  if (new Set(ids).size < CLUSTERS) throw new UsageError(`--devices ${text}: each cluster needs a separate device`);
   return [prompt, first, second];
 }

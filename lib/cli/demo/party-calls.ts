@@ -35,5 +35,5 @@ export type PartyMessage =
   | { readonly id: number; readonly kind: 'exception'; readonly exception: unknown }
   | { readonly id: number; readonly kind: 'wrong content'; readonly message: string }
   | { readonly id: number; readonly kind: 'error'; readonly message: string }
-  /** So many pulls of a stream have ended well. */
+  /** The number of pulls of a stream that have ended well. */
   | { readonly id: number; readonly kind: 'pulled'; readonly count: number };

@@ -75,7 +75,7 @@ export class PartyProcess {
     return this.#ask(name, args, undefined) as Promise<Awaited<ReturnType<PartyCalls[Name]>>>;
   }
 
-  /** The call of that name. @param pulled is told how many pulls have ended well */
+  /** The call of that name. @param pulled gets how many pulls have ended well */
   async stream(key: Parameters<PartyCalls['stream']>[0], pulled: (count: number) => void): Promise<void> {
     await this.#ask('stream', [key], pulled);
   }
@@ -108,7 +108,7 @@ export class PartyProcess {
       }
       const id = ++this.#lastId;
       this.#pending.set(id, { resolve, reject, pulled });
-      // A process that cannot be reached has ended, and 'exit' tells how.
+      // A process that cannot be reached has ended, and 'exit' says how.
       this.#child.send({ id, call, args } satisfies PartyRequest, () => undefined);
     });
   }

@@ -10,13 +10,13 @@ import { Pattern } from './pattern';
 /** What a process of a party runs. */
 export const PARTY_PROGRAM = __filename;
 
-/** One party in a process of its own, on the network of all processes of this machine. */
+/** One party in a separate process, on the network of all processes of this machine. */
 class Party {
   readonly #pattern = new Pattern();
   #cluster: Cluster | undefined;
   #contents: CacheContents | undefined;
 
-  /** @param pulled is told how many pulls of a stream have ended well */
+  /** @param pulled gets how many pulls of a stream have ended well */
   calls(pulled: (count: number) => void): PartyCalls {
     return {
       start: async (plan) => {
@@ -115,7 +115,7 @@ if (require.main === module) {
     process.exitCode = 2;
   } else {
     serve((message) => {
-      // Nobody is there any more to be told, and this process is about to end.
+      // Nothing is there any more that listens, and this process is about to end.
       if (process.connected) process.send?.(message);
     });
   }

@@ -4,7 +4,7 @@ import type { Screen } from './screen';
 /** A shorter bar shows nothing that the percentage does not. */
 const MIN_BAR = 4;
 
-/** A bar that grows with the bytes; where the line cannot be drawn over there is none, and only the result is told. */
+/** A bar that grows with the bytes; where the line cannot be drawn over there is none, and only the result is shown. */
 export class Progress {
   readonly #screen: Screen;
   readonly #what: string;

@@ -162,7 +162,7 @@ export async function verify({ screen }: Show, contents: CacheContents, blocks?:
 
 type Measure = (bytes: number, transfer: () => Promise<void>) => Promise<void>;
 
-/** Runs the transfers of one kind under a bar, and tells what they came to. */
+/** Runs the transfers of one kind under a bar, and says what they came to. */
 async function track(
   { screen, tally }: Show,
   kind: string,

@@ -5,7 +5,7 @@ import type { Stage } from './stage';
 export interface Behaviour {
   /** What it does, after the words "a backend". */
   readonly name: string;
-  /** So many instances it needs at the same time. */
+  /** The number of instances that it needs at the same time. */
   readonly nodes: number;
   /** Fails when the backend does something else. The stage is cleared afterwards. */
   readonly run: (stage: Stage, expect: Expect) => Promise<void>;

@@ -13,7 +13,7 @@ export const DESC: BackendCacheDesc = Object.freeze({
 export const ROWS = 4;
 export const ROW_BYTES = 64;
 
-/** One tensor of so many blocks, of four bytes each. */
+/** One tensor of this number of blocks, of four bytes each. */
 export function blocksDesc(blocks: number): BackendCacheDesc {
   return { ...DESC, numTensors: 1, shape: [BigInt(blocks), 1n] };
 }
@@ -25,7 +25,7 @@ export function tensorBytesOf({ shape, dataType }: BackendCacheDesc): number {
   return Number(size.byteLength);
 }
 
-/** Layers from and to, with so many tensors each. */
+/** Layers from and to, with this number of tensors each. */
 export function layers(
   src: readonly [first: number, last: number],
   dst: readonly [first: number, last: number],

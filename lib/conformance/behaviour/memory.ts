@@ -31,7 +31,7 @@ async function withMemory(
 
 const pattern = (length: number, base: number) => Uint8Array.from({ length }, (_, k) => (base + 7 * k) % 256);
 
-/** As text, which compares quicker and is told in fewer lines than bytes. */
+/** As text, which compares quicker and is shown in fewer lines than bytes. */
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 
 const BEHAVIOURS: readonly Behaviour[] = [
@@ -144,7 +144,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
           'an allocation of nothing': () => backend.malloc(0n, Placement.DEVICE),
         };
         for (const [what, call] of Object.entries(calls)) {
-          // The runtime has numbers of its own, so any status of the library or of the runtime will do.
+          // The runtime has other numbers, so any status of the library or of the runtime will do.
           const answer = await answerOf(call);
           const isRefusal = /^(LLM_(?!SUCCESS)\w+|0x[\dA-F]{8})$/.test(answer);
           expect([what, isRefusal ? 'a refusal' : answer]).toEqual([what, 'a refusal']);

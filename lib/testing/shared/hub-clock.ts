@@ -98,7 +98,7 @@ export class HubClock<Seat> {
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const running = this.#advances.then(work);
-    // The next one begins whatever becomes of this one; its failure is reported to its own caller.
+    // The next one begins also when this one fails; its own caller gets the failure.
     this.#advances = running.then(
       () => undefined,
       () => undefined,

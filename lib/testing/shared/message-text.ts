@@ -20,7 +20,7 @@ interface ErrorFields {
 /** A message between the processes of a rehearsal as one line of JSON, without its end. */
 export function toText(message: unknown): string {
   return JSON.stringify(message, function (this: Record<string, unknown>, key, value: unknown) {
-    // A value that has a toJSON of its own has gone through it already.
+    // A value with a toJSON has gone through it already.
     const original = this[key];
     return tag(original) ?? (hasDecimalJSON(original) ? { ...original } : value);
   });

@@ -19,7 +19,7 @@ function measured(gigabytesPerSecond: readonly number[]): BandwidthTable {
  * supports. The communicator path ("communication domain") is what LocalCommRes left empty, 1.0 and 1.2 take; names that
  * end in `_1_3` are the path of LocalCommRes 1.3 ("hixl_cs").
  *
- * - Effective bandwidth holds everything that a block costs, so that the presets have no latency of their own (0 ms).
+ * - Effective bandwidth holds everything that a block costs, so that the presets have no latency (0 ms).
  * - What several transfers get to at the same time is not published. Here the fastest figure of a preset is what a node's
  *   port has, each way: with RoCE that is one network port per NPU; with HCCS it is an assumption, set `port` to change it.
  * - Blocks of other sizes than the measured ones: see {@link BandwidthTable}.

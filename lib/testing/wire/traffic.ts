@@ -26,7 +26,7 @@ interface Transit extends Flow {
   readonly end: (arrival: Arrival) => void;
 }
 
-/** Milliseconds that cannot be told apart: a nanosecond, and more than the rounding of times in sums. */
+/** Milliseconds that cannot be distinguished: a nanosecond, and more than the rounding of times in sums. */
 const SAME_MOMENT = 1e-6;
 
 /**

@@ -21,7 +21,7 @@ import { isPreset, WIRE_PRESETS } from './presets';
 export interface WireLinkOptions {
   /** Milliseconds before the first byte of a transfer moves: once per pull, and per layer of a push. Default 0. */
   readonly latencyMs?: number;
-  /** Up to so many milliseconds more, each time others; the same for the same seed. Default 0. */
+  /** Up to this number of milliseconds more, each time others; the same for the same seed. Default 0. */
   readonly jitterMs?: number;
   /**
    * What a transfer gets to that has the way to itself, and the highest figure of it is what all transfers between the two

@@ -10,7 +10,7 @@ import { RemoteEnd } from './remote-end';
 import { ServedEnd } from './served-end';
 import type { TimeLimit } from './time-limit';
 
-/** What an {@link Acceptor} tells the network about its connection. */
+/** What an {@link Acceptor} reports to the network about its connection. */
 export interface Admission {
   /** The other side has said which instance it is. */
   greeted(): void;

@@ -195,7 +195,7 @@ export class Channel implements FrameTarget, OpenConnection {
     return session.fabric.obstacles?.blocks?.(this.peer.clusterId, session.clusterId) === true;
   }
 
-  /** What has gone over it, for those who wait until nothing is on its way any more. */
+  /** What has gone over it, for those that wait until nothing is on its way any more. */
   get traffic(): Traffic {
     const { localAddress, localPort, remoteAddress, remotePort } = this.#socket;
     const ends = [`${localAddress}:${localPort}`, `${remoteAddress}:${remotePort}`];
@@ -232,7 +232,7 @@ export class Channel implements FrameTarget, OpenConnection {
     this.#endWhenReleased();
   }
 
-  /** The other side has no link of its own, or had one and uses it no more. */
+  /** The other side has no link, or had one and uses it no more. */
   releasePeer(): void {
     this.#peerReleased = true;
     this.#endWhenReleased();
@@ -401,7 +401,7 @@ function passTime({ limit, refuse }: Exchange): void {
   timeOut(limit).catch(refuse);
 }
 
-/** What becomes of a request that nothing comes back of. */
+/** The end of a request that gets no answer. */
 async function timeOut(limit: TimeLimit): Promise<never> {
   await limit.passOnClock();
   throw limit.refusal();

@@ -13,7 +13,7 @@ export const MAX_PAYLOAD = 2 ** 20;
 
 /** A request is answered by one ANSWER or REFUSAL of its number, a cancelled one too; each side numbers its own. */
 export const FrameKind = {
-  /** Request, the first of a connection: who is there? */
+  /** Request, the first of a connection: which instance is there? */
   HELLO: 1,
   /** Request: can a link be stored? */
   PREPARE: 2,

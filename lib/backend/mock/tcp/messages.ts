@@ -156,7 +156,7 @@ export interface Extent {
   readonly length: number;
 }
 
-/** Bytes of a cache: the same extents in each of so many tensors. */
+/** Bytes of a cache: the same extents in each of a number of tensors. */
 export interface TransferRequest {
   readonly cacheId: bigint;
   readonly firstTensor: number;
@@ -172,7 +172,7 @@ export interface TransferRequest {
 
 const BYTES_PER_EXTENT = 12;
 
-/** A request of so many fits a frame. */
+/** A request of this number fits a frame. */
 export const MAX_EXTENTS = 65_536;
 
 export function writeTransfer(request: TransferRequest): Buffer {

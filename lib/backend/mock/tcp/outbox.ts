@@ -28,7 +28,7 @@ const WATER_MARK = 2 ** 20;
  */
 const MAX_WAITING = 256;
 
-/** Each costs more than its bytes when these are few: frames that come while so many are unfinished are sent together. */
+/** Each costs more than its bytes when these are few: frames that come while this number are unfinished are sent together. */
 const MAX_WRITES = 8;
 
 /** Below this a payload is copied behind its header. */

@@ -5,7 +5,7 @@ import type { Extent } from './messages';
 import type { TurnBudget } from './turn-budget';
 import { pieceWork } from './turn-budget';
 
-/** Below this a frame of its own costs more than a copy. */
+/** Below this a separate frame costs more than a copy. */
 const SMALL = 64 * 1024;
 const GATHERED = 256 * 1024;
 

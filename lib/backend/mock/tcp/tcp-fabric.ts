@@ -30,7 +30,7 @@ import { UnlinkedConnections } from './unlinked-connections';
 export interface TcpFabricOptions {
   /**
    * Whether instances may listen on, and connect to, other addresses than those of the loopback interface; 0.0.0.0 counts
-   * as another one. Nobody is asked who he is: whoever reaches the port can read and write registered memory. Default false.
+   * as another one. There is no authentication: any program that reaches the port can read and write registered memory. Default false.
    */
   allowRemote?: boolean;
   /**

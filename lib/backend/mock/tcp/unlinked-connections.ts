@@ -20,7 +20,7 @@ interface Unlinked {
 
 /**
  * Connections to a listener that have made no link yet: all have the same time, and when there are too many the oldest has to
- * go, of those that have said nothing first. So that who says nothing, and who says little, keeps nobody out.
+ * go, of those that have said nothing first. So a peer that says nothing, or little, keeps no other one out.
  */
 export class UnlinkedConnections {
   readonly #limits: UnlinkedLimits;
