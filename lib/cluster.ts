@@ -39,13 +39,14 @@ export interface LLMClusterInfo {
    * Rule `stale-key` compares lives, which have no order. A link has one life: the one stated here, else that of the first key
    * with a life that is used over it. Keys of another life are refused. After a link that ended by force, by a status that ends
    * it, or by the death of the peer, a link without a stated life also refuses the lives that were used over the old one. A
-   * stated life is believed. After a graceful unlink nothing is refused.
+   * stated life is believed. After a graceful unlink nothing is refused. All this holds from the call of `linkClusters` on until it
+   * has ended; the call waits for the transfers with its peers that were called before it, unless the link is known to exist.
    *
    * Without a stated life it refuses some good keys: keys of a peer that did not restart, and new keys that failed on a dead link.
    *
-   * It lets through: a key that is first used after the relink; a restart after a graceful unlink; a life that was copied from
-   * the stale key; keys without a life; a key over a link that the next life of the peer has made itself. Only a check by
-   * the peer itself prevents these cases; the agent above these classes makes it.
+   * It lets through: a key that is first used after the relink; a restart after a graceful unlink, or before one that
+   * the new life answers; a life that was copied from the stale key; keys without a life; a key over a link that the next life of
+   * the peer has made itself. Only a check by the peer itself prevents these cases; the agent above these classes makes it.
    */
   readonly life?: string;
 }

@@ -5,7 +5,7 @@ import type { Access, EarlyCall, EndedLink } from './rows-in-flight';
 import { Deadline } from './deadline';
 import { LLMException } from './exception';
 import { RELEASED } from './released';
-import { offAbort, onAbort } from './signal-listeners';
+import { isAborted, offAbort, onAbort, reasonOf } from './signal-listeners';
 import { callSite, moveStack } from './stack';
 import { LLMStatusCode } from './status';
 
@@ -120,7 +120,7 @@ export class LimitedCall implements EarlyCall {
       };
       let deadline: Deadline | undefined;
       const abort = () => {
-        this.end((released) => abortError(this.info.operation, signal?.reason, released));
+        this.end((released) => abortError(this.info.operation, reasonOf(signal), released));
       };
       const stop = () => {
         deadline?.end();
@@ -151,7 +151,7 @@ export class LimitedCall implements EarlyCall {
       if (signal !== undefined) {
         onAbort(signal, abort);
         // The backend may be the user's, and has been called.
-        if (signal.aborted) abort();
+        if (isAborted(signal)) abort();
       }
       if (timeoutMs !== undefined) {
         const expire = () => {
@@ -202,7 +202,7 @@ export async function limited<T>(
   work: (call: LimitedCall) => Promise<T>,
 ): Promise<T> {
   const { signal } = limits;
-  if (signal?.aborted === true) throw abortError(info.operation, signal.reason, RELEASED);
+  if (signal !== undefined && isAborted(signal)) throw abortError(info.operation, reasonOf(signal), RELEASED);
   const call = new LimitedCall(info, owner);
   const answer = work(call);
   return await call.race(answer, limits);

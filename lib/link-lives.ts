@@ -101,9 +101,18 @@ export class LinkLife {
   }
 }
 
+/** A link call from the moment of the call on: the library may make the link at any time, and JavaScript learns of it later. */
+export interface PendingLink {
+  /** Set in the turn in which it was made, by the call that ends it: otherwise it ends without one. */
+  isHeld: boolean;
+  readonly end: () => void;
+}
+
 /** What is known of one peer. */
 export class PeerLives {
   link = new LinkLife('none');
+  /** The links that are being made, with the lives that were stated. */
+  readonly pending = new Map<PendingLink, string | undefined>();
   /** Lives that were used over links which ended otherwise than by an unlink that the peer has answered. */
   readonly refused = new Set<string>();
 
@@ -112,13 +121,28 @@ export class PeerLives {
    * so; a link that the peer has made meanwhile is not seen.
    */
   refusalOf({ clusterId, life }: KeyOfLife): string | undefined {
-    const { link, refused } = this;
-    if (life === undefined || link.life === life) return undefined;
+    const { link, pending, refused } = this;
+    if (life === undefined) return undefined;
     // Over one that has ended it is a link of the next life, which that has made itself.
-    if (link.life !== undefined && !link.hasEnded)
+    if (link.life !== undefined && link.life !== life && !link.hasEnded)
       return `the link to cluster ${clusterId} is for its life ${link.life}`;
-    if (link.state === 'none' || !refused.has(life)) return undefined;
+    for (const stated of pending.values())
+      if (stated !== undefined && stated !== life)
+        return `a link to cluster ${clusterId} is being made for its life ${stated}`;
+    const isOverLink = link.state !== 'none' && link.life !== life;
+    if ((!isOverLink && !this.#hasPendingWithoutLife) || !refused.has(life)) return undefined;
     return `that life was used over a link to cluster ${clusterId} which failed or was ended by force`;
+  }
+
+  get #hasPendingWithoutLife(): boolean {
+    for (const stated of this.pending.values()) if (stated === undefined) return true;
+    return false;
+  }
+
+  /** The peer has answered an unlink: keys are as good as before. */
+  forget(): void {
+    this.link = new LinkLife('none');
+    this.refused.clear();
   }
 
   /** A key with a life is handed to the library. @returns the link that it is used over */
@@ -154,7 +178,7 @@ export class PeerLives {
  * Cache ids start at 1 in every life, and the library cannot distinguish the lives: over a link to the next life an old key names
  * another cache. Lives have no order, so that all that can be compared is whether two are equal. A link has one life. Those
  * that were used over a link which ended by force, by a failure or with its peer are refused by the links that are made after
- * it without a life, until an unlink succeeds or the life is stated again.
+ * it without a life, until an unlink succeeds or the life is stated again. A link that is being made refuses as one that is made.
  */
 export class LinkLives {
   readonly #peers = new Map<bigint, PeerLives>();
@@ -163,6 +187,37 @@ export class LinkLives {
   /** The link to a peer that a key without a life goes over, where something is known of it. */
   linkTo(clusterId: bigint): LinkLife | undefined {
     return this.#peers.get(clusterId)?.link;
+  }
+
+  /**
+   * Whether a link call may make a link that transfers of before must not go over. Where there is a link already, the library only
+   * says so; but the peer may have ended that one, which does not show here.
+   */
+  mayLink({ remoteClusterId, life }: CheckedCluster): boolean {
+    const link = this.linkTo(remoteClusterId);
+    if (link?.state !== 'linked' || link.hasEnded) return true;
+    return life !== undefined && link.life !== undefined && life !== link.life;
+  }
+
+  /** A link call has been made. What it makes refuses keys at once, until it ends. */
+  begin(clusters: readonly CheckedCluster[]): PendingLink {
+    const peers: PeerLives[] = [];
+    const pending: PendingLink = {
+      isHeld: false,
+      end: () => {
+        for (const peer of peers) peer.pending.delete(pending);
+      },
+    };
+    // Before anything is refused: a `vm` timeout may stop the call that makes it at any place.
+    queueMicrotask(() => {
+      if (!pending.isHeld) pending.end();
+    });
+    for (const { remoteClusterId, life } of clusters) {
+      const peer = this.of(remoteClusterId);
+      peers.push(peer);
+      peer.pending.set(pending, life);
+    }
+    return pending;
   }
 
   /** What a link call made, by the statuses of its clusters. */
@@ -188,8 +243,10 @@ export class LinkLives {
       // The library succeeds without a link too, and that says nothing of the peer.
       if (hasUnlinked && peer.link.state === 'none') continue;
       // The peer has answered: keys are as good as before, unless the link had failed already.
-      if (hasUnlinked && !force && !peer.link.hasEnded) this.#peers.delete(remoteClusterId);
-      else if (hasUnlinked || status === LLMStatusCode.LLM_NOT_YET_LINK) peer.endLink(new LinkLife('none'));
+      if (hasUnlinked && !force && !peer.link.hasEnded) {
+        peer.forget();
+        if (peer.pending.size === 0) this.#peers.delete(remoteClusterId);
+      } else if (hasUnlinked || status === LLMStatusCode.LLM_NOT_YET_LINK) peer.endLink(new LinkLife('none'));
       else peer.link.hasEnded = true;
     }
   }
@@ -230,9 +287,9 @@ export class LinkLives {
    * only of clusters that were linked.
    */
   #forget(): void {
-    for (const [clusterId, { link, refused }] of this.#peers) {
+    for (const [clusterId, { link, pending, refused }] of this.#peers) {
       if (this.#peers.size <= MANY_PEERS / 2) break;
-      if (link.state === 'none' && refused.size === 0) this.#peers.delete(clusterId);
+      if (link.state === 'none' && refused.size + pending.size === 0) this.#peers.delete(clusterId);
     }
     this.#limit = Math.max(MANY_PEERS, 2 * this.#peers.size);
   }

@@ -9,7 +9,9 @@ import type { LimitedCall } from './limited-call';
 import { statusesOf } from './links';
 import type { Turnstile } from './peers';
 import { LLMStatusCode } from './status';
+import type { Uses } from './uses';
 
+const TRANSFERS = 'the transfers with its peers';
 const LISTEN = 'llm.ListenIpInfo';
 
 export interface RoleSwitch {
@@ -17,7 +19,16 @@ export interface RoleSwitch {
   readonly to: number;
 }
 
-/** LinkLlmClusters. @returns one status per cluster */
+/** The transfers with a peer that were called before a link call. */
+interface Before {
+  readonly cluster: CheckedCluster;
+  readonly transfers: readonly Uses[];
+}
+
+/**
+ * LinkLlmClusters, when the transfers have ended that were called before it, with those clusters to which it may make a link. From the
+ * call on, keys are refused as over the links that it makes.
+ * @returns one status per cluster */
 export async function linkClusters(
   instance: Instance,
   clusters: readonly CheckedCluster[],
@@ -30,9 +41,14 @@ export async function linkClusters(
     links.link(clusters, statuses);
     lives.link(clusters, statuses);
   };
-  const link = async (call: LimitedCall | undefined) => {
+  const link = async (before: readonly Before[], call: LimitedCall | undefined) => {
     if (instance.guards) guardLink(clusters);
     instance.checkResponsive(operation, clusters);
+    for (const { cluster, transfers } of before) {
+      // One that was let through without a link may wait in the library, and must not go over this one.
+      for (const each of transfers)
+        if (each.count > 0 && lives.mayLink(cluster)) await instance.idle(operation, each, TRANSFERS, call);
+    }
     try {
       const statuses = await instance.watched(
         { operation, clusters, timeoutMs },
@@ -48,7 +64,22 @@ export async function linkClusters(
       instance.holdWhileInUse();
     }
   };
-  return await instance.run(operation, (call) => instance.inTurn(operation, () => link(call), call), undefined, limits);
+  return await instance.run(
+    operation,
+    async (call) => {
+      if (!instance.guards) return await instance.inTurn(operation, () => link([], call), call);
+      const pending = lives.begin(clusters);
+      const before = clusters.map((cluster) => ({
+        cluster,
+        transfers: instance.peers.before(cluster.remoteClusterId),
+      }));
+      const answer = instance.inTurn(operation, () => link(before, call), call);
+      call?.onWithdrawal(pending.end);
+      return await holding(pending, pending.end, answer);
+    },
+    undefined,
+    limits,
+  );
 }
 
 /** UnlinkLlmClusters, when the transfers with these clusters have ended. @returns one status per cluster */
@@ -69,7 +100,7 @@ export async function unlinkClusters(
   const unlink = async (turnstile: Turnstile, call: LimitedCall | undefined) => {
     for (const transfers of turnstile.before) {
       // One that waits for nothing reaches the library on the caller's turn.
-      if (transfers.count > 0) await instance.idle(operation, transfers, 'the transfers with its peers', call);
+      if (transfers.count > 0) await instance.idle(operation, transfers, TRANSFERS, call);
     }
     try {
       // By force as well: it makes no connection, but may wait for the transport to let go of the link.
@@ -95,25 +126,25 @@ export async function unlinkClusters(
       const turnstile = instance.peers.close(clusters.map(({ remoteClusterId }) => remoteClusterId));
       const answer = instance.inTurn(operation, () => unlink(turnstile, call), call);
       call?.onWithdrawal(turnstile.open);
-      return await holding(turnstile, answer);
+      return await holding(turnstile, turnstile.open, answer);
     },
     undefined,
     limits,
   );
 }
 
-/** Keeps a turnstile closed until the answer has come. */
-function holding<T>(turnstile: Turnstile, answer: Promise<T>): Promise<T> {
+/** Keeps a turnstile closed, or a link pending, until the answer has come. */
+function holding<T>(held: { isHeld: boolean }, end: () => void, answer: Promise<T>): Promise<T> {
   const opening = async () => {
     try {
       return await answer;
     } finally {
-      turnstile.open();
+      end();
     }
   };
   const ended = opening();
-  // What opens it waits already: nothing may come in between.
-  turnstile.isHeld = true;
+  // What ends it waits already: nothing may come in between.
+  held.isHeld = true;
   return ended;
 }
 

@@ -53,6 +53,23 @@ export class Peers {
     return turnstile;
   }
 
+  /**
+   * The transfers with this peer that were called before, apart from those that are called later.
+   */
+  before(clusterId: bigint): readonly Uses[] {
+    const last = this.#peers.get(clusterId);
+    const busy = last?.busy ?? [];
+    if (last === undefined || busy.length === 0) return busy;
+    const uses = new PeerUses(last);
+    const { opens } = last;
+    uses.opens = opens;
+    void opens?.then(() => {
+      uses.opens = undefined;
+    });
+    this.#add(clusterId, uses);
+    return busy;
+  }
+
   #add(clusterId: bigint, uses: PeerUses): PeerUses {
     if (this.#peers.size >= this.#limit) this.#forget();
     this.#peers.set(clusterId, uses);

@@ -72,8 +72,8 @@ export const STATUS_TEXT = {
         '请检查设备是否存在且对本进程可见，监听地址是否属于本机，端口是否空闲。',
       ],
       switchRole: [
-        'Check that init has succeeded, that the new listen address belongs to this host and that its port is free; no listener is active after a failed switch.',
-        '请确认 init 已成功、新的监听地址属于本机且端口空闲；切换失败后本端不再监听。',
+        'Check that init has succeeded, that the new listen address belongs to this host and that its port is free. After a failed switch the library does not listen any more; with guards this package listens on the old address again, and warns where that fails too.',
+        '请确认 init 已成功、新的监听地址属于本机且端口空闲；切换失败后库不再监听；启用 guards 时，本包会在原地址上重新监听，若仍失败则发出警告。',
       ],
       link: [
         'Check that this instance and the peer are initialized and that the peer listens on this ip and port, then link again, once for all calls of that cluster; the logs of both ends show which step failed.',

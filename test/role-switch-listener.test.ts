@@ -1,4 +1,5 @@
 import { LLMRole } from '../lib';
+import type { LLMException } from '../lib';
 import { DECODER_PORT, node, pair, PROMPT_CLUSTER, PROMPT_PORT, rejection } from './fixtures/cluster';
 import { warningTextsDuring } from './fixtures/warnings';
 
@@ -9,6 +10,7 @@ describe('a role switch whose new address is taken', () => {
     const { prompt, decoder } = await pair();
     const error = await rejection(prompt.dist.switchRole(LLMRole.MIX, listen(DECODER_PORT)));
     expect(error).toMatchObject({ code: 'LLM_FAILED', operation: 'switchRole' });
+    expect((error as LLMException).remedy).toContain('with guards this package listens on the old address again');
     expect(prompt.dist.role).toBe(LLMRole.PROMPT);
     await expect(decoder.dist.linkClusters([PROMPT_CLUSTER])).resolves.toHaveLength(1);
   });
@@ -32,7 +34,8 @@ describe('a role switch whose new address is taken', () => {
 
   test('without guards is as the library leaves it', async () => {
     const { prompt, decoder } = await pair({ guards: false });
-    await rejection(prompt.dist.switchRole(LLMRole.MIX, listen(DECODER_PORT)));
+    const { remedy } = (await rejection(prompt.dist.switchRole(LLMRole.MIX, listen(DECODER_PORT)))) as LLMException;
+    expect(remedy).toContain('After a failed switch the library does not listen any more');
     expect(await rejection(decoder.dist.linkClusters([PROMPT_CLUSTER]))).toMatchObject({ code: 'LLM_LINK_FAILED' });
   });
 });

@@ -335,6 +335,17 @@ describe('what the rule lets through', () => {
     expect(await received(net)).toBe(99);
   });
 
+  test('a restart before a graceful unlink that the new life answers', async () => {
+    const net = await network();
+    const key = net.promptCache.key();
+    await pull(net, key);
+    await restart(net);
+    await unlink(net);
+    await link(net);
+    await pull(net, key);
+    expect(await received(net)).toBe(99);
+  });
+
   test('a life that was copied from the stale key', async () => {
     const net = await network();
     const key = net.promptCache.key();
@@ -428,13 +439,20 @@ test('a peer of many lives, and many peers, take bounded memory', async () => {
   await pull(net, net.promptCache.key());
 });
 
-/** The rules (1) to (3), as short as they can be said. A link call makes a link where there is none. */
+/** The rules, as short as they can be said. A link call makes a link where there is none. */
 class Model {
   #link: { stated?: string | undefined; used?: string; ended: boolean } | undefined;
   #refused = new Set<string>();
+  #pending: { stated?: string | undefined } | undefined;
+
+  /** A link call has been made, with that life, and has not ended. */
+  begin(stated: string | undefined): void {
+    this.#pending = { stated };
+  }
 
   link(life: string | undefined): void {
     const { stated, used } = this.#link ?? {};
+    this.#pending = undefined;
     // LLM_ALREADY_LINK
     if (this.#link !== undefined && (life === undefined || life === (stated ?? used))) return;
     this.#end();
@@ -451,6 +469,10 @@ class Model {
 
   /** Whether a pull is refused. */
   refuses(life: string): boolean {
+    if (this.#pending !== undefined) {
+      const { stated } = this.#pending;
+      if (stated === undefined ? this.#refused.has(life) : stated !== life) return true;
+    }
     if (this.#link === undefined) return false;
     const { stated, used, ended } = this.#link;
     if ((stated ?? used) === life) return false;
@@ -473,6 +495,18 @@ class Model {
   }
 }
 
+const recoveryOf = (call: Promise<void>) =>
+  call.then(
+    () => LLMStatusCode.LLM_SUCCESS,
+    (error: unknown) => (error as LLMException).recovery,
+  );
+
+/** A pull that waits in the library without a link, as in a lane. */
+function heldPull(net: Net, life: string) {
+  const fault = net.fabric.inject({ op: 'pullBlocks', times: 1, hang: true, hold: 'call' });
+  return { life, fault, answer: recoveryOf(pull(net, { ...net.promptCache.key(), life })) };
+}
+
 test.each(Array.from({ length: 40 }, (_, seed) => seed))('follows the rules in random order, seed %i', async (seed) => {
   const random = new Random(seed);
   const net = await network();
@@ -485,7 +519,20 @@ test.each(Array.from({ length: 40 }, (_, seed) => seed))('follows the rules in r
     const what = random.below(5);
     if (what === 0 || (what === 1 && !isLinked)) {
       const life = random.below(2) === 0 ? someLife() : undefined;
+      // One that is called before the link call must not run over the link, and one is called while that runs.
+      const before = isLinked ? undefined : heldPull(net, someLife());
       const linking = link(net, life === undefined ? {} : { life });
+      model.begin(life);
+      const during = { ...net.promptCache.key(), life: someLife() };
+      const isRefused = model.refuses(during.life);
+      const answer = before === undefined ? undefined : await recoveryOf(pull(net, during));
+      if (before !== undefined) {
+        // A key of another life that waits counts as used until it has failed.
+        const isOther = before.life !== during.life;
+        expect({ seed, step, answer }).toEqual({ seed, step, answer: isRefused || isOther ? 'stale-key' : 'relink' });
+        before.fault.remove();
+        expect(await before.answer).toBe('relink');
+      }
       if (isLinked) expect(await rejection(linking)).toMatchObject({ code: 'LLM_ALREADY_LINK' });
       else await linking;
       model.link(life);
@@ -499,10 +546,7 @@ test.each(Array.from({ length: 40 }, (_, seed) => seed))('follows the rules in r
       const life = someLife();
       const fails = isLinked && random.below(4) === 0;
       const fault = fails ? net.fabric.inject({ op: 'pullBlocks', times: 1, status: 'LLM_TIMEOUT' }) : undefined;
-      const answer = await pull(net, { ...net.promptCache.key(), life }).then(
-        () => LLMStatusCode.LLM_SUCCESS,
-        (error: unknown) => (error as LLMException).recovery,
-      );
+      const answer = await recoveryOf(pull(net, { ...net.promptCache.key(), life }));
       fault?.remove();
       const isRefused = model.refuses(life);
       const expected = isRefused ? 'stale-key' : !isLinked || fails ? 'relink' : LLMStatusCode.LLM_SUCCESS;

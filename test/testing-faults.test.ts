@@ -395,6 +395,7 @@ describe('a fault that makes no sense', () => {
     ['an operation that there is not', { op: 'pull', status: 1 }, 'ERR_OUT_OF_RANGE'],
     ['an operation that reaches no backend', { op: 'swapBlocks', status: 1 }, 'ERR_OUT_OF_RANGE'],
     ['a number as operation', { op: ['init', 3], status: 1 }, 'ERR_INVALID_ARG_TYPE'],
+    ['a method that makes calls of other names', { op: 'deallocateCache', status: 1 }, 'ERR_OUT_OF_RANGE'],
     ['an empty list', { op: [], status: 1 }, 'ERR_OUT_OF_RANGE'],
     ['an unknown property', { op: 'init', status: 1, delay: 4 }, 'ERR_OUT_OF_RANGE'],
     ['no effect', { op: 'init', times: 1 }, 'ERR_OUT_OF_RANGE'],

@@ -19,7 +19,7 @@ import { clusterIdOf } from './node-ref';
 import type { NodeRef } from './node-ref';
 
 /** A call that reaches a backend, by the name of the method of the public API that makes it. */
-export type FaultOperation = Operation;
+export type FaultOperation = Exclude<Operation, 'allocateCache' | 'deallocateCache'>;
 
 /**
  * What is to go wrong. A fault says which calls it hits and what happens to them; an effect must be given: `status`,
@@ -29,7 +29,7 @@ export type FaultOperation = Operation;
  * hits used up. Calls that a guard or the package itself refuses reach no backend, and no fault.
  */
 export interface Fault {
-  /** One operation or several. `allocateCache` of the public API is made of `allocateMemory` and `registerCache`. */
+  /** One operation or several. `allocateCache` of the public API is made of `allocateMemory` and `registerCache`, `deallocateCache` of `unregisterCache` and `free`. */
   readonly op: FaultOperation | readonly FaultOperation[];
   /** Whose call. Default: anyone's. */
   readonly node?: NodeRef;
@@ -108,6 +108,11 @@ const NOT_OF_A_BACKEND: ReadonlySet<string> = new Set([
   'readBlocks',
   'writeBlocks',
 ]);
+/** Methods of the public API that make calls of other names. */
+const MADE_OF: Readonly<Record<string, string>> = {
+  allocateCache: 'allocateMemory or registerCache',
+  deallocateCache: 'unregisterCache or free',
+};
 
 /** The longest delay: what a timer takes. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
@@ -167,17 +172,23 @@ export function checkFault(value: unknown): CheckedFault {
   return Object.freeze(fault);
 }
 
-function checkOperations(value: unknown): ReadonlySet<Operation> {
+function checkOperations(value: unknown): ReadonlySet<FaultOperation> {
   const ops = checkArray(Array.isArray(value) ? value : [value], 'fault.op', (op, name) => {
-    const known = operations.find((each): each is Operation => each === op && !NOT_OF_A_BACKEND.has(each));
+    const known = operations.find((each): each is FaultOperation => each === op && isOfABackend(each));
     if (known !== undefined) return known;
-    const all = operations.filter((each) => !NOT_OF_A_BACKEND.has(each)).join(', ');
+    const all = operations.filter(isOfABackend).join(', ');
     const where = Array.isArray(value) ? name : 'fault.op';
+    const madeOf = typeof op === 'string' && Object.hasOwn(MADE_OF, op) ? MADE_OF[op] : undefined;
+    if (madeOf !== undefined) throw outOfRange(where, `${madeOf}, which calls of ${String(op)} are made of`, op);
     if (typeof op !== 'string') throw invalidArgType(where, `one of ${all}`, op);
     throw outOfRange(where, `one of ${all}`, op);
   });
   if (ops.length === 0) throw outOfRange('fault.op', 'an operation, or a list of at least one', value);
   return new Set(ops);
+}
+
+function isOfABackend(op: string): boolean {
+  return !NOT_OF_A_BACKEND.has(op) && !Object.hasOwn(MADE_OF, op);
 }
 
 function count(value: unknown, name: string, min: number): number | undefined {
