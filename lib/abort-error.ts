@@ -1,3 +1,4 @@
+import { RELEASED } from './released';
 import { captureStack } from './stack';
 
 /**
@@ -15,7 +16,8 @@ export interface AbortError extends Error {
 }
 
 export function abortError(operation: string, reason: unknown, released: Promise<void>): AbortError {
-  const error = new Error(`${operation} was aborted`, { cause: reason });
+  const rest = released === RELEASED ? '' : '; it goes on in the library until `released` of this error has settled';
+  const error = new Error(`${operation} was aborted${rest}`, { cause: reason });
   Object.defineProperty(error, 'name', { value: 'AbortError', configurable: true, writable: true });
   Object.assign(error, { code: 'ABORT_ERR', operation });
   Object.defineProperty(error, 'released', { value: released, configurable: true, writable: true });

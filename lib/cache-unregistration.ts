@@ -5,7 +5,8 @@ import { LLMException } from './exception';
 import type { Instance } from './instance';
 import { unlessLibraryDoes } from './library-call';
 import type { LimitedCall } from './limited-call';
-import type { Reservation } from './registrations';
+import type { Registration, Reservation } from './registrations';
+import { Repeatable } from './repeatable';
 import { LLMStatusCode, statusName } from './status';
 import { Uses } from './uses';
 
@@ -30,9 +31,10 @@ export async function unregisterCache(instance: Instance, cacheId: bigint, limit
 export async function deallocateCache(instance: Instance, cache: RegisteredCache, limits?: CallLimits): Promise<void> {
   const operation = 'deallocateCache';
   const regions = RegisteredCache.regionsOf(cache);
-  const work = async (call: LimitedCall | undefined) => {
+  const known = RegisteredCache.registrationOf(cache);
+  const deallocate = async (call: LimitedCall | undefined) => {
     const registration = instance.registrations.get(cache.cacheId);
-    const isAllocated = regions !== undefined || RegisteredCache.registrationOf(cache).isOfLibrary;
+    const isAllocated = regions !== undefined || known.isOfLibrary;
     if (!isAllocated || registration === undefined) {
       throw new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
         operation,
@@ -46,8 +48,19 @@ export async function deallocateCache(instance: Instance, cache: RegisteredCache
     await unregister(instance, operation, cache.cacheId, true, call);
     for (const region of regions ?? []) await region.release();
   };
+  const work = async (call: LimitedCall | undefined) => {
+    // Where there is none, nothing waits: the cache is unknown to the caller from the call on.
+    const before = deallocations.get(known);
+    if (before?.ranOn === true && (await before.hasSucceeded(call))) return;
+    const answer = deallocate(call);
+    if (call !== undefined) deallocations.set(known, new Repeatable(call, answer));
+    await answer;
+  };
   await instance.run(operation, work, cache.cacheId, limits);
 }
+
+/** Of each cache the last deallocateCache with options that may end it. */
+const deallocations = new WeakMap<Registration, Repeatable>();
 
 /**
  * Part of a call. With guards the cache is unknown to the caller from now on; the library learns of it when its links
@@ -77,7 +90,13 @@ function unregister(
       if (!registrations.isWithdrawn(cacheId)) await libraryUnregisters(instance, cacheId);
       return;
     }
-    await waitForUsers(instance, operation, cacheId, reservation.registration?.uses, call);
+    try {
+      await waitForUsers(instance, operation, cacheId, reservation.registration?.uses, call);
+    } catch (error) {
+      // One that was withdrawn has been restored already, and another call may have withdrawn it since.
+      if (call?.isWithdrawn !== true) registrations.restore(cacheId, reservation);
+      throw error;
+    }
     call?.begin();
     await unregisterWithdrawn(instance, cacheId, reservation, deallocates);
   };

@@ -156,9 +156,18 @@ export class LLMException extends ErrorByPrototype {
    */
   declare readonly deadline?: DeadlineOwner;
   /**
-   * Of a call that was rejected before it had ended in the library, whose deadline is `caller` or `package`: resolves when the call
-   * writes and reads nothing any more. That is at once where it never got to the library, otherwise when it has come back, and
-   * where it comes back with a status that ends its link, when that link is unlinked. While the call hangs it stays pending.
+   * Has one of two meanings, for a deadline `caller` or `package`.
+   *
+   * Of a call that was rejected before it had ended in the library: resolves when the call writes and reads nothing any more. That
+   * is at once where it never got to the library, otherwise when it has come back, and where it comes back with a status that ends
+   * its link, when that link is unlinked. While the call hangs it stays pending. Where several transfers with a peer hang, the
+   * peer is responsive again before the last of these promises resolves. A `released` that waits for an unlink resolves only when
+   * the peer is relinked, so do not wait for it alone: the next transfer with that peer over the dead link has the recovery
+   * `relink`, and so has the refusal (rule `rows-in-flight`) of a call that uses the memory.
+   *
+   * Of a call that was refused because a transfer hangs (`package`; the remedy says so): the call uses no memory, and this resolves
+   * when the transfer has come back, so that calls pass again.
+   *
    * Rejects when the instance is lost. Nothing has to be done with it. It is not enumerable, and clones and JSON leave it out.
    */
   declare readonly released?: Promise<void>;

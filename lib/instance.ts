@@ -65,6 +65,8 @@ interface MovedMemory {
 /** A call that was rejected and runs on in the library. */
 interface RunningOn extends EarlyCall {
   giveUp(loss: Error): void;
+  /** Of one that was given up, the same call where its options had ended it before: that one holds its memory. */
+  readonly early?: EarlyCall | undefined;
 }
 
 /** Calls the backend for a transfer, with the local cache as far as it is registered, and the call where its options end it. */
@@ -120,7 +122,7 @@ export class Instance {
     this.#isForeign = isForeign;
     this.#lanes = new Lanes(backend, hangTimeoutMs);
     this.#watchdog = new Watchdog(backend, clusterId, hangTimeoutMs, (loss) => {
-      this.#lanes.end();
+      this.#lanes.lose(loss);
       abandoned.unregister(this);
       letGo(this);
       for (const call of this.#runningOn) call.giveUp(loss);
@@ -364,8 +366,9 @@ export class Instance {
         runsOn = givenUp.inside !== undefined;
         const uses = cache === undefined ? [peer] : [cache, peer];
         // The rows of one that its caller has stopped are held already.
-        const memory = !this.guards || local === undefined || call?.isEnded === true ? undefined : { local, moved };
-        throw this.#located(this.#giveUp(givenUp, infoOf(over, cacheId), uses, memory));
+        const early = call?.isEnded === true ? call : undefined;
+        const memory = !this.guards || local === undefined || early !== undefined ? undefined : { local, moved };
+        throw this.#located(this.#giveUp(givenUp, infoOf(over, cacheId), uses, memory, early));
       }
       throw this.#located(typeof moved === 'object' ? moved.explain(error) : error);
     } finally {
@@ -382,11 +385,17 @@ export class Instance {
    * A transfer that was given up uses what it uses until it has come back; only `finalize()` waits for that.
    * @returns what its caller gets
    */
-  #giveUp(givenUp: GivenUp, info: TransferInfo, uses: readonly Uses[], memory: MovedMemory | undefined): LLMException {
+  #giveUp(
+    givenUp: GivenUp,
+    info: TransferInfo,
+    uses: readonly Uses[],
+    memory: MovedMemory | undefined,
+    early: EarlyCall | undefined,
+  ): LLMException {
     const { operation, clusterId } = info;
-    const { inside } = givenUp;
+    const { hang, inside } = givenUp;
     if (inside === undefined) return this.#lanes.rejectionOf(givenUp, operation, clusterId, RELEASED);
-    const { sinceMs: since, returned, blocks } = inside;
+    const { sinceMs: since, returned, noticed, blocks } = inside;
     let release = (): void => undefined;
     let giveUp: RunningOn['giveUp'] = release;
     const released = new Promise<void>((resolve, reject) => {
@@ -396,16 +405,15 @@ export class Instance {
     // Nothing has to be done with it.
     released.catch(() => undefined);
     const exception = this.#lanes.rejectionOf(givenUp, operation, clusterId, released);
-    const call = { info, since, isGivenUp: true, giveUp };
+    const call: RunningOn = { info, since, isGivenUp: true, giveUp, early };
     this.#runningOn.add(call);
     if (memory !== undefined) this.#rows.hold(call, [accessOf(operation, memory, blocks)]);
-    for (const each of uses) each.strand(exception);
+    for (const each of uses) each.strand(exception, hang.over);
     void returned.then((error) => {
       for (const each of uses) each.comeBack(exception);
       this.#calls.leave();
       const rest = this.#hasEnded(call, error);
-      if (rest === undefined) release();
-      else void rest.then(release, giveUp);
+      void Promise.all([rest, noticed]).then(release, giveUp);
     });
     return exception;
   }
@@ -432,8 +440,12 @@ export class Instance {
       this.#runningOn.delete(call);
       this.#rows.release(call);
     };
-    const isOfLink = clusterId !== undefined && endsLink(error);
-    const rest = releasedOf(error) ?? (isOfLink ? this.linkEnds.of(clusterId) : undefined);
+    let rest = releasedOf(error);
+    if (rest === undefined && clusterId !== undefined && endsLink(error)) {
+      const link = this.linkEnds.of(clusterId);
+      for (const each of [call, call.early]) if (each !== undefined) each.endedLink = { clusterId, error, link };
+      rest = link.ended;
+    }
     if (rest === undefined) {
       release();
       return undefined;

@@ -5,7 +5,7 @@ import type { LLMException } from './exception';
 import { nodeTimers } from './node-timers';
 import type { OverLink } from './over-link';
 import { releasedOf } from './released';
-import { unresponsive } from './unresponsive';
+import { givenUp, refused } from './unresponsive';
 import type { HungTransfer } from './unresponsive';
 
 /** A transfer that was given up. */
@@ -21,21 +21,98 @@ export interface Inside {
   readonly sinceMs: number;
   /** Resolves when it has come back after all: with what it was rejected with, if it was. */
   readonly returned: Promise<unknown>;
+  /** Resolves some turns of the microtask queue later: where it was the last one of its hang, the peer is responsive again then. */
+  readonly noticed: Promise<void>;
   /** Blocks of this side that it was called with, where the backend says so. */
   readonly blocks: BigUint64Array | undefined;
 }
 
-/** A transfer that was given up and has not come back. */
-export interface Hang extends HungTransfer {
+/** A peer that is unresponsive: transfers with it were given up, and have not come back. */
+export class Hang implements HungTransfer {
+  kind: TransferKind;
+  elapsedMs: number;
+  readonly clusterId: bigint;
+  /** When it was noticed. */
   readonly sinceMs: number;
+  /** Resolves when calls pass again. Rejects when the instance is lost. Nothing has to be done with it. */
+  readonly over: Promise<void>;
+  /** Transfers that the backend still has. */
+  #inside = 0;
+  #end: () => void = () => undefined;
+  #lose: (loss: unknown) => void = () => undefined;
+
+  constructor(kind: TransferKind, clusterId: bigint, elapsedMs: number, sinceMs: number) {
+    this.kind = kind;
+    this.clusterId = clusterId;
+    this.elapsedMs = elapsedMs;
+    this.sinceMs = sinceMs;
+    this.over = new Promise((resolve, reject) => {
+      this.#end = resolve;
+      this.#lose = reject;
+    });
+    this.over.catch(() => undefined);
+  }
+
+  get hasEnded(): boolean {
+    return this.#inside === 0;
+  }
+
+  enter(): void {
+    this.#inside += 1;
+  }
+
+  leave(): void {
+    this.#inside -= 1;
+  }
+
+  end(): void {
+    this.#end();
+  }
+
+  lose(loss: unknown): void {
+    this.#lose(loss);
+  }
 }
 
 /** A transfer whose promise is waited for with one of the package's own. */
-interface Waiting {
+class Waiting {
   readonly clusterId: bigint;
-  readonly returned: Promise<unknown>;
-  /** @returns whether it goes on in the backend */
-  readonly giveUp: (hang: Hang) => boolean;
+  /** Whether it was given up. */
+  isGivenUp = false;
+  /** Whether it goes on in the backend although it was given up. */
+  isInside = false;
+  readonly #sinceMs: number;
+  /** Its number in the backend. */
+  readonly #made: number | undefined;
+  readonly #reject: (error: unknown) => void;
+  #comesBack: ((error: unknown) => void) | undefined;
+
+  constructor(clusterId: bigint, sinceMs: number, made: number | undefined, reject: (error: unknown) => void) {
+    this.clusterId = clusterId;
+    this.#sinceMs = sinceMs;
+    this.#made = made;
+    this.#reject = reject;
+  }
+
+  /** Only the first time: it belongs to one hang. */
+  giveUp(hang: Hang, lanes: Lanes): void {
+    if (this.isGivenUp) return;
+    this.isGivenUp = true;
+    const isTakenBack = this.#made !== undefined && lanes.backend.withdraw?.(this.#made) === true;
+    this.isInside = !isTakenBack;
+    let inside: Inside | undefined;
+    if (!isTakenBack) {
+      const returned = new Promise<unknown>((resolve) => {
+        this.#comesBack = resolve;
+      });
+      inside = { sinceMs: this.#sinceMs, returned, noticed: lanes.notice(hang, returned), blocks: undefined };
+    }
+    this.#reject(new PartedError({ hang, inside }));
+  }
+
+  comeBack(error?: unknown): void {
+    this.#comesBack?.(error);
+  }
 }
 
 /** The package's own promise of a transfer was rejected with this. */
@@ -103,38 +180,18 @@ export class Lane {
   }
 
   #wait(over: OverLink, answer: Promise<void>): Promise<void> {
-    const { clusterId } = over.key;
+    const lanes = this.#lanes;
     return new Promise((resolve, reject) => {
-      let comesBack: (error?: unknown) => void = () => undefined;
-      const returned = new Promise<unknown>((back) => {
-        comesBack = back;
-      });
-      const sinceMs = this.#lanes.now();
-      const { backend } = this.#lanes;
-      const made = backend.lastCall?.();
-      const giveUp = (hang: Hang) => {
-        const isTakenBack = made !== undefined && backend.withdraw?.(made) === true;
-        const inside = isTakenBack ? undefined : { sinceMs, returned, blocks: undefined };
-        reject(new PartedError({ hang, inside }));
-        return !isTakenBack;
-      };
-      const waiting = { clusterId, returned, giveUp };
-      const passed = (error?: unknown) => {
-        this.waiting.delete(waiting);
-        this.#passed();
-        this.#sinceMs = this.#lanes.now();
-        if (this.count === 0) this.end();
-        comesBack(error);
-      };
+      const waiting = new Waiting(over.key.clusterId, lanes.now(), lanes.backend.lastCall?.(), reject);
       answer.then(
         () => {
           over.succeed();
-          passed();
+          this.#passes(waiting);
           resolve();
         },
         (failure: unknown) => {
           const error = over.fail(failure);
-          passed(error);
+          this.#passes(waiting, error);
           // As it came from the backend.
           // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
           reject(error);
@@ -144,6 +201,14 @@ export class Lane {
       this.waiting.add(waiting);
       this.count += 1;
     });
+  }
+
+  #passes(waiting: Waiting, error?: unknown): void {
+    this.waiting.delete(waiting);
+    this.#passed();
+    this.#sinceMs = this.#lanes.now();
+    if (this.count === 0) this.end();
+    waiting.comeBack(error);
   }
 
   #arm(): Deadline {
@@ -169,9 +234,14 @@ export class Lane {
     return elapsedMs === undefined ? this.#lanes.allowedMs : this.#lanes.allowedMs - elapsedMs;
   }
 
+  /** How long the first of those that are waiting has been the first. */
+  get firstElapsedMs(): number {
+    return this.#lanes.now() - this.#sinceMs;
+  }
+
   #elapsedMs(): number | undefined {
     const { backend, canGiveUp } = this.#lanes;
-    if (!canGiveUp) return this.#lanes.now() - this.#sinceMs;
+    if (!canGiveUp) return this.firstElapsedMs;
     if (backend.runningTransfer !== undefined) return backend.runningTransfer(this.kind, this.clusterId)?.elapsedMs;
     const hasMoved = this.#moves !== this.#seen;
     this.#seen = this.#moves;
@@ -185,6 +255,8 @@ export class Lane {
     const clusterId = running?.clusterId ?? first?.clusterId ?? this.clusterId;
     const elapsedMs = running?.elapsedMs ?? this.#elapsedMs() ?? this.#lanes.allowedMs;
     this.#lanes.giveUp(this.kind, clusterId, elapsedMs);
+    // Where the first one was taken back, those behind it go on.
+    if ([...this.waiting].some(({ isGivenUp }) => !isGivenUp)) this.#watch ??= this.#arm();
   }
 }
 
@@ -209,7 +281,7 @@ export class Lanes {
   /** Set in the turn in which transfers are given up: those that the backend takes back then are rejected in it. */
   #justGivenUp: Hang | undefined;
   /** What the backend was inside the library with when it gave it up: by `released` of its exception. */
-  readonly #inside = new WeakMap<Promise<unknown>, Hang>();
+  readonly #inside = new WeakMap<Promise<unknown>, { readonly hang: Hang } & Pick<Inside, 'returned' | 'noticed'>>();
   /** Whether nothing comes back any more that is to be noticed. */
   #isOver = false;
   #limitMs = 0;
@@ -229,8 +301,19 @@ export class Lanes {
     this.#isOver = false;
   }
 
-  /** Nothing is in flight any more, or all of it is lost. */
+  /** Nothing is in flight any more. */
   end(): void {
+    for (const hang of this.#hangs.values()) hang.end();
+    this.#end();
+  }
+
+  /** What is in flight is lost. */
+  lose(loss: unknown): void {
+    for (const hang of this.#hangs.values()) hang.lose(loss);
+    this.#end();
+  }
+
+  #end(): void {
     this.#isOver = true;
     this.#pushes.end();
     for (const lane of this.#pulls.values()) lane.end();
@@ -241,11 +324,6 @@ export class Lanes {
 
   get allowedMs(): number {
     return this.#limitMs + this.#graceMs;
-  }
-
-  /** Whether a transfer was given up and has not come back. */
-  get hasHang(): boolean {
-    return this.#hangs.size > 0;
   }
 
   now(): number {
@@ -270,13 +348,13 @@ export class Lanes {
     if (error instanceof PartedError) return error.givenUp;
     const released = this.canGiveUp ? releasedOf(error) : undefined;
     if (released === undefined) return undefined;
-    const hang = this.#inside.get(released);
-    if (hang === undefined) {
+    const given = this.#inside.get(released);
+    if (given === undefined) {
       const behind = this.#hangOf(operation, clusterId) ?? this.#justGivenUp;
       return behind && { hang: behind, inside: undefined };
     }
-    const sinceMs = hang.sinceMs - hang.elapsedMs;
-    return { hang, inside: { sinceMs, returned: this.#comesBack(released), blocks: blocksOf(error) } };
+    const { hang, ...more } = given;
+    return { hang, inside: { ...more, sinceMs: hang.sinceMs - hang.elapsedMs, blocks: blocksOf(error) } };
   }
 
   /**
@@ -284,34 +362,58 @@ export class Lanes {
    * @param released settles when nothing of it can go on
    */
   rejectionOf({ hang }: GivenUp, operation: string, clusterId: bigint, released: Promise<void>): LLMException {
-    return unresponsive(operation, clusterId, hang, this.now() - hang.sinceMs, released);
+    return givenUp(operation, clusterId, hang, this.now() - hang.sinceMs, released);
   }
 
   /** The first transfer of a lane has not come back. */
   giveUp(kind: TransferKind, clusterId: bigint, elapsedMs: number): void {
-    const hang = { kind, clusterId, elapsedMs, sinceMs: this.now() };
-    this.#hangs.set(clusterId, hang);
+    const hang = this.#hangs.get(clusterId) ?? new Hang(kind, clusterId, elapsedMs, this.now());
+    const isNew = hang.hasEnded;
     if (this.canGiveUp) {
       this.#justGivenUp = hang;
       nodeTimers.setImmediate(() => {
         if (this.#justGivenUp === hang) this.#justGivenUp = undefined;
       });
     }
-    const pull = this.#giveUpPulls(hang, clusterId);
-    const pushed = this.#giveUpPushes(hang, clusterId);
+    const isPullInside = this.#giveUpPulls(hang, clusterId);
+    const isPushInside = this.#giveUpPushes(hang, clusterId);
     // It waits for the link with the lock of all pushes held, if it is not the one that hangs.
-    if (pushed !== undefined) this.#hungPush = hang;
-    const others = pushed === undefined ? undefined : this.#giveUpPushes(hang, undefined);
-    const comeBack = [pull, pushed, others].filter((each) => each !== undefined);
-    void Promise.all(comeBack).then(() => {
-      if (this.#hangs.get(clusterId) === hang) this.#hangs.delete(clusterId);
-      if (this.#hungPush === hang) this.#hungPush = undefined;
-    });
+    if (isPushInside) {
+      this.#hungPush ??= hang;
+      this.#giveUpPushes(hang, undefined);
+    }
+    if (hang.hasEnded) return;
+    this.#hangs.set(clusterId, hang);
+    const others = kind === 'pull' ? isPushInside : isPullInside;
+    const isOwn = kind === 'pull' ? isPullInside : isPushInside;
+    if (!isNew || isOwn || !others) return;
+    // The lane that was looked at has only waited for the one of the other kind.
+    hang.kind = kind === 'pull' ? 'push' : 'pull';
+    const lane = kind === 'pull' ? this.#pushes : this.#pulls.get(clusterId);
+    if (!this.canGiveUp && lane !== undefined) hang.elapsedMs = lane.firstElapsedMs;
+  }
+
+  /** A transfer of a hang is still in the backend. @returns see {@link Inside.noticed} */
+  notice(hang: Hang, returned: Promise<unknown>): Promise<void> {
+    hang.enter();
+    // What waits for the return itself comes first: calls pass only when it has given back what the transfer has used.
+    return returned
+      .then(() => undefined)
+      .then(() => {
+        hang.leave();
+        if (hang.hasEnded) this.#recover(hang);
+      });
+  }
+
+  #recover(hang: Hang): void {
+    if (this.#hangs.get(hang.clusterId) === hang) this.#hangs.delete(hang.clusterId);
+    if (this.#hungPush === hang) this.#hungPush = undefined;
+    hang.end();
   }
 
   #refusal(operation: string, clusterId: bigint): LLMException | undefined {
     const hang = this.#hangOf(operation, clusterId);
-    return hang && unresponsive(operation, clusterId, hang, this.now() - hang.sinceMs);
+    return hang && refused(operation, clusterId, hang, this.now() - hang.sinceMs, hang.over);
   }
 
   /** What a call would wait for. */
@@ -319,26 +421,34 @@ export class Lanes {
     return this.#hangs.get(clusterId) ?? (isPush(operation) ? this.#hungPush : undefined);
   }
 
-  #giveUpPulls(hang: Hang, clusterId: bigint): Promise<unknown> | undefined {
+  /** @returns whether the backend has one of them inside */
+  #giveUpPulls(hang: Hang, clusterId: bigint): boolean {
     if (this.canGiveUp) return this.#giveUpInside(hang, 'pull', clusterId);
-    return giveUpAll(hang, [...(this.#pulls.get(clusterId)?.waiting ?? [])]);
+    return this.#giveUpAll(hang, [...(this.#pulls.get(clusterId)?.waiting ?? [])]);
   }
 
-  #giveUpPushes(hang: Hang, clusterId: bigint | undefined): Promise<unknown> | undefined {
+  /** @returns whether the backend has one of them inside that holds up the others */
+  #giveUpPushes(hang: Hang, clusterId: bigint | undefined): boolean {
     if (this.canGiveUp) return this.#giveUpInside(hang, 'push', clusterId);
-    const [first, ...more] = this.#pushes.waiting;
-    const meant = (push: Waiting) => clusterId === undefined || push.clusterId === clusterId;
-    const given = giveUpAll(hang, [...(first === undefined ? [] : [first]), ...more].filter(meant));
+    const pushes = [...this.#pushes.waiting];
+    const meant = pushes.filter((push) => clusterId === undefined || push.clusterId === clusterId);
+    this.#giveUpAll(hang, meant);
     // Those that wait behind another one hold nothing up.
-    return clusterId === undefined || (first !== undefined && meant(first)) ? given : undefined;
+    const [first] = pushes;
+    return first?.isInside === true && meant.includes(first);
   }
 
-  /** @returns what resolves when the one inside the library has come back; `undefined` where there is none */
-  #giveUpInside(hang: Hang, kind: TransferKind, clusterId: bigint | undefined): Promise<unknown> | undefined {
+  #giveUpAll(hang: Hang, transfers: readonly Waiting[]): boolean {
+    for (const transfer of transfers) transfer.giveUp(hang, this);
+    return transfers.some(({ isInside }) => isInside);
+  }
+
+  #giveUpInside(hang: Hang, kind: TransferKind, clusterId: bigint | undefined): boolean {
     const released = this.backend.giveUpTransfers?.(kind, clusterId);
-    if (released === undefined) return undefined;
-    this.#inside.set(released, hang);
-    return this.#comesBack(released);
+    if (released === undefined) return false;
+    const returned = this.#comesBack(released);
+    this.#inside.set(released, { hang, returned, noticed: this.notice(hang, returned) });
+    return true;
   }
 
   /** With what the call is rejected with, if it is; never where that is because the instance is lost. */
@@ -372,11 +482,6 @@ export class Lanes {
 
 function isPush(operation: string): boolean {
   return operation === 'pushBlocks' || operation === 'pushCache';
-}
-
-function giveUpAll(hang: Hang, transfers: readonly Waiting[]): Promise<unknown> | undefined {
-  const inside = transfers.filter(({ giveUp }) => giveUp(hang));
-  return inside.length === 0 ? undefined : Promise.all(inside.map(({ returned }) => returned));
 }
 
 /** What the exception of a transfer carries that the backend has given up inside the library. */

@@ -1,11 +1,10 @@
 import { abortError } from './abort-error';
 import type { DeadlineClock } from './backend/backend';
 import type { CallLimits } from './call-options';
-import type { Access } from './rows-in-flight';
+import type { Access, EarlyCall, EndedLink } from './rows-in-flight';
 import { Deadline } from './deadline';
 import { LLMException } from './exception';
 import { RELEASED } from './released';
-import type { EarlyCall } from './rows-in-flight';
 import { isAborted, offAbort, onAbort, reasonOf } from './signal-listeners';
 import { callSite, moveStack } from './stack';
 import { LLMStatusCode } from './status';
@@ -44,6 +43,7 @@ export class LimitedCall implements EarlyCall {
   readonly since: number;
   /** What it reads and writes, as far as it is known. */
   accesses: (() => readonly Access[]) | undefined;
+  endedLink: EndedLink | undefined;
   readonly #owner: CallOwner;
   #isEnded = false;
   #isSettled = false;
@@ -99,12 +99,15 @@ export class LimitedCall implements EarlyCall {
   }
 
   /** Waits for something, but no longer than until the call ends. */
-  async orEnded(waiting: Promise<void>): Promise<void> {
-    const ended = new Promise<void>((resolve) => {
-      this.#wake = resolve;
+  async orEnded<T>(waiting: Promise<T>): Promise<T> {
+    const ended = new Promise<never>((_, reject) => {
+      this.#wake = () => {
+        reject(new Withdrawn());
+      };
     });
-    await Promise.race([waiting, ended]);
+    const answer = await Promise.race([waiting, ended]);
     this.check();
+    return answer;
   }
 
   /** The answer of the call, or what ends it before. */
@@ -209,11 +212,37 @@ function pastDeadline(info: CallInfo, timeoutMs: number, released: Promise<void>
   return new LLMException(LLMStatusCode.LLM_TIMEOUT, {
     ...info,
     message: `the call had not ended ${timeoutMs} ms after it was made, which is the timeout in its options`,
-    remedy:
-      'Where `released` of this exception is still pending, the call may go on in the library: wait until it has settled, and do ' +
-      'not use the memory of the call before. Then repeat the call with a larger timeout.',
+    remedy: released === RELEASED ? NEVER_BEGUN : remedyOfRunning(info),
     recovery: 'retry',
     deadline: 'caller',
     released,
   });
+}
+
+const NEVER_BEGUN = 'The call never got to the library, and uses no memory. Repeat it with a larger timeout.';
+
+/** Calls whose effect stays when they end later than their callers wait. Others move bytes, or what they make is undone. */
+const TAKES_EFFECT: ReadonlySet<string> = new Set([
+  'init',
+  'finalize',
+  'switchRole',
+  'unregisterCache',
+  'deallocateCache',
+  'free',
+]);
+
+function remedyOfRunning({ operation, clusterId }: CallInfo): string {
+  if (TAKES_EFFECT.has(operation))
+    return (
+      'The call goes on in the library, and takes effect when it succeeds there. Wait until `released` of this exception has ' +
+      'settled; then repeat the call if you have to know that it has succeeded.'
+    );
+  const wait =
+    'The call goes on in the library: do not use its memory before `released` of this exception has settled. Then repeat the ' +
+    'call with a larger timeout.';
+  if (clusterId === undefined) return wait;
+  return (
+    `${wait} If it comes back with a status that ends its link, \`released\` waits until cluster ${clusterId} has been relinked: ` +
+    'the next transfer with the cluster then has the recovery relink, and so has the refusal of a call that uses the memory.'
+  );
 }

@@ -3,8 +3,16 @@ import { Deadline } from './deadline';
 import { LLMException } from './exception';
 import { LLMStatusCode } from './status';
 
-interface Waiting {
+/** The end of a link that has failed. */
+export interface LinkEnd {
+  /** Resolves when the peer has been unlinked, and the transport has let go of the link. */
   readonly ended: Promise<void>;
+  /** Whether the peer has been unlinked. */
+  readonly isUnlinked: boolean;
+}
+
+interface Waiting extends LinkEnd {
+  isUnlinked: boolean;
   readonly resolve: () => void;
   readonly reject: (loss: LLMException) => void;
 }
@@ -13,6 +21,7 @@ interface Waiting {
 const NOTHING_STARTED: ReadonlySet<number> = new Set([
   LLMStatusCode.LLM_NOT_YET_LINK,
   LLMStatusCode.LLM_KV_CACHE_NOT_EXIST,
+  LLMStatusCode.LLM_PARAM_INVALID,
 ]);
 
 /** Whether a transfer that failed so has ended its link, and may go on in the transport until the link is unlinked. */
@@ -29,9 +38,9 @@ export class LinkEnds {
     this.#backend = backend;
   }
 
-  /** Resolves when the peer has been unlinked, or all are. Rejects when the instance is lost. */
-  of(clusterId: bigint): Promise<void> {
-    return (this.#waiting.get(clusterId) ?? this.#wait(clusterId)).ended;
+  /** What ends when the peer has been unlinked, or all are. It rejects when the instance is lost. */
+  of(clusterId: bigint): LinkEnd {
+    return this.#waiting.get(clusterId) ?? this.#wait(clusterId);
   }
 
   unlink(clusters: readonly ClusterInfo[], statuses: readonly number[]): void {
@@ -66,13 +75,15 @@ export class LinkEnds {
     });
     // Nothing has to be done with it.
     ended.catch(() => undefined);
-    const waiting = { ended, resolve, reject };
+    const waiting = { ended, isUnlinked: false, resolve, reject };
     this.#waiting.set(clusterId, waiting);
     return waiting;
   }
 
   /** Some time later where tasks of a device go on for a while. */
-  #end({ resolve }: Waiting): void {
+  #end(waiting: Waiting): void {
+    const { resolve } = waiting;
+    waiting.isUnlinked = true;
     const { settleAfterUnlinkMs: ms = 0, clock } = this.#backend;
     if (ms === 0) resolve();
     else new Deadline(ms, () => 0, resolve, clock);

@@ -11,6 +11,7 @@ import { inspected } from './inspection';
 import type { Instance } from './instance';
 import type { LimitedCall } from './limited-call';
 import { isHost, Placement } from './placement';
+import { Repeatable } from './repeatable';
 import { LLMStatusCode } from './status';
 import { takeTurns } from './turns';
 import { Uses } from './uses';
@@ -68,6 +69,8 @@ export class AllocatedRegion implements MemoryRegion {
 
   /** `freed` for the caller, while copies or links still hold the memory; `held` by the latter. */
   #state: 'live' | 'freed' | 'held' | 'gone' = 'live';
+  /** The last call of `free` with options that may end it. */
+  #freeing: Repeatable | undefined;
 
   constructor(
     instance: Instance,
@@ -108,10 +111,17 @@ export class AllocatedRegion implements MemoryRegion {
 
   async free(call?: CallOptions): Promise<void> {
     const limits = checkCallOptions(call);
-    this.#checkLive('free');
-    const free = (limited: LimitedCall | undefined) => {
+    if (this.#freeing?.ranOn !== true) this.#checkLive('free');
+    const free = async (limited: LimitedCall | undefined) => {
+      const before = this.#freeing;
+      if (before?.ranOn === true) {
+        if (await before.hasSucceeded(limited)) return;
+        this.#checkLive('free');
+      }
       this.#guardFree();
-      return this.release(limited);
+      const answer = this.release(limited);
+      if (limited !== undefined) this.#freeing = new Repeatable(limited, answer);
+      await answer;
     };
     await this.#instance.run('free', free, undefined, limits);
   }

@@ -94,7 +94,9 @@ function guardLife(peer: PeerLives, operation: string, key: CheckedKey): void {
     recovery: 'stale-key',
     advice:
       `ask cluster ${clusterId} which life it has now, and link with that. If it is another one than this key's, ask for a ` +
-      'new key. Never take the life from the key.',
+      'new key. Never take the life from the key. Where that link exists already, because another call of this process has made ' +
+      'it with the life that the cluster reports now, use it. Where the link is for another life, or was made without one, replace it ' +
+      'once for all calls of the cluster: let its running transfers end, unlink with force: true, then link with that.',
   });
 }
 

@@ -1,5 +1,7 @@
 import { refusal } from './guard/rule';
+import type { LLMException } from './exception';
 import type { CallInfo } from './limited-call';
+import type { LinkEnd } from './link-ends';
 import type { Registration } from './registrations';
 
 /** Memory that a call reads or writes: rows of a cache, or a part of a region. */
@@ -18,6 +20,15 @@ export interface EarlyCall {
   /** When it was made; of one that the package has given up, when it got to the backend. */
   readonly since: number;
   readonly isGivenUp?: boolean;
+  /** Where it has come back with a status that has ended its link. */
+  endedLink?: EndedLink | undefined;
+}
+
+/** The link that a call has ended, and with what. */
+export interface EndedLink {
+  readonly clusterId: bigint;
+  readonly error: LLMException;
+  readonly link: LinkEnd;
 }
 
 /** Memory of such a call. */
@@ -32,6 +43,9 @@ interface HeldRows {
 }
 
 type HeldAccess = { readonly writes: boolean } & (HeldRows | ByteRange);
+
+const WAITS_FOR_RELINK =
+  'If that call comes back with a status that ends its link, `released` waits for a relink: this refusal says so then.';
 
 /**
  * Rule `rows-in-flight`: what a call that was rejected early may still write is no source and no destination of another call, and
@@ -65,14 +79,33 @@ export class RowsInFlight {
       for (const { call, accesses: others } of this.#held.values()) {
         const other = others.find((each) => (each.writes || access.writes) && overlaps(each, access));
         if (other === undefined) continue;
-        throw refusal(
-          'rows-in-flight',
-          operation,
-          `${placeOf(access)} overlaps what ${this.#describe(call)}, still ${other.writes ? 'writes' : 'reads'}`,
-          'cache' in access ? { cacheId: access.cache.cacheId } : {},
-        );
+        const problem = `${placeOf(access)} overlaps what ${this.#describe(call)}, still ${other.writes ? 'writes' : 'reads'}`;
+        throw this.#refusal(operation, problem, call, access);
       }
     }
+  }
+
+  /** What a program can do: wait as long as the call is in the library, and relink the peer where it has ended the link. */
+  #refusal(operation: string, problem: string, { info, endedLink }: EarlyCall, access: HeldAccess): LLMException {
+    const place = 'cache' in access ? { cacheId: access.cache.cacheId } : {};
+    if (endedLink === undefined || endedLink.link.isUnlinked) {
+      const more = info.clusterId === undefined || endedLink !== undefined ? '' : ` ${WAITS_FOR_RELINK}`;
+      const advice = `wait until \`released\` of the error of that call has settled, then repeat this call.${more}`;
+      return refusal('rows-in-flight', operation, problem, { ...place, recovery: 'retry', advice });
+    }
+    const { clusterId, error } = endedLink;
+    const state =
+      `that call has come back with ${error.code}, which has ended the link, and its memory is free when cluster ${clusterId} ` +
+      'has been unlinked';
+    const advice =
+      `relink cluster ${clusterId} once, for all its calls together: let its running transfers end, unlink with force: true, link ` +
+      'with the life that the cluster reports now, and repeat this call, with a new key where it has one of that cluster.';
+    return refusal('rows-in-flight', operation, `${problem}: ${state}`, {
+      ...place,
+      clusterId,
+      recovery: 'relink',
+      advice,
+    });
   }
 
   #describe({ info: { operation, clusterId }, since, isGivenUp = false }: EarlyCall): string {

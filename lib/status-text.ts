@@ -45,8 +45,8 @@ const TIMEOUT_ON: StatusText['on'] = {
     `${RELINK_TRANSFER[1]}若对端只是较慢，请调大 llm.SyncKvCacheWaitTime。`,
   ],
   link: [
-    'Check that the peer answers, then link again with a larger timeout (at least 2000 ms where TLS is on).',
-    '请确认对端可以响应，然后加大超时时间（启用 TLS 时至少 2000 毫秒）重新建链。',
+    'Check that the peer answers, then link again, once for all calls of that cluster, with a larger timeout (at least 2000 ms where TLS is on).',
+    '请确认对端可以响应，然后加大超时时间（启用 TLS 时至少 2000 毫秒）重新建链一次，由该集群的所有调用共用。',
   ],
   unlink: [
     'Unlink again with a larger timeout, once for all calls of that cluster, or with force: true if the peer may be dead.',
@@ -76,8 +76,8 @@ export const STATUS_TEXT = {
         '请确认 init 已成功、新的监听地址属于本机且端口空闲；切换失败后库不再监听；启用 guards 时，本包会在原地址上重新监听，若仍失败则发出警告。',
       ],
       link: [
-        'Check that this instance and the peer are initialized and that the peer listens on this ip and port, then link again; the logs of both ends show which step failed.',
-        '请确认本端和对端均已初始化，且对端正在监听该 IP 和端口，然后重新建链；失败步骤见两端日志。',
+        'Check that this instance and the peer are initialized and that the peer listens on this ip and port, then link again, once for all calls of that cluster; the logs of both ends show which step failed.',
+        '请确认本端和对端均已初始化，且对端正在监听该 IP 和端口，然后重新建链一次，由该集群的所有调用共用；失败步骤见两端日志。',
       ],
       unlink: FORCED_UNLINK,
       allocate: [
@@ -136,8 +136,8 @@ export const STATUS_TEXT = {
     ],
     on: {
       link: [
-        'The connection was lost while the link was being made: check that the peer is alive, then link again.',
-        '建链过程中连接中断：请确认对端存活，然后重新建链。',
+        'The connection was lost while the link was being made: check that the peer is alive, then link again, once for all calls of that cluster.',
+        '建链过程中连接中断：请确认对端存活，然后重新建链一次，由该集群的所有调用共用。',
       ],
       unlink: ['Nothing to do: the link is gone.', '无需处理：链路已不存在。'],
     },
@@ -145,13 +145,13 @@ export const STATUS_TEXT = {
   LLM_ALREADY_LINK: {
     meaning: ['a link to that cluster exists already', '与该集群的链路已存在'],
     remedy: [
-      'Unlink that cluster once, for all its calls together, when its transfers have ended; then repeat the call.',
-      '请等待该集群的传输结束后断链一次，由其所有调用共用，再重试。',
+      'If another call of this process has just linked that cluster with the life that the cluster reports now, use that link; otherwise, once for all calls of that cluster, let its running transfers end, unlink it, and repeat the call.',
+      '若本进程的另一个调用刚刚按该集群当前报告的 life 与其建链，请直接使用该链路；否则由该集群的所有调用共用一次：等待其正在运行的传输结束，断链，再重试。',
     ],
     on: {
       link: [
-        'If another call of this process has just made the link, use that one. If not, the peer may have restarted, and the link leads nowhere: once for all calls of that cluster, let its running transfers end, unlink with force: true, and link with the life that the peer reports now. With the hixl backend, check under which cluster id the address is linked.',
-        '若本进程的另一个调用刚刚建立了该链路，请直接使用。否则对端可能已重启，该链路已失效：由该集群的所有调用共用一次，等待其正在运行的传输结束，以 force: true 断链，再按对端当前报告的 life 建链。使用 hixl 后端时，请检查该地址以哪个集群 ID 建链。',
+        'If another call of this process has just linked that cluster with the life that the cluster reports now, use that link. If not, the peer may have restarted, and the link leads nowhere: once for all calls of that cluster, let its running transfers end, unlink with force: true, and link with the life that the peer reports now. With the hixl backend, check under which cluster id the address is linked.',
+        '若本进程的另一个调用刚刚按该集群当前报告的 life 与其建链，请直接使用该链路。否则对端可能已重启，该链路已失效：由该集群的所有调用共用一次，等待其正在运行的传输结束，以 force: true 断链，再按对端当前报告的 life 建链。使用 hixl 后端时，请检查该地址以哪个集群 ID 建链。',
       ],
       transfer: RELINK_TRANSFER,
     },
@@ -159,8 +159,8 @@ export const STATUS_TEXT = {
   LLM_LINK_FAILED: {
     meaning: ['the link could not be made', '建链失败'],
     remedy: [
-      'Check that the peer listens on that address, that the device links are up, that TLS is set alike on both ends and that registered memory is still allocated, then link again.',
-      '请检查对端是否在该地址监听、设备网口是否正常、两端 TLS 设置是否一致、已注册的内存是否仍然有效，然后重新建链。',
+      'Check that the peer listens on that address, that the device links are up, that TLS is set alike on both ends and that registered memory is still allocated, then link again, once for all calls of that cluster.',
+      '请检查对端是否在该地址监听、设备网口是否正常、两端 TLS 设置是否一致、已注册的内存是否仍然有效，然后重新建链一次，由该集群的所有调用共用。',
     ],
     on: { unlink: FORCED_UNLINK, transfer: RELINK_TRANSFER },
   },
@@ -178,8 +178,8 @@ export const STATUS_TEXT = {
       '本端已断链，但未能通知 Prompt 侧',
     ],
     remedy: [
-      'Check the network, and unlink once on the Prompt side as well before linking again.',
-      '请检查网络，并在重新建链之前在 Prompt 侧也执行断链。',
+      'Check the network, and unlink once on the Prompt side as well; then link again, once for all calls of that cluster.',
+      '请检查网络，并在 Prompt 侧也断链一次；然后重新建链一次，由该集群的所有调用共用。',
     ],
   },
   LLM_CLUSTER_NUM_EXCEED_LIMIT: {
@@ -339,8 +339,8 @@ export const STATUS_TEXT = {
       'HIXL：该地址已连接；对外为 LLM_ALREADY_LINK',
     ],
     remedy: [
-      'If another call of this process has just made the link, use that one; otherwise unlink once, for all calls of that cluster, then link again.',
-      '若本进程的另一个调用刚刚建立了该链路，请直接使用；否则断链一次，由该集群的所有调用共用，再重新建链。',
+      'If another call of this process has just linked that cluster with the life that the cluster reports now, use that link; otherwise, once for all calls of that cluster, let its running transfers end, unlink it, and link with that life.',
+      '若本进程的另一个调用刚刚按该集群当前报告的 life 与其建链，请直接使用该链路；否则由该集群的所有调用共用一次：等待其正在运行的传输结束，断链，再按该 life 建链。',
     ],
   },
   HIXL_NOTIFY_FAILED: {
@@ -387,8 +387,8 @@ export const UNKNOWN_STATUS_TEXT: StatusText = {
       '请在 Ascend 运行时错误码（aclError）中查询该数值，并检查剩余内存。',
     ],
     link: [
-      'Look the number up among the error codes of the Ascend runtime (aclError), check both devices, then link again.',
-      '请在 Ascend 运行时错误码（aclError）中查询该数值，检查两端设备后重新建链。',
+      'Look the number up among the error codes of the Ascend runtime (aclError), check both devices, then link again, once for all calls of that cluster.',
+      '请在 Ascend 运行时错误码（aclError）中查询该数值，检查两端设备后重新建链一次，由该集群的所有调用共用。',
     ],
     unlink: FORCED_UNLINK,
     transfer: RELINK_TRANSFER,

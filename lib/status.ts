@@ -66,8 +66,10 @@ export interface StatusDescription {
  * What a program can do about a failure, after which it may repeat the call:
  * `none` nothing, the wanted state is there; `retry` repeat, later or with more time; `relink` unlink (by force if the
  * peer may be dead) and link again, once for all calls of that peer, with the life that it reports now and a new key;
- * `unlink-first` unlink, by force if need be, once for all calls of that peer; `stale-key` ask the peer for a new key, and leave
- * the link as it is; `fix-input` pass something else; `fix-environment` change the host, the device or its memory; `fatal` give this instance up.
+ * `unlink-first` use the link where another call of this process has just made it with the life that the peer reports now, else
+ * unlink, by force if need be, once for all calls of that peer; `stale-key` ask the peer for its life: where it is not that of the
+ * link, relink once for all calls with it, else ask for a new key; `fix-input` pass something else; `fix-environment` change the
+ * host, the device or its memory; `fatal` give this instance up.
  */
 export type Recovery = (typeof recoveries)[number];
 

@@ -14,8 +14,8 @@ export class Uses {
   readonly #before: Uses | undefined;
   #moves = 0;
   #waiting: Waiter[] | undefined;
-  /** What was said of calls that were given up, and use it until they come back. */
-  #stranded: Set<Error> | undefined;
+  /** What was said of calls that were given up, and use it until they come back; and when their peers are responsive again. */
+  #stranded: Map<Error, Promise<void>> | undefined;
 
   /** @param before what new calls used until now */
   constructor(before?: Uses) {
@@ -59,13 +59,16 @@ export class Uses {
     for (const { wake } of waiting) wake();
   }
 
-  /** A call that uses it was given up: nothing waits for it any more, though it may go on. */
-  strand(error: Error): void {
-    this.#stranded ??= new Set();
-    this.#stranded.add(error);
+  /**
+   * A call that uses it was given up: nothing waits for it any more, though it may go on.
+   * @param over settles when the peer of the call is responsive again
+   */
+  strand(error: Error, over: Promise<void>): void {
+    this.#stranded ??= new Map();
+    this.#stranded.set(error, over);
     const waiting = this.#waiting ?? [];
     this.#waiting = undefined;
-    for (const { giveUp } of waiting) giveUp(new StrandedError(error));
+    for (const { giveUp } of waiting) giveUp(new StrandedError(error, over));
   }
 
   /** Such a call has come back. */
@@ -88,7 +91,7 @@ export class Uses {
     const [stranded] = this.#stranded ?? [];
     return new Promise((wake, giveUp) => {
       if (stranded !== undefined) {
-        giveUp(new StrandedError(stranded));
+        giveUp(new StrandedError(...stranded));
         return;
       }
       this.#waiting ??= [];
@@ -104,8 +107,14 @@ interface Waiter {
 
 /** What was waited for may never be idle. */
 export class StrandedError extends Error {
-  /** @param cause what the call was rejected with that has not come back */
-  constructor(override readonly cause: Error) {
+  /**
+   * @param cause what the call was rejected with that has not come back
+   * @param over settles when the peer of that call is responsive again
+   */
+  constructor(
+    override readonly cause: Error,
+    readonly over: Promise<void>,
+  ) {
     super(cause.message);
   }
 }

@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events';
-import { LLMException, LLMRole, Placement } from '../lib';
+import { LLMException, LLMRole, LLMStatusCode, Placement } from '../lib';
 import type { CallOptions, KvCache } from '../lib';
 import { DESC, linkedPair, PROMPT_CLUSTER } from './fixtures/cluster';
 import { hold } from './fixtures/held-calls';
@@ -191,6 +191,77 @@ test('a transfer that waits for an unlink is withdrawn', async () => {
   unlinking.open();
   await unlinked;
   expect(pulls.entered).toBe(0);
+});
+
+describe('a repetition of one that ran on', () => {
+  interface Case {
+    readonly name: string;
+    readonly call: (cache: KvCache, nodes: Pair, call?: CallOptions) => Promise<void>;
+  }
+  const DEALLOCATION: Case = {
+    name: 'deallocateCache',
+    call: (cache, { decoder }, call) => decoder.dist.kvCacheManager.deallocateCache(cache, call),
+  };
+  const CASES: readonly Case[] = [
+    DEALLOCATION,
+    {
+      name: 'unregisterCache',
+      call: (cache, { decoder }, call) => decoder.dist.kvCacheManager.unregisterCache(cache, call),
+    },
+    { name: 'free', call: (cache, _, call) => regionOf(cache).free(call) },
+  ];
+
+  async function ranOn(
+    { name, call }: Case,
+    guards: boolean,
+    method: Method = name === 'free' ? 'free' : 'unregisterKvCache',
+  ) {
+    const nodes = await linkedPair({ guards });
+    await nodes.decoder.dist.unlinkClusters([PROMPT_CLUSTER]);
+    if (name === 'free') await nodes.decoder.dist.kvCacheManager.unregisterCache(nodes.decoderCache);
+    const held = hold(nodes.decoder.backend, method);
+    const controller = new AbortController();
+    const answer = rejection(call(nodes.decoderCache, nodes, { signal: controller.signal }));
+    await held.hasEntered(1);
+    controller.abort();
+    expect(((await answer) as Error).message).toMatch(
+      / was aborted; it goes on in the library until `released` of this error/,
+    );
+    return { nodes, held };
+  }
+
+  test.each(CASES.flatMap((each) => [true, false].map((guards) => ({ ...each, guards }))))(
+    '$name succeeds with it, before and after (guards: $guards)',
+    async ({ guards, ...each }) => {
+      const { nodes, held } = await ranOn(each, guards);
+      const { call } = each;
+      const repeated = [call(nodes.decoderCache, nodes), call(nodes.decoderCache, nodes, { timeout: 60_000 })];
+      held.open();
+      await Promise.all(repeated);
+      await call(nodes.decoderCache, nodes);
+    },
+  );
+
+  test('can be ended by its own options, and reaches no library', async () => {
+    const { call } = DEALLOCATION;
+    const { nodes, held } = await ranOn(DEALLOCATION, true);
+    const error = (await rejection(call(nodes.decoderCache, nodes, { timeout: 1 }))) as LLMException;
+    expect(error).toMatchObject({ code: 'LLM_TIMEOUT', deadline: 'caller' });
+    expect(error.remedy).toMatch(/^The call never got to the library/);
+    await error.released;
+    expect(held.entered).toBe(1);
+    held.open();
+    await call(nodes.decoderCache, nodes);
+  });
+
+  test('deallocates where the one that ran on has failed', async () => {
+    const { name, call } = DEALLOCATION;
+    const { nodes, held } = await ranOn(DEALLOCATION, true, 'deallocateCache');
+    held.fail(new LLMException(LLMStatusCode.LLM_FAILED, { operation: name }));
+    held.open();
+    await call(nodes.decoderCache, nodes);
+    expect(held.entered).toBe(2);
+  });
 });
 
 test('what was aborted and succeeds later is undone', async () => {

@@ -210,18 +210,56 @@ test('the promise rejects with the loss of the instance, and need not be handled
   await net.comeBack();
 });
 
+test.each([undefined, { timeout: 5 }])(
+  'one that comes back failed keeps its row until the peer is unlinked, and the refusal says so: %j',
+  async (options) => {
+    const net = await star();
+    const { fabric, decoder, decoderCache } = net;
+    const injected = fabric.inject({ op: 'pullBlocks', peer: 1n, times: 1, hang: true, partialLayers: 1 });
+    const stopped = watch(call(net, 'pullBlocks', options));
+    await fabric.clock.advance(5);
+    await fabric.clock.advance(LIMIT_MS);
+    await turn();
+    const { released } = stopped.outcome as Hung['error'];
+    expect(await rejection(decoderCache.readBlocks([ROW]))).toMatchObject({ ...REFUSED, recovery: 'retry' });
+    injected.remove();
+    await turn();
+    expect(await stateOf(released)).toBe('pending');
+    await net.calls['pull of the other']?.();
+    expect(await rejection(call(net, 'pullBlocks'))).toMatchObject({ ...REFUSED, recovery: 'relink', clusterId: 1n });
+    await decoder.unlinkClusters([clusterOf(1n)], { force: true });
+    await released;
+    await decoder.linkClusters([{ ...clusterOf(1n), life: net.prompt.life }]);
+    await call(net, 'pullBlocks');
+  },
+);
+
+test.each(['deallocateCache', 'unregisterCache'] as const)(
+  'the cache of one that hangs is as before when %s cannot wait for it, which succeeds when it has come back',
+  async (method) => {
+    const net = await hung('pullBlocks');
+    const { decoder, decoderCache, fabric } = net;
+    const caches = decoder.kvCacheManager;
+    const { regions } = decoderCache;
+    expect(await rejection(caches[method](decoderCache))).toMatchObject(GIVEN_UP);
+    await decoderCache.readBlocks([2]);
+    await caches.pullBlocks(net.otherCache.key(), decoderCache, [0], [3]);
+    await net.comeBack();
+    await net.error.released;
+    await caches[method](decoderCache);
+    for (const id of [1n, 3n]) await decoder.unlinkClusters([clusterOf(id)]);
+    if (method === 'unregisterCache') for (const region of regions ?? []) await region.free();
+    const node = fabric.topology().nodes.find((each) => each.node === 2n);
+    expect(node).toMatchObject({ caches: [], memory: [] });
+  },
+);
+
 test('a call that is refused because a transfer hangs uses nothing', async () => {
   const net = await hung('pullBlocks');
-  const { decoder, decoderCache } = net;
-  for (const refused of [
-    call(net, 'pushBlocks'),
-    decoder.unlinkClusters([clusterOf(1n)]),
-    decoder.kvCacheManager.deallocateCache(decoderCache),
-  ]) {
-    const error = (await rejection(refused)) as Hung['error'];
-    expect(error).toMatchObject({ ...GIVEN_UP, released: expect.any(Promise) as unknown });
-    await error.released;
-  }
+  const { decoder, decoderCache, promptCache } = net;
+  const behind = await rejection(decoder.kvCacheManager.pullBlocks(promptCache.key(), decoderCache, [0], [2]));
+  expect(behind).toMatchObject({ ...GIVEN_UP, remedy: expect.stringContaining('uses no memory') as unknown });
+  await decoderCache.readBlocks([2]);
   await net.comeBack();
 });
 

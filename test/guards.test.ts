@@ -1,5 +1,5 @@
 import { DataType, GUARD_RULES, LLMException, LLMDataDist, LLMRole } from '../lib';
-import type { CacheDesc, GuardRule, LLMConfigOptions } from '../lib';
+import type { CacheDesc, GuardRule, LLMConfigOptions, Recovery } from '../lib';
 import { DescribedCache } from '../lib/cache';
 import { Fabric, MockBackend } from '../lib/testing';
 import { blind } from './fixtures/blind';
@@ -26,7 +26,12 @@ afterAll(() => {
 });
 
 /** Checks that a call is refused by `rule`, in words that name it, before the backend is called. */
-async function expectRefusal(rule: GuardRule, backend: MockBackend, call: () => Promise<unknown>): Promise<void> {
+async function expectRefusal(
+  rule: GuardRule,
+  backend: MockBackend,
+  call: () => Promise<unknown>,
+  { recovery, advice }: { recovery: Recovery; advice: string } = { recovery: 'fix-input', advice: GUARD_RULES[rule] },
+): Promise<void> {
   const called: string[] = [];
   const spies = (
     [
@@ -50,11 +55,17 @@ async function expectRefusal(rule: GuardRule, backend: MockBackend, call: () => 
   const error = await rejection(call());
   for (const spy of spies) spy.mockRestore();
   expect(error).toBeInstanceOf(LLMException);
-  expect(error).toMatchObject({
-    code: 'LLM_PARAM_INVALID',
-    recovery: 'fix-input',
-    remedy: `Rule ${rule}: ${GUARD_RULES[rule]}.`,
-  });
+  expect(error).toMatchObject({ code: 'LLM_PARAM_INVALID', recovery });
+  const { remedy } = error as LLMException;
+  const whole = `Rule ${rule}: ${advice}.`;
+  // What does not follow from the rule is said besides.
+  if (rule === 'own-cache')
+    expect(remedy).toMatch(/\. Use a handle .* register the cache again in this life and use the new/);
+  if (rule === 'peer-layout')
+    expect(remedy).toMatch(/\. Use caches of one layout, or ask the peer for a key of the right/);
+  if (rule === 'own-cache' || rule === 'peer-layout' || recovery === 'retry')
+    expect(remedy.startsWith(whole)).toBe(true);
+  else expect(remedy).toBe(whole);
   expect(called).toEqual([]);
   taken.add(rule);
 }
@@ -298,7 +309,8 @@ describe('transferring', () => {
     controller.abort();
     const { released } = (await pull) as { released?: Promise<void> };
     const pullAgain = () => caches.pullCache(promptCache.key(), decoderCache, 1);
-    await expectRefusal('rows-in-flight', decoder.backend, pullAgain);
+    const advice = 'wait until `released` of the error of that call has settled, then repeat this call';
+    await expectRefusal('rows-in-flight', decoder.backend, pullAgain, { recovery: 'retry', advice });
     held.open();
     await released;
     await pullAgain();

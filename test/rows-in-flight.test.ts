@@ -1,5 +1,6 @@
 import { LLMException, LLMStatusCode } from '../lib';
 import type { KvCache } from '../lib';
+import { ManualClock } from '../lib/testing';
 import { DESC, linkedPair, PROMPT_CLUSTER, rejection } from './fixtures/cluster';
 import { hold } from './fixtures/held-calls';
 import type { HeldCalls } from './fixtures/held-calls';
@@ -84,7 +85,10 @@ describe('a row that an aborted pull may still write', () => {
   test.each(others)('is refused to %s, which takes other rows, until it is released', async (_, call) => {
     const early = await aborted('pullBlocks');
     const refused = await rejection(call(early, 1));
-    expect(refused).toMatchObject(REFUSED);
+    expect(refused).toMatchObject({ ...REFUSED, recovery: 'retry' });
+    expect((refused as LLMException).remedy).toContain(
+      'wait until `released` of the error of that call has settled, then repeat',
+    );
     expect(String(refused)).toMatch(
       /what pullBlocks with cluster 1, called \d+ ms ago and rejected early, still writes/,
     );
@@ -166,9 +170,31 @@ describe('after a status that ends the link', () => {
     early.held.fail(timedOut());
     await new Promise((resolve) => setImmediate(resolve));
     expect(isReleased).toBe(false);
-    expect(await rejection(early.decoderCache.readBlocks([1]))).toMatchObject(REFUSED);
+    const refused = (await rejection(early.decoderCache.readBlocks([1]))) as LLMException;
+    expect(refused).toMatchObject({ ...REFUSED, recovery: 'relink', clusterId: 1n });
+    expect(refused.message).toMatch(
+      /still writes: that call has come back with LLM_TIMEOUT, which has ended the link, and its memory is free when cluster 1 has/,
+    );
+    expect(refused.remedy).toMatch(
+      /relink cluster 1 once, for all its calls together: .* unlink with force: true, link with the/,
+    );
     await end(early);
     await early.error.released;
+  });
+
+  test('nothing is to be relinked any more when the peer has been unlinked', async () => {
+    const early = await aborted('pullBlocks');
+    const clock = new ManualClock();
+    // As the transport of a device, whose tasks go on for a while.
+    Object.assign(early.decoder.backend, { settleAfterUnlinkMs: 100, clock });
+    early.held.fail(timedOut());
+    await new Promise((resolve) => setImmediate(resolve));
+    await early.decoder.dist.unlinkClusters([PROMPT_CLUSTER], { force: true });
+    await early.decoder.dist.linkClusters([PROMPT_CLUSTER]);
+    expect(await rejection(early.decoderCache.readBlocks([1]))).toMatchObject({ ...REFUSED, recovery: 'retry' });
+    await clock.advance(100);
+    await early.error.released;
+    await early.decoderCache.readBlocks([1]);
   });
 
   test('an aborted pull that was not linked keeps none', async () => {

@@ -41,6 +41,14 @@ export const RULES = {
 
 export type Rule = keyof typeof RULES;
 
+/** What to do, where it does not follow from the rule. */
+const ACTIONS: Partial<Record<Rule, string>> = {
+  'own-cache':
+    'Use a handle that this instance has given since its last init: after finalize() and init(), register the cache again in this ' +
+    'life and use the new handle.',
+  'peer-layout': 'Use caches of one layout, or ask the peer for a key of the right cache.',
+};
+
 interface Refusal {
   readonly clusterId?: bigint;
   readonly cacheId?: bigint;
@@ -59,9 +67,14 @@ export function refusal(
   return new LLMException(LLMStatusCode.LLM_PARAM_INVALID, {
     operation,
     message: problem,
-    remedy: `Rule ${rule}: ${advice ?? `${RULES[rule]}.`}`,
+    remedy: `Rule ${rule}: ${advice ?? adviceOf(rule)}`,
     ...more,
   });
+}
+
+function adviceOf(rule: Rule): string {
+  const action = ACTIONS[rule];
+  return `${RULES[rule]}.${action === undefined ? '' : ` ${action}`}`;
 }
 
 /** Whether a rule has refused a call, so that nothing was moved. */

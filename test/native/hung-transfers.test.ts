@@ -1,6 +1,7 @@
 import { createNativeBackend } from '../../lib/backend/native';
 import { LLMRole } from '../../lib';
 import { DESC, rejection } from '../fixtures/cluster';
+import { stateOf } from '../fixtures/fabric';
 import { warningsDuring } from '../fixtures/warnings';
 import { cluster, prompt } from './fixtures/pair';
 import { instance, received, standIn } from './fixtures/stand-in';
@@ -69,6 +70,41 @@ test('a push that hangs stops pushes, and no pull of another peer', async () => 
   while ((await push(WELL).catch((error: unknown) => error)) !== undefined) {
     await (await dist.allocateMemory(64)).free();
   }
+});
+
+interface Refusal {
+  readonly released: Promise<void>;
+}
+
+describe('when `released` has resolved', () => {
+  const NEXT: Record<string, (net: Awaited<ReturnType<typeof star>>) => Promise<unknown>> = {
+    'an unlink': ({ dist }) => dist.unlinkClusters([cluster(101n)], { force: true }),
+    'a pull': ({ pull }) => pull(101n),
+    'a push': ({ push }) => push(101n),
+  };
+
+  describe.each([
+    ['pull', 'PullKvBlocks'],
+    ['push', 'PushKvBlocks'],
+  ] as const)('of a %s that has come back', (kind, method) => {
+    describe.each([false, true])('or of a call that was refused meanwhile: %s', (isRefusal) => {
+      test.each(Object.keys(NEXT))('%s passes', async (name) => {
+        const net = await star();
+        const next = NEXT[name]!;
+        standIn.set(method, { block: true, times: 1 });
+        const first = net[kind](101n);
+        await standIn.waitEntered(method);
+        const [hung] = await Promise.all([rejection(first), rejection(net[kind](101n))]);
+        const refused = await rejection(next(net));
+        expect([hung, refused]).toMatchObject([UNRESPONSIVE, UNRESPONSIVE]);
+        const { released } = (isRefusal ? refused : hung) as Refusal;
+        expect(await stateOf(released)).toBe('pending');
+        standIn.release(method);
+        await released;
+        await next(net);
+      });
+    });
+  });
 });
 
 test.each([

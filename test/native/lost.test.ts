@@ -151,7 +151,7 @@ test.concurrent.each(['unlinks', 'links'])(
       finalize: lost('finalize'),
       isLost: true,
       later: lost('pullBlocks'),
-      released: { pull: 'fatal', behind: 'released', pullOfOther: 'fatal', pushToOther: 'fatal', unlink: 'released' },
+      released: { pull: 'fatal', behind: 'released', pullOfOther: 'fatal', pushToOther: 'fatal', unlink: 'fatal' },
     });
   },
   TEST_LIMIT_MS,
