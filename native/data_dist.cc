@@ -316,6 +316,10 @@ Napi::Value DataDist::ElapsedMs(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), instance_->ElapsedMs());
 }
 
+Napi::Value DataDist::IsInitialized(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), instance_->is_initialized());
+}
+
 Napi::Value DataDist::RunningTransfer(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const bool is_push = arguments.Boolean();

@@ -56,6 +56,7 @@ class DataDist final : public Napi::ObjectWrap<DataDist> {
 
   void Abandon(const Napi::CallbackInfo& info);
   Napi::Value ElapsedMs(const Napi::CallbackInfo& info);
+  Napi::Value IsInitialized(const Napi::CallbackInfo& info);
   // Of transfers: what a lane is at, and that the package does not wait for it any more.
   Napi::Value RunningTransfer(const Napi::CallbackInfo& info);
   Napi::Value GiveUpTransfers(const Napi::CallbackInfo& info);

@@ -153,6 +153,7 @@ Napi::Function DataDist::Define(Napi::Env env) {
                          InstanceMethod<&DataDist::WriteRanges>("writeRanges"),
                          InstanceMethod<&DataDist::Abandon>("abandon"),
                          InstanceMethod<&DataDist::ElapsedMs>("elapsedMs"),
+                         InstanceMethod<&DataDist::IsInitialized>("isInitialized"),
                          InstanceMethod<&DataDist::RunningTransfer>("runningTransfer"),
                          InstanceMethod<&DataDist::GiveUpTransfers>("giveUpTransfers"),
                          InstanceMethod<&DataDist::LastCall>("lastCall"),

@@ -428,10 +428,10 @@ describe('the addon', () => {
         const options = { backend: 'native', allowMultipleInstances: true, guards: false, threads: 3 } as const;
         expect(new lib.LLMDataDist(LLMRole.PROMPT, 1n, options).backendName).toBe('native');
         expect(new lib.LLMDataDist(LLMRole.PROMPT, 2n).backendName).toBe('native');
-        // Cluster, role, several instances, failed objects again, threads, class of exceptions.
+        // Cluster, role, several instances, failed objects again, threads, class of exceptions, what settles promises.
         expect(DataDist.mock.calls).toEqual([
-          [1n, LLMRole.PROMPT, true, true, 3, lib.LLMException],
-          [2n, LLMRole.PROMPT, false, false, 64, lib.LLMException],
+          [1n, LLMRole.PROMPT, true, true, 3, lib.LLMException, expect.any(Function)],
+          [2n, LLMRole.PROMPT, false, false, 64, lib.LLMException, expect.any(Function)],
         ]);
       },
     );

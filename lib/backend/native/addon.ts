@@ -132,6 +132,8 @@ export interface NativeDataDist {
   abandon(): void;
   /** How long the present control call has been inside the library. */
   elapsedMs(): number;
+  /** Whether `initialize` has succeeded and no `finalize` has got to the library since. */
+  isInitialized(): boolean;
   /** See `Backend.runningTransfer`. All pushes share a lane; the cluster is the one of the pull. */
   runningTransfer(isPush: boolean, clusterId: bigint): RunningTransfer | undefined;
   /** See `Backend.giveUpTransfers`. */

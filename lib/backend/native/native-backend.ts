@@ -53,8 +53,8 @@ export class NativeBackend implements Backend {
     try {
       await this.#calls.promise(this.#dist.finalize());
     } catch (error) {
-      // The addon says so of nothing else.
-      this.#wasBarred = error instanceof LLMException && error.recovery === 'fatal';
+      // Whatever the library answers, the instance is not initialised after it.
+      this.#wasBarred = this.#dist.isInitialized();
       throw error;
     }
   }
