@@ -122,7 +122,8 @@ export class PeerLives {
    */
   refusalOf({ clusterId, life }: KeyOfLife): string | undefined {
     const { link, pending, refused } = this;
-    if (life === undefined) return undefined;
+    // As good as always.
+    if (life === undefined || (link.life === life && pending.size === 0)) return undefined;
     // Over one that has ended it is a link of the next life, which that has made itself.
     if (link.life !== undefined && link.life !== life && !link.hasEnded)
       return `the link to cluster ${clusterId} is for its life ${link.life}`;
