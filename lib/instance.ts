@@ -254,9 +254,32 @@ export class Instance {
     moved: BlockLists | number,
     limits?: CallLimits,
   ): Promise<void> {
-    if (limits === undefined) return this.#transfer(over, cacheId, work, moved);
+    if (limits === undefined) return this.#handedOver(over, cacheId, work, moved);
     if (typeof moved === 'object') moved.keep();
-    return this.#within(infoOf(over, cacheId), limits, (call) => this.#transfer(over, cacheId, work, moved, call));
+    return this.#within(infoOf(over, cacheId), limits, (call) => this.#handedOver(over, cacheId, work, moved, call));
+  }
+
+  /** One that is refused here takes a turn, as one that the library refuses: a loop that repeats it starves nothing. */
+  #handedOver(
+    over: OverLink,
+    cacheId: bigint,
+    work: TransferWork,
+    moved: BlockLists | number,
+    call?: LimitedCall,
+  ): Promise<void> {
+    try {
+      return this.#transfer(over, cacheId, work, moved, call);
+    } catch (error) {
+      // These take their turn at the method.
+      if (this.backend.turns !== undefined) throw error;
+      return new Promise((_, reject) => {
+        nodeTimers.setImmediate(() => {
+          // As it was thrown: it has the stack of the call already.
+          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+          reject(error);
+        });
+      });
+    }
   }
 
   #transfer(

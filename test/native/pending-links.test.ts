@@ -5,6 +5,9 @@ import { warningsDuring } from '../fixtures/warnings';
 import { cluster, linkedPair, prompt, PROMPT_ID } from './fixtures/pair';
 import { received, standIn } from './fixtures/stand-in';
 
+/** More refusals than there are while a link is made, unless they hold it up. */
+const MANY = 100_000;
+
 /** A decoder whose peer has restarted, and that has unlinked the old life by force. */
 async function restarted() {
   const { prompt: first, promptCache, decoder, decoderCache } = await linkedPair();
@@ -50,6 +53,19 @@ describe.each([
     await linking;
     expect(await codeOf(transfer(way, old))).toBe('LLM_PARAM_INVALID/stale-key');
     expect(await rows(decoderCache, newCache)).toEqual(before);
+    await transfer(way, fresh);
+  });
+
+  test('can be repeated without a pause until the link is made, which a loop does not hold up', async () => {
+    const { old, fresh, transfer, link } = await restarted();
+    const state = { isLinked: false };
+    const linking = link().then(() => {
+      state.isLinked = true;
+    });
+    let refusals = 0;
+    for (; !state.isLinked && refusals < MANY; refusals++) await rejection(transfer(way, old));
+    await linking;
+    expect(refusals).toBeLessThan(MANY);
     await transfer(way, fresh);
   });
 
