@@ -272,13 +272,7 @@ export class Instance {
     } catch (error) {
       // These take their turn at the method.
       if (this.backend.turns !== undefined) throw error;
-      return new Promise((_, reject) => {
-        nodeTimers.setImmediate(() => {
-          // As it was thrown: it has the stack of the call already.
-          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
-          reject(error);
-        });
-      });
+      return refusedInNextTurn(error);
     }
   }
 
@@ -641,7 +635,7 @@ export class Instance {
       }
       await this.#freeRegions();
     } finally {
-      // Of a lost one nobody knows how far it got. One that was refused can be finalized later.
+      // How far a lost one got is not known. One that was refused can be finalized later.
       if (!this.isLost && this.backend.wasBarred !== true) this.#forget();
     }
   }
@@ -700,6 +694,14 @@ export class Instance {
       recovery: 'fix-input',
     });
   }
+}
+
+/** With the error as it was thrown: it has the stack of the call already. */
+async function refusedInNextTurn(error: unknown): Promise<never> {
+  await new Promise((resolve) => {
+    nodeTimers.setImmediate(resolve);
+  });
+  throw error;
 }
 
 function infoOf({ operation, key }: OverLink, cacheId: bigint): TransferInfo {

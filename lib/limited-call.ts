@@ -172,7 +172,7 @@ export class LimitedCall implements EarlyCall {
     this.#wake?.();
   }
 
-  /** The instance is lost: nobody knows any more what goes on of the call. */
+  /** The instance is lost: what the call still does is not known any more. */
   giveUp(error: unknown): void {
     this.#strand?.(error);
   }

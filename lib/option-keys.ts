@@ -358,7 +358,7 @@ export function isRawOptionKey(key: string): boolean {
 const MOST_WRONG_LETTERS = 2;
 
 /**
- * The key that the C++ library reads for a key of its kind. One that nobody here knows is passed on, because newer libraries
+ * The key that the C++ library reads for a key of its kind. An unknown one is passed on, because newer libraries
  * have more of them, unless it looks like a known one: the library would ignore it without a word.
  *
  * @throws LLMException `LLM_PARAM_INVALID` for a misspelt key, naming the right one.

@@ -69,7 +69,7 @@ export class Watchdog {
   readonly #onLoss: (loss: LLMException) => void;
   /** Calls that reject at once at a loss. */
   readonly #watched = new Set<(refusal: (operation: string) => LLMException) => void>();
-  #loss: { readonly what: string; readonly told: LLMException } | undefined;
+  #loss: { readonly what: string; readonly rejection: LLMException } | undefined;
 
   /**
    * @param graceMs how long a call may take beyond its own time limit
@@ -88,12 +88,12 @@ export class Watchdog {
 
   /** Whether an error is the one that reported the loss. */
   hasToldBy(error: unknown): boolean {
-    return error === this.#loss?.told;
+    return error === this.#loss?.rejection;
   }
 
   /** @throws LLMException `LLM_FAILED` when the instance is lost */
   check(operation: string): void {
-    if (this.#loss !== undefined) throw this.#refusal(operation, this.#loss.what, this.#loss.told);
+    if (this.#loss !== undefined) throw this.#refusal(operation, this.#loss.what, this.#loss.rejection);
   }
 
   /** Runs a call of the library that may never return. What comes of it after its time is dropped. */
@@ -147,14 +147,14 @@ export class Watchdog {
     describe: () => Hang,
   ): Promise<T> {
     let end = (): void => undefined;
-    let told: LLMException | undefined;
+    let rejection: LLMException | undefined;
     // A `vm` timeout may stop the call here, where nothing waits for it yet: then nothing is reported.
     const watch = { isHeld: false, isOver: false };
     let onLoss: ((refusal: (operation: string) => LLMException) => void) | undefined;
     const givenUp = new Promise<never>((_, reject) => {
       const tell = (exception: LLMException) => {
         end();
-        told = exception;
+        rejection = exception;
         reject(exception);
       };
       onLoss = (refusal) => {
@@ -179,7 +179,7 @@ export class Watchdog {
         return await Promise.race([work(), givenUp]);
       } catch (error) {
         // A backend rejects what it abandons, and knows less of it.
-        if (told !== undefined) throw atCaller(told);
+        if (rejection !== undefined) throw atCaller(rejection);
         throw error;
       } finally {
         watch.isOver = true;
@@ -207,7 +207,7 @@ export class Watchdog {
     });
     // Nothing has to be done with it.
     released.catch(() => undefined);
-    const told = new LLMException(LLMStatusCode.LLM_TIMEOUT, {
+    const rejection = new LLMException(LLMStatusCode.LLM_TIMEOUT, {
       operation,
       message,
       recovery: 'fatal',
@@ -216,11 +216,11 @@ export class Watchdog {
       cause,
       ...more,
     });
-    lose(told);
-    this.#loss = { what, told };
-    this.#onLoss(told);
-    for (const tell of [...this.#watched]) tell((of) => this.#refusal(of, what, told));
-    return told;
+    lose(rejection);
+    this.#loss = { what, rejection };
+    this.#onLoss(rejection);
+    for (const tell of [...this.#watched]) tell((of) => this.#refusal(of, what, rejection));
+    return rejection;
   }
 
   #refusal(operation: string, what: string, cause: LLMException): LLMException {

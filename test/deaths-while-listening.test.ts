@@ -30,7 +30,7 @@ describe.each(NETWORKS)('%s', (_where, networkOf) => {
     ],
   ] as const;
 
-  test.each(CALLS)('who dies during %s does not listen, whenever it is', async (_method, call) => {
+  test.each(CALLS)('a node that dies during %s does not listen, whenever it dies', async (_method, call) => {
     for (const pause of [microtask, macrotask]) {
       for (const moments of MOMENTS) {
         const network = networkOf();

@@ -159,7 +159,7 @@ test.each([
     const region = await dist.allocateMemory(64);
     const links = hold(backend, 'linkLlmClusters');
     const linked = rejection(dist.linkClusters([PROMPT]));
-    // A link of which nobody knows how far it got.
+    // How far this link got is not known.
     links.fail(new LLMException(LLMStatusCode.LLM_FAILED, { operation: 'linkClusters' }));
     await linked;
     for (const cache of all) await caches.deallocateCache(cache);

@@ -34,6 +34,16 @@ const link = ({ decoder }: Net, more: Partial<LLMClusterInfo> = {}) => decoder.l
 const unlink = ({ decoder }: Net, options = {}) => decoder.unlinkClusters([PEER], options);
 const received = async ({ decoderCache }: Net) => (await rowOf(decoderCache, 0, 0))[0];
 
+/** The prompt has restarted, which a pull with the key of its old life has shown. */
+async function afterRestart(): Promise<{ net: Net; key: CacheKeyByIdAndIndex }> {
+  const net = await network();
+  const key = net.promptCache.key();
+  await pull(net, key);
+  await restart(net);
+  expect(await rejection(pull(net, key))).toMatchObject({ recovery: 'relink' });
+  return { net, key };
+}
+
 async function expectStale(net: Net, key: CacheKeyByIdAndIndex): Promise<LLMException> {
   const before = { bytes: await received(net), calls: net.fabric.history.length };
   const error = await rejection(pull(net, key));
@@ -135,11 +145,7 @@ describe('a link has one life', () => {
 
 describe('after a restart of the peer an old key is refused, and nothing is written', () => {
   test('also after a graceful unlink that ended no link', async () => {
-    const net = await network();
-    const key = net.promptCache.key();
-    await pull(net, key);
-    await restart(net);
-    await rejection(pull(net, key));
+    const { net, key } = await afterRestart();
     await unlink(net, { force: true });
     await unlink(net);
     await unlink(net);
@@ -148,11 +154,7 @@ describe('after a restart of the peer an old key is refused, and nothing is writ
   });
 
   test('also in the next life of this instance', async () => {
-    const net = await network();
-    const key = net.promptCache.key();
-    await pull(net, key);
-    await restart(net);
-    await rejection(pull(net, key));
+    const { net, key } = await afterRestart();
     await net.decoder.finalize();
     await net.decoder.init({ deviceId: 0, listenIpInfo: '10.0.0.9:26000' });
     const decoderCache = await net.decoder.kvCacheManager.allocateCache(DESC);
@@ -161,11 +163,7 @@ describe('after a restart of the peer an old key is refused, and nothing is writ
   });
 
   test('also after keys that name thousands of clusters which nobody linked', async () => {
-    const net = await network();
-    const key = net.promptCache.key();
-    await pull(net, key);
-    await restart(net);
-    await rejection(pull(net, key));
+    const { net, key } = await afterRestart();
     await unlink(net, { force: true });
     const strangers = Array.from({ length: 4200 }, (_, i) => BigInt(1000 + i));
     for (const clusterId of strangers) {
@@ -177,11 +175,7 @@ describe('after a restart of the peer an old key is refused, and nothing is writ
   });
 
   test('when the link failed, was unlinked by force and made again', async () => {
-    const net = await network();
-    const key = net.promptCache.key();
-    await pull(net, key);
-    await restart(net);
-    expect(await rejection(pull(net, key))).toMatchObject({ recovery: 'relink' });
+    const { net, key } = await afterRestart();
     await unlink(net, { force: true });
     await link(net);
     const { message } = await expectStale(net, key);

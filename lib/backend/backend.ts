@@ -156,7 +156,7 @@ export interface Backend {
   lastCall?(): number;
   /**
    * Takes a call back that still waits in a queue of the backend: it never reaches the library. Of a call in several parts those
-   * that wait or are still to come never reach it. The promise of the call settles; nobody looks at the result.
+   * that wait or are still to come never reach it. The promise of the call settles; its result is not used.
    * @returns whether nothing of the call is in the library now, and nothing of it will be. False where it runs or has ended
    */
   withdraw?(call: number): boolean;

@@ -1,7 +1,7 @@
 import { runChild } from './fixtures/child';
 import type { ChildEnd } from './fixtures/child';
 
-/** What children print with `children/told.js`. */
+/** What children print with `children/outcome.js`. */
 type Told =
   | 'settled'
   | {

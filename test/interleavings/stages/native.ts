@@ -50,7 +50,7 @@ const REAL: TimeLimits = { waitsForHangs: false, longestMs: 60_000, shortMs: 20,
 
 const HANGS: ReadonlySet<FaultPlan['effect']> = new Set(['hang', 'holdCall']);
 
-/** A cluster that nobody is. */
+/** A cluster without an instance. */
 const NOBODY = {
   remoteClusterId: 2n ** 64n - 1n,
   remoteIpInfos: [{ ip: '127.0.0.1', port: 9 }],

@@ -8,7 +8,7 @@
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const { PROMPT_CLUSTER, decoder, listeningNode } = require('./nodes');
-const { told } = require('./told');
+const { outcomeOf } = require('./outcome');
 
 const MIB = 1024 * 1024;
 /** Of a thread, as the parent has set it: so much that there is room for everything else where there is none for one more. */
@@ -27,11 +27,11 @@ function leaveRoomFor(threads) {
 
 /** What comes of a call with room for so many threads, and then without a limit. */
 async function inBoth(threads, call) {
-  if (process.argv[2] === 'free') return { unlimited: await told(call()) };
+  if (process.argv[2] === 'free') return { unlimited: await outcomeOf(call()) };
   leaveRoomFor(threads);
-  const limited = await told(call());
+  const limited = await outcomeOf(call());
   limit('unlimited');
-  return { limited, unlimited: await told(call()) };
+  return { limited, unlimited: await outcomeOf(call()) };
 }
 
 async function main() {

@@ -1,11 +1,11 @@
 'use strict';
 
 // A pull does not come back from the library, and its peer does: its unlink, or its forced link, waits for that pull with the
-// table of all links locked. Prints what all callers are told.
+// table of all links locked. Prints how each call ends.
 
 const { setImmediate } = require('node:timers');
 const nodes = require('./nodes');
-const { told } = require('./told');
+const { outcomeOf } = require('./outcome');
 
 const [request] = process.argv.slice(2);
 
@@ -44,7 +44,7 @@ async function main() {
   const calls = {};
   const releases = {};
   const start = (name, promise) => {
-    calls[name] = told(promise);
+    calls[name] = outcomeOf(promise);
     promise.catch(({ released }) => {
       releases[name] = released?.then(
         () => 'released',
@@ -67,9 +67,9 @@ async function main() {
   start('unlink', decoder.unlinkClusters([nodes.PROMPT_CLUSTER], { timeout: 1, force: true }));
   const answer = {};
   for (const [name, call] of Object.entries(calls)) answer[name] = await call;
-  answer.finalize = await told(decoder.finalize());
+  answer.finalize = await outcomeOf(decoder.finalize());
   answer.isLost = decoder.isLost;
-  answer.later = await told(pull(OTHER, 2));
+  answer.later = await outcomeOf(pull(OTHER, 2));
   answer.released = {};
   for (const [name, released] of Object.entries(releases)) answer.released[name] = await released;
   answer.peers = peers.map(({ isLost }) => isLost);

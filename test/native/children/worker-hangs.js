@@ -9,7 +9,7 @@
 const { Worker, isMainThread, parentPort } = require('node:worker_threads');
 const { PROMPT_CLUSTER, decoder, initialisedNodes, inside, linkedNodes, prompt, standIn } = require('./nodes');
 const { OPERATIONS } = require('./operations');
-const { told } = require('./told');
+const { outcomeOf } = require('./outcome');
 
 const [mode] = process.argv.slice(2);
 
@@ -45,7 +45,7 @@ async function main() {
     worker.once('message', resolve);
   });
   await worker.terminate();
-  const init = await told(prompt({ allowMultipleInstances: false }).init({ deviceId: 3 }));
+  const init = await outcomeOf(prompt({ allowMultipleInstances: false }).init({ deviceId: 3 }));
   process.stdout.write(JSON.stringify({ init }));
 }
 

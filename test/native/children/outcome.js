@@ -1,7 +1,7 @@
 'use strict';
 
-/** What a caller is told: `settled`, or the exception as plain data. */
-async function told(promise) {
+/** How a call ends for its caller: `settled`, or the exception as plain data. */
+async function outcomeOf(promise) {
   try {
     await promise;
     return 'settled';
@@ -11,4 +11,4 @@ async function told(promise) {
   }
 }
 
-module.exports = { told };
+module.exports = { outcomeOf };
